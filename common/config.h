@@ -1,0 +1,79 @@
+/* config.h - key=value configuration files and options, by a table of keys.
+ *
+ * RocketMQ's file format (Java properties): '#' or '!' comments, key=value or key:value, backslash
+ * escapes and continuation lines, UTF-8. A key of the table is checked and stored into the
+ * program's own struct; a key on the list of RocketMQ keys without meaning here gets one log line;
+ * any other key is refused, with the nearest known name. Later sources win: file, then -o options,
+ * in order. No globals; used at start-up and for UPDATE_*_CONFIG under the caller's lock.
+ */
+#ifndef TERN_COMMON_CONFIG_H
+#define TERN_COMMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+
+enum config_type {
+    CONFIG_STRING, /* char field[string_max] */
+    CONFIG_INT,    /* int64_t field, min..max */
+    CONFIG_BOOL,   /* bool field; true/false in any case */
+    CONFIG_CHOICE, /* int field: index into choices */
+};
+enum { CONFIG_LIVE = 1 /* may be changed while running, by UPDATE_BROKER_CONFIG */ };
+
+struct config_key {
+    const char *name;
+    enum config_type type;
+    size_t offset;     /* of the field in the target struct */
+    size_t string_max; /* CONFIG_STRING: size of the field with its NUL */
+    int64_t min, max;  /* CONFIG_INT */
+    const char *const *choices; /* CONFIG_CHOICE, NULL-terminated */
+    const char *initial;        /* default, as text */
+    const char *help;           /* one line: meaning and unit */
+    unsigned flags;
+    bool (*check)(const char *value, char *expected, size_t expected_size); /* may be NULL */
+};
+
+struct config_spec {
+    const char *program; /* "tern-broker" */
+    const struct config_key *keys;
+    size_t key_count;
+    const char *const *ignored; /* known RocketMQ keys without meaning here, NULL-terminated */
+};
+
+enum { CONFIG_KEYS_MAX = 192 };
+/* Where each key's value came from: "default", "FILE:LINE" or "-o". */
+struct config_origin {
+    char text[CONFIG_KEYS_MAX][128];
+};
+
+/* Puts every default. Defaults are valid by assertion. */
+void config_defaults(const struct config_spec *spec, void *target, struct config_origin *origin);
+/* Reads a file. err: file, line, key, what was found and what was expected. */
+int config_load(const struct config_spec *spec, void *target, struct config_origin *origin,
+                const char *path, struct err *err);
+/* One "key=value" from `origin_text` ("-o", or "file:line"). */
+int config_set(const struct config_spec *spec, void *target, struct config_origin *origin,
+               const char *key_value, const char *origin_text, struct err *err);
+/* Checks a value without storing it. -EINVAL with err; -ENOENT unknown; 1 (CONFIG_IGNORED). */
+enum { CONFIG_IGNORED = 1 };
+int config_check(const struct config_spec *spec, const char *key, const char *value,
+                 struct err *err);
+const struct config_key *config_find(const struct config_spec *spec, const char *key);
+/* The value as text. */
+void config_value(const struct config_key *key, const void *target, struct buf *out);
+/* --print-config: "key=value   # origin: meaning" for every key, sorted by name. */
+void config_print(const struct config_spec *spec, const void *target,
+                  const struct config_origin *origin, struct buf *out);
+/* key=value\n for every key, sorted (GET_*_CONFIG). */
+void config_properties(const struct config_spec *spec, const void *target, struct buf *out);
+/* Walks properties text (a file's or UPDATE_BROKER_CONFIG's body): each(ctx, line, key, value) in
+ * order; stops at the first nonzero and returns it. Malformed escapes give -EINVAL with err. */
+int config_each(struct bytes text, int (*each)(void *ctx, int line, const char *key,
+                                               const char *value),
+                void *ctx, struct err *err);
+
+#endif

@@ -1,0 +1,96 @@
+/* conn.h - one TCP connection on one loop, and listeners that make them.
+ *
+ * A connection stays with its loop for life. Input is read into the loop's one large buffer and
+ * given to the protocol in place; only a partial frame is kept in a pooled buffer, so an idle
+ * connection owns none. Output is gathered in conn_out() and written once at the end of the turn;
+ * EV_WRITE only after EAGAIN. Output has a bound (output_max): above it the peer is not read any
+ * more, and a peer that takes nothing for stall_ms is dropped with one log line.
+ *
+ * Loop thread only, except conn_send().
+ */
+#ifndef TERN_COMMON_CONN_H
+#define TERN_COMMON_CONN_H
+
+#include <netinet/in.h>
+
+#include "common/buf.h"
+#include "common/loop.h"
+#include "common/remoting.h"
+
+struct conn;
+struct listener;
+
+/* The id of a connection: loop index in the top 8 bits, never reused within a process. 0 is none. */
+typedef uint64_t conn_id;
+
+/* What a kind of connection does with its bytes. */
+struct conn_protocol {
+    /* Consumes whole frames from the front of `data`, which may be changed in place; returns how
+     * many bytes were used. For more than that many bytes to come in one piece, set *want to the
+     * size needed (a hint, at most input_max). Returning -1 closes with *why (a static sentence) as
+     * the reason in the log line. Called again when more has arrived. */
+    ssize_t (*input)(struct conn *c, uint8_t *data, size_t len, size_t *want, const char **why);
+    void (*opened)(struct conn *c); /* may be NULL */
+    void (*closed)(struct conn *c); /* may be NULL; last call, the conn is freed afterwards */
+    size_t input_max;    /* largest frame */
+    size_t output_max;   /* bytes waiting above which the peer is not read */
+    unsigned idle_ms;    /* neither read nor written for this long: closed; 0: never */
+    unsigned stall_ms;   /* output waiting and nothing taken for this long: dropped */
+};
+
+/* The remoting protocol: frames decoded in place and handed on. `ctx` is the listener's. */
+struct remoting_handler {
+    /* The frame and its bytes hold until the call returns. */
+    void (*request)(void *ctx, struct conn *c, struct remoting_frame *frame);
+    void (*response)(void *ctx, struct conn *c, struct remoting_frame *frame); /* may be NULL */
+    void (*closed)(void *ctx, struct conn *c);                                 /* may be NULL */
+};
+
+struct listener_options {
+    const char *address; /* numeric IPv4 or IPv6 */
+    uint16_t port;       /* 0: any */
+    struct loop **loops; /* accepts on loops[0], spreads round robin; must outlive the listener */
+    unsigned loop_count;
+    const struct conn_protocol *protocol;     /* either this ... */
+    const struct remoting_handler *remoting;  /* ... or this (idle 120 s, output 16 MiB, stall 30 s) */
+    void *ctx;
+    unsigned connections_max; /* over it new ones are closed at once, with one line a minute */
+};
+/* Binds and starts to accept when loops[0] runs. err names address and port. */
+int listener_new(struct listener **out, const struct listener_options *options, struct err *err);
+uint16_t listener_port(const struct listener *l);
+/* Stops accepting and closes the socket; connections go on. Loop thread of loops[0], or no loop
+ * running. Returns NULL. */
+struct listener *listener_free(struct listener *l);
+
+conn_id conn_id_of(const struct conn *c);
+struct loop *conn_loop(const struct conn *c);
+void *conn_ctx(const struct conn *c); /* the listener's ctx */
+/* A pointer for the owner of the protocol; NULL at first. */
+void *conn_user(const struct conn *c);
+void conn_set_user(struct conn *c, void *user);
+const struct sockaddr_storage *conn_peer_address(const struct conn *c);
+/* "1.2.3.4:5678" into text (at least 64 bytes); returns text. */
+char *conn_peer_text(const struct conn *c, char text[64]);
+char *conn_local_text(const struct conn *c, char text[64]);
+
+/* Where to add output; after adding, conn_written(c) makes the loop write it at the end of the turn. */
+struct buf *conn_out(struct conn *c);
+void conn_written(struct conn *c);
+/* Closes at the end of the turn. `why` NULL: without a log line, output already there is written
+ * first; else one line (limited per peer) and the output is dropped. */
+void conn_close(struct conn *c, const char *why);
+
+/* The connection of that id on this loop; NULL when it is gone. */
+struct conn *loop_conn(struct loop *loop, conn_id id);
+/* Calls fn for every connection of the loop whose ctx is `ctx`. */
+void loop_each_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg), void *arg);
+/* Sends a ready frame to a connection of any loop, from any thread. Copies when it must cross.
+ * 0; -ENOENT when gone (only known on its own loop); -EAGAIN when that loop's mailbox is full. */
+int conn_send(struct loop **loops, unsigned loop_count, conn_id id, struct bytes frame);
+static inline unsigned conn_loop_index(conn_id id)
+{
+    return (unsigned)(id >> 56);
+}
+
+#endif

@@ -1,0 +1,1 @@
+/* remoting_json.c */
