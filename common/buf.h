@@ -32,11 +32,11 @@ void buf_consume(struct buf *b, size_t n);
 
 static inline uint8_t *buf_at(const struct buf *b)
 {
-    return b->data + b->head;
+    return b->data ? b->data + b->head : NULL;
 }
 static inline struct bytes buf_bytes(const struct buf *b)
 {
-    return bytes_of(b->data ? b->data + b->head : NULL, b->len);
+    return bytes_of(buf_at(b), b->len);
 }
 static inline void buf_reset(struct buf *b) /* keeps the memory */
 {

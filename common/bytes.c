@@ -1,1 +1,149 @@
-/* bytes.c */
+/* bytes.c - see bytes.h: text to numbers, checked copies, UTF-8. */
+#include "common/bytes.h"
+
+/* Consumes a sign; true when it was a minus. */
+static bool take_sign(struct bytes *text)
+{
+    if (text->len == 0 || (text->at[0] != '-' && text->at[0] != '+'))
+        return false;
+    bool minus = text->at[0] == '-';
+    text->at++;
+    text->len--;
+    return minus;
+}
+
+bool bytes_to_i64(struct bytes text, int64_t *out)
+{
+    bool minus = take_sign(&text);
+    uint64_t v = 0;
+
+    if (text.len == 0)
+        return false;
+    /* 18 digits cannot overflow; only longer text (leading zeros, bounds) needs the check. */
+    size_t plain = text.len < 18 ? text.len : 18;
+    for (size_t i = 0; i < plain; i++) {
+        unsigned digit = text.at[i] - (unsigned)'0';
+        if (digit > 9)
+            return false;
+        v = v * 10 + digit;
+    }
+    for (size_t i = plain; i < text.len; i++) {
+        unsigned digit = text.at[i] - (unsigned)'0';
+        if (digit > 9 || v > ((uint64_t)INT64_MAX + 1 - digit) / 10)
+            return false;
+        v = v * 10 + digit;
+    }
+    if (v > (uint64_t)INT64_MAX + minus)
+        return false;
+    /* Conversion of a value above INT64_MAX wraps to INT64_MIN, as gcc and clang define it. */
+    *out = (int64_t)(minus ? 0 - v : v);
+    return true;
+}
+
+bool bytes_to_i32(struct bytes text, int32_t *out)
+{
+    int64_t v;
+
+    if (!bytes_to_i64(text, &v) || v < INT32_MIN || v > INT32_MAX)
+        return false;
+    *out = (int32_t)v;
+    return true;
+}
+
+bool bytes_to_bool(struct bytes text)
+{
+    /* A letter and its capital differ in bit 0x20 only. */
+    return text.len == 4 && (text.at[0] | 0x20) == 't' && (text.at[1] | 0x20) == 'r' &&
+           (text.at[2] | 0x20) == 'u' && (text.at[3] | 0x20) == 'e';
+}
+
+bool bytes_to_cstr(struct bytes text, char *to, size_t to_size)
+{
+    if (to_size == 0)
+        return false;
+    to[0] = 0;
+    if (text.len >= to_size || (text.len && memchr(text.at, 0, text.len)))
+        return false;
+    if (text.len)
+        memcpy(to, text.at, text.len);
+    to[text.len] = 0;
+    return true;
+}
+
+/* The code point at the front of at[0..len), len > 0, and its size; 0 where it is not well-formed
+ * UTF-8 (Unicode, table 3-7). */
+static unsigned utf8_at(const uint8_t *at, size_t len, uint32_t *point)
+{
+    uint8_t first = at[0];
+
+    if (first < 0x80) {
+        *point = first;
+        return 1;
+    }
+    if (first < 0xC2)
+        return 0;
+    if (first < 0xE0) {
+        if (len < 2 || (at[1] & 0xC0) != 0x80)
+            return 0;
+        *point = (first & 0x1Fu) << 6 | (at[1] & 0x3Fu);
+        return 2;
+    }
+    if (first < 0xF0) {
+        if (len < 3 || (at[1] & 0xC0) != 0x80 || (at[2] & 0xC0) != 0x80)
+            return 0;
+        *point = (first & 0x0Fu) << 12 | (at[1] & 0x3Fu) << 6 | (at[2] & 0x3Fu);
+        return *point < 0x800 || (*point >= 0xD800 && *point < 0xE000) ? 0 : 3;
+    }
+    if (first > 0xF4 || len < 4 || (at[1] & 0xC0) != 0x80 || (at[2] & 0xC0) != 0x80 ||
+        (at[3] & 0xC0) != 0x80)
+        return 0;
+    *point = (first & 0x07u) << 18 | (at[1] & 0x3Fu) << 12 | (at[2] & 0x3Fu) << 6 | (at[3] & 0x3Fu);
+    return *point < 0x10000 || *point > 0x10FFFF ? 0 : 4;
+}
+
+int32_t bytes_java_hash(struct bytes text)
+{
+    uint32_t hash = 0;
+
+    while (text.len) {
+        uint32_t point;
+        unsigned size = utf8_at(text.at, text.len, &point);
+        if (size == 0) {
+            point = 0xFFFD;
+            size = 1;
+        }
+        if (point >= 0x10000) {
+            hash = hash * 31 + (0xD800 + ((point - 0x10000) >> 10));
+            hash = hash * 31 + (0xDC00 + (point & 0x3FF));
+        } else {
+            hash = hash * 31 + point;
+        }
+        text.at += size;
+        text.len -= size;
+    }
+    return (int32_t)hash;
+}
+
+bool bytes_is_utf8(struct bytes text)
+{
+    while (text.len) {
+        uint32_t point;
+        unsigned size;
+
+        if (text.len >= 8) {
+            uint64_t word;
+            memcpy(&word, text.at, 8);
+            if ((word & 0x8080808080808080u) == 0) {
+                text.at += 8;
+                text.len -= 8;
+                continue;
+            }
+        }
+        size = utf8_at(text.at, text.len, &point);
+        if (size == 0)
+            return false;
+        text.at += size;
+        text.len -= size;
+    }
+    return true;
+}

@@ -97,6 +97,8 @@ struct reader {
 
 static inline struct reader reader_of(struct bytes in)
 {
+    if (!in.at) /* C gives NULL no arithmetic, not even + 0 */
+        in = BYTES_LIT("");
     return (struct reader){.at = in.at, .end = in.at + in.len, .bad = false};
 }
 static inline size_t reader_left(const struct reader *r)
