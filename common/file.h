@@ -2,7 +2,8 @@
  *
  * Every function returns 0 or a positive count on success and -errno on failure.
  * Calls go through `file_ops`, which a test replaces before the first file is
- * opened (file_ops_set); in the product it is never changed. Any thread.
+ * opened (file_ops_set); in the product it is never changed. Reading names and sizes (file_list,
+ * file_stat, file_size) and the lock itself go to the system directly. Any thread.
  */
 #ifndef TERN_COMMON_FILE_H
 #define TERN_COMMON_FILE_H
@@ -77,7 +78,8 @@ int file_list(const char *dir, struct file_list *out);
 void file_list_free(struct file_list *list);
 
 /* Takes the POSIX record lock on byte 0 of `path`, as a Java broker does. Returns the fd to keep,
- * or -EAGAIN with *holder = the process id that has it (0: unknown), or -errno. */
+ * or -EAGAIN with *holder = the process id that has it (0: unknown), or -errno. Such a lock
+ * belongs to the process: closing any other descriptor of the file gives it up. */
 int file_lock(const char *path, int *holder);
 
 #endif

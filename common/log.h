@@ -1,7 +1,10 @@
 /* log.h - what an operator reads. One line per event on stderr.
  *
  * Under systemd (JOURNAL_STREAM set) lines carry "<level>" prefixes and no time;
- * elsewhere an ISO time and the level's name. Any thread may call; a line is one write().
+ * elsewhere an ISO time (UTC) and the level's name. Any thread may call; a line is one write().
+ * Control characters and stray bytes in a line are shown as \xNN, so that names from a peer cannot
+ * forge lines; a line over 2 KiB ends in "...". The level and the table of log_warn_limited belong
+ * to the process. errno is left as it was.
  * No line per message, queue or connection at the default level (info).
  */
 #ifndef TERN_COMMON_LOG_H
