@@ -1,0 +1,89 @@
+/* commit_log.h - the bytes of the log: segments on disk, the memory tail, the write ticket, the
+ * flusher's mark. Knows records only as bytes with an end; offsets count bytes since the log was born.
+ *
+ * Watermarks: min <= flushed <= written <= end. Nothing above `written` leaves the process.
+ *
+ *   append lock held:  commit_log_reserve() gives a place in the tail, the caller fills it
+ *   no lock:           commit_log_write() takes the ticket and pwritev()s from `written` to `end`,
+ *                      whoever appended; one thread at a time, the others return at once
+ *   flusher thread:    commit_log_writeback(), commit_log_flush()
+ *
+ * The tail is a ring of the newest bytes (a power of two, mapped twice in a row, so that any
+ * record is contiguous). Segments are files of exactly segment_bytes named by 20 digits, allocated
+ * outside the folder, synced, renamed in, the folder synced.
+ */
+#ifndef TERN_BROKER_STORE_COMMIT_LOG_H
+#define TERN_BROKER_STORE_COMMIT_LOG_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+
+struct commit_log;
+
+struct commit_log_options {
+    const char *dir;        /* <store>/commitlog (or storePathCommitLog) */
+    const char *spare_dir;  /* where segments are made: <store>/tern */
+    int64_t segment_bytes;  /* mappedFileSizeCommitLog */
+    size_t tail_bytes;      /* power of two, at least 4 times the largest record */
+    size_t record_max;
+    pthread_mutex_t *append_lock;
+};
+/* Opens the segments that are there (none: an empty log at 0). A file of another size or with another
+ * name is an error that names it. The end is not known yet: recovery calls commit_log_set_end(). */
+int commit_log_open(struct commit_log **out, const struct commit_log_options *options,
+                    struct err *err);
+struct commit_log *commit_log_close(struct commit_log *log); /* files only; no flush */
+
+uint64_t commit_log_min(const struct commit_log *log);
+uint64_t commit_log_end(const struct commit_log *log);     /* appended; relaxed outside the lock */
+uint64_t commit_log_written(const struct commit_log *log); /* acquire */
+uint64_t commit_log_flushed(const struct commit_log *log); /* acquire */
+uint64_t commit_log_limit(const struct commit_log *log);   /* end of the last segment on disk */
+int64_t commit_log_segment_bytes(const struct commit_log *log);
+
+/* Recovery: end = written = flushed = offset. Later segments are deleted, the rest of the segment
+ * after `offset` is zeroed where it is not zero, and synced; what stood there is first copied to
+ * `aside` (a path; NULL: not) when it was not all zero. */
+int commit_log_set_end(struct commit_log *log, uint64_t offset, const char *aside, struct err *err);
+/* Recovery: writes [from, to) again in place and syncs (after a failed fsync the kernel may call dirty
+ * pages clean). */
+int commit_log_rewrite(struct commit_log *log, uint64_t from, uint64_t to, struct err *err);
+
+/* --- append lock held --- */
+/* Room for a record of `size` bytes: *at to fill before the lock is released, *offset its log offset.
+ * When the segment has no room for it and the 8-byte blank record, the blank is put and the next
+ * segment begins. 0; TAIL_FULL: release the lock, commit_log_write(), try again; NEED_SEGMENT:
+ * release the lock, commit_log_prepare(), try again; STOPPED: a write or a flush has failed.
+ * A second call before commit_log_commit() discards the first. */
+enum { COMMIT_LOG_TAIL_FULL = 1, COMMIT_LOG_NEED_SEGMENT, COMMIT_LOG_STOPPED };
+int commit_log_reserve(struct commit_log *log, size_t size, uint8_t **at, uint64_t *offset);
+/* The reserved bytes (the first `size` of them) are the log's: end moves. */
+void commit_log_commit(struct commit_log *log, size_t size);
+
+/* --- any thread, no lock --- */
+/* Makes the next segment if there is none ahead. -ENOSPC and the like leave everything as it was; the
+ * next call tries again (at most once a second asks the disk). */
+int commit_log_prepare(struct commit_log *log);
+/* 1: bytes were written by this call (written has moved); 0: nothing to do or another thread is at it
+ * and will write ours too; negative: the log has stopped for good. */
+int commit_log_write(struct commit_log *log);
+/* Copies [offset, offset+size) to `to`. 0; WOULD_BLOCK when `may_block` is false and pages are
+ * not in memory; -ENODATA below min or above written; -errno. Bytes still in the tail are copied from
+ * there (takes the append lock for the memcpy). */
+enum { COMMIT_LOG_WOULD_BLOCK = 1 };
+int commit_log_read(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size,
+                    bool may_block);
+bool commit_log_stopped(const struct commit_log *log, char reason[160]);
+void commit_log_stop(struct commit_log *log, const char *reason);
+
+/* --- flusher thread --- */
+/* sync_file_range of what was written since the last call. */
+void commit_log_writeback(struct commit_log *log);
+/* fdatasync of every segment with bytes between flushed and the `written` read before; then flushed
+ * moves. A failure stops the log for good. 1: moved; 0: nothing to do. */
+int commit_log_flush(struct commit_log *log);
+
+#endif

@@ -1,0 +1,156 @@
+/* metadata.h - topics, groups, consumer offsets, delay cursors: tables in memory, kept by the
+ * metadata journal, exported as RocketMQ's JSON files.
+ *
+ * A change is applied to the tables at once and put into the journal's pending batch; the metadata
+ * thread writes and syncs batches (group commit) and then raises `durable`. Whoever answers a client
+ * about a topic or group waits for metadata_durable() >= the sequence its change returned. Offsets
+ * follow within a second; absence never deletes.
+ *
+ * On disk: tern/meta/ (snapshot and journal, docs/protocol/tern-store.md) and config/ *.json with
+ * .bak as RocketMQ has them. A JSON file whose content is not what we exported last wins: its values
+ * are taken in and journalled first.
+ *
+ * Locking: every function may be called from any thread; each table has its own lock inside, none
+ * is held when a function returns. A `struct topic *` stays valid until metadata_close().
+ */
+#ifndef TERN_BROKER_STORE_METADATA_H
+#define TERN_BROKER_STORE_METADATA_H
+
+#include "common/buf.h"
+#include "common/err.h"
+
+struct metadata;
+
+enum {
+    TOPIC_NAME_MAX = 127,
+    GROUP_NAME_MAX = 255,
+    TOPIC_QUEUES_MAX = 65536, /* queue ids of one topic */
+    TOPIC_EXTENTS_MAX = 17,   /* doublings from 1 to TOPIC_QUEUES_MAX */
+    TOPICS_MAX = 1000000,
+    GROUPS_MAX = 1000000,
+    OFFSETS_MAX = 16000000,   /* (topic, group, queue) triples */
+};
+enum { PERM_INHERIT = 1, PERM_WRITE = 2, PERM_READ = 4, PERM_PRIORITY = 8 };
+enum { TOPIC_FLAG_UNIT = 1, TOPIC_FLAG_UNIT_SUB = 2 };
+
+struct topic_config {
+    int32_t read_queues;
+    int32_t write_queues;
+    int32_t perm;
+    int32_t sys_flag;
+    bool order;
+    bool multi_tag; /* topicFilterType MULTI_TAG */
+};
+
+/* Queues of one topic in the store's dense array: ids [first, first + count) are states
+ * [base, base + count). Owned by queue_table.c; see queue_table.h. */
+struct queue_extent {
+    uint32_t first, count, base;
+};
+
+struct topic {
+    struct topic_config config; /* under the topics lock: use metadata_topic() to get a copy */
+    uint64_t log_floor;         /* records of this topic below this log offset belong to an earlier,
+                                   deleted topic of the same name */
+    uint32_t index;             /* dense, 0 .. metadata_topic_count()-1; never reused */
+    bool deleted;
+    uint8_t name_len;
+    uint8_t extent_count;       /* written under the store's append lock */
+    char name[TOPIC_NAME_MAX + 1];
+    struct queue_extent extents[TOPIC_EXTENTS_MAX];
+};
+
+struct group_config {
+    bool consume_enable, consume_from_min_enable, consume_broadcast_enable, notify_ids_changed;
+    int32_t retry_queues, retry_max_times;
+    int64_t broker_id, which_broker_when_slow;
+};
+struct group_config group_config_default(void);
+
+struct data_version {
+    int64_t counter, timestamp, state_version;
+};
+
+struct metadata_options {
+    const char *root_dir; /* store path; tern/meta and config live below */
+    /* Called on the metadata thread after `durable` has moved. */
+    void (*on_durable)(void *ctx);
+    void *ctx;
+    int64_t export_interval_ms; /* JSON exports at most this often while something changed */
+};
+int metadata_open(struct metadata **out, const struct metadata_options *options, struct err *err);
+int metadata_start(struct metadata *m, struct err *err); /* starts the metadata thread */
+/* Stops the thread, makes everything durable, exports the JSON files, frees. 0 or the first error
+ * that kept something from the disk. m may be NULL. */
+int metadata_close(struct metadata *m);
+
+/* Sequences. A failed journal write is retried every second and said in the log (a full disk must
+ * not stop consumption); until then durable does not move. */
+uint64_t metadata_durable(const struct metadata *m);
+uint64_t metadata_last(const struct metadata *m);
+
+/* --- topics --- */
+/* Name rule of docs/protocol: ^[%|a-zA-Z0-9_-]+$, 1 to 127 bytes. Nothing else becomes a path. */
+bool topic_name_ok(struct bytes name);
+bool group_name_ok(struct bytes name); /* same letters, 1 to 255 */
+/* NULL when there is none (or it is deleted); config copied when not NULL. */
+struct topic *metadata_topic(struct metadata *m, struct bytes name, struct topic_config *config);
+struct topic *metadata_topic_at(struct metadata *m, uint32_t index); /* deleted ones too */
+uint32_t metadata_topic_count(struct metadata *m);
+/* Creates or changes. `log_floor` counts only when the topic is new (or was deleted). *changed
+ * (may be NULL) tells whether anything differs. -ENOSPC at TOPICS_MAX, -EINVAL for a bad name,
+ * -ENOMEM. The data version moves when changed. */
+int metadata_topic_put(struct metadata *m, struct bytes name, const struct topic_config *config,
+                       uint64_t log_floor, uint64_t *sequence, bool *changed, struct topic **topic);
+/* 0, or -ENOENT. Also drops the topic's consumer offsets when `with_offsets`. */
+int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_floor,
+                          bool with_offsets, uint64_t *sequence);
+/* Floor of the newest deleted topic of that name, 0 when there is none (recovery asks before it makes
+ * a topic for records whose topic is unknown). */
+uint64_t metadata_topic_floor(struct metadata *m, struct bytes name);
+struct data_version metadata_topics_version(struct metadata *m);
+/* ORDER_TOPIC_CONFIG from a name server: order=true for the named ones, false for all others. */
+int metadata_topics_set_order(struct metadata *m, const struct bytes *names, size_t count,
+                              bool *changed);
+/* Calls each(ctx, topic, config) for every live topic under the read lock: no metadata calls inside.
+ * The version belongs to exactly this set. */
+void metadata_each_topic(struct metadata *m,
+                         void (*each)(void *ctx, const struct topic *t, const struct topic_config *c),
+                         void *ctx, struct data_version *version);
+
+/* --- groups --- */
+bool metadata_group(struct metadata *m, struct bytes name, struct group_config *config);
+int metadata_group_put(struct metadata *m, struct bytes name, const struct group_config *config,
+                       uint64_t *sequence, bool *changed);
+int metadata_group_delete(struct metadata *m, struct bytes name, bool with_offsets,
+                          uint64_t *sequence);
+struct data_version metadata_groups_version(struct metadata *m);
+void metadata_each_group(struct metadata *m,
+                         void (*each)(void *ctx, struct bytes name, const struct group_config *c),
+                         void *ctx, struct data_version *version);
+
+/* --- consumer offsets --- */
+/* Stored as given, backwards too; a negative value reads back as "none". -ENOSPC at OFFSETS_MAX,
+ * -EINVAL for names or ids out of range. Durable at most a second later. No allocation when the
+ * entry exists. */
+int metadata_offset_commit(struct metadata *m, struct bytes topic, struct bytes group,
+                           int32_t queue_id, int64_t offset);
+int64_t metadata_offset(struct metadata *m, struct bytes topic, struct bytes group,
+                        int32_t queue_id); /* -1: none */
+/* For every topic@group (filters may be empty: any): offsets[0..count), -1 = none. Under the lock. */
+void metadata_each_offset(struct metadata *m, struct bytes topic, struct bytes group,
+                          void (*each)(void *ctx, struct bytes topic, struct bytes group,
+                                       const int64_t *offsets, int32_t count),
+                          void *ctx);
+
+/* --- delay cursors: level (1 based) -> next queue offset --- */
+int metadata_delay_set(struct metadata *m, int level, int64_t queue_offset);
+int64_t metadata_delay(struct metadata *m, int level); /* 0: none */
+
+/* --- bodies, in fastjson's dialect (compact; requests 21, 201, 43, 45) --- */
+void metadata_topics_json(struct metadata *m, struct buf *out);
+void metadata_groups_json(struct metadata *m, struct buf *out);
+void metadata_offsets_json(struct metadata *m, struct buf *out);
+void metadata_delays_json(struct metadata *m, struct buf *out);
+
+#endif

@@ -1,0 +1,187 @@
+/* store.h - the store of one broker: one log, its queues, its watermarks. What request handlers call.
+ *
+ * Knows nothing of the network. Threads: any number of appenders and readers; one flusher and a
+ * small pool of reader threads of its own. The append lock (inside) is held for offsets, queue
+ * entry and a memcpy, never for a system call.
+ *
+ * The gate: a reply may leave when store_confirmed() has passed the end of its message (replies that
+ * do not wait for the disk: store_written()). The veil: everything that reads sees no further than
+ * store_confirmed(). Both watermarks move in store_write() and on the flusher, then on_progress is
+ * called.
+ */
+#ifndef TERN_BROKER_STORE_STORE_H
+#define TERN_BROKER_STORE_STORE_H
+
+#include "broker/store/metadata.h"
+#include "broker/store/queue_table.h"
+#include "broker/store/record.h"
+
+struct store;
+
+struct store_options {
+    const char *root_dir;       /* storePathRootDir */
+    const char *commit_log_dir; /* storePathCommitLog; NULL: root_dir/commitlog */
+    int64_t segment_bytes;      /* mappedFileSizeCommitLog */
+    int64_t queue_file_bytes;   /* mappedFileSizeConsumeQueue */
+    bool sync_flush;            /* flushDiskType=SYNC_FLUSH: confirmed = flushed, else written */
+    int64_t flush_interval_ms;  /* flushIntervalCommitLog, async mode */
+    bool record_crc;            /* our records carry __CRC32# */
+    size_t message_max;         /* maxMessageSize: body bytes */
+    size_t tail_bytes;          /* memory tail */
+    size_t queue_memory;        /* budget for entries not yet in files */
+    unsigned queue_descriptors;
+    unsigned reader_threads;
+    struct record_host store_host; /* brokerIP1:listenPort, goes into records and message ids */
+    struct metadata *metadata;     /* opened before, closed after */
+    int64_t delay_ms[64];          /* messageDelayLevel; [0] is level 1 */
+    int delay_levels;
+    /* Any thread of the store or an appender's; must only raise signals. */
+    void (*on_progress)(void *ctx);
+    void *ctx;
+};
+
+/* Takes the lock file (err names the process that holds it), recovers, leaves the store ready for
+ * reading and appending with its threads running. Logs one line of result: where the log ended, why
+ * there, what was rebuilt. */
+int store_open(struct store **out, const struct store_options *options, struct err *err);
+/* Clean stop: no appends any more, everything written, flushed, queues written back, snapshot and
+ * checkpoint written, abort removed, lock released. Frees. 0 or the first failure. */
+int store_close(struct store *s);
+
+/* --- appending --- */
+struct store_message {
+    struct topic *topic;
+    int32_t queue_id;
+    int32_t flag;
+    int32_t sys_flag;
+    int64_t born_ms;
+    struct record_host born_host;
+    int32_t reconsume_times;
+    int64_t prepared_offset;
+    struct bytes body;
+    struct bytes properties; /* final text, without the CRC property */
+    int64_t tags_code;
+    int delay_level; /* above 0: the entry's tags code becomes the delivery time */
+};
+struct store_position {
+    uint64_t log_offset;
+    uint64_t log_end;     /* one past its last byte: what the gate compares */
+    int64_t queue_offset;
+    int64_t store_ms;
+};
+enum store_outcome {
+    STORE_NO_SPACE = 1, /* no room for another segment on the disk: refused, try later */
+    STORE_STOPPED,      /* a write or flush has failed: no more writes (store_stopped() says why) */
+    STORE_ILLEGAL,      /* body, properties or topic too long */
+    STORE_BUSY,         /* a bounded buffer is full; *full names it */
+};
+/* Appends `count` messages (1 to 4096, all to the same topic and queue) with consecutive queue
+ * offsets into one segment. positions[] gets each one's place. Nothing is visible or answered for
+ * before store_write() and the gate. `full` may be NULL. */
+int store_append(struct store *s, const struct store_message *messages, size_t count,
+                 struct store_position *positions, const char **full);
+/* End of a turn: writes all that was appended, by anybody; cheap when there is nothing. */
+void store_write(struct store *s);
+
+uint64_t store_written(const struct store *s);
+uint64_t store_flushed(const struct store *s);
+uint64_t store_confirmed(const struct store *s);
+uint64_t store_min(const struct store *s);
+bool store_stopped(const struct store *s, char reason[160]);
+/* True while the disk has no room for another segment. */
+bool store_disk_full(const struct store *s);
+
+/* --- reading --- */
+/* QUEUE_NONE when topic or queue has no entries yet. */
+uint32_t store_queue(struct store *s, struct topic *topic, int32_t queue_id);
+/* Makes it when needed (a pull waits on a queue before its first message). */
+uint32_t store_queue_make(struct store *s, struct topic *topic, int32_t queue_id);
+struct queue_range store_range(struct store *s, uint32_t queue); /* {0,0} for QUEUE_NONE */
+
+struct store_filter {
+    bool (*match)(void *ctx, int64_t tags_code); /* NULL: everything */
+    void *ctx;
+};
+struct store_get {
+    uint32_t queue;
+    int64_t offset;
+    int max_messages;
+    size_t max_bytes; /* 0: the usual bounds (262144 and 32 near the head, 65536 and 8 far behind) */
+    struct store_filter filter;
+    bool may_block; /* false on an event loop */
+};
+enum store_get_status {
+    STORE_GET_FOUND,
+    STORE_GET_NO_MATCH,      /* all examined were filtered out */
+    STORE_GET_REMOVED,       /* entries there, their messages deleted */
+    STORE_GET_NO_QUEUE,
+    STORE_GET_EMPTY,         /* max is 0 */
+    STORE_GET_TOO_SMALL,
+    STORE_GET_AT_END,        /* offset == max */
+    STORE_GET_BEYOND_END,
+    STORE_GET_UNREADABLE,    /* entries could not be read; next_offset is where to go on */
+    STORE_GET_WOULD_BLOCK,   /* may_block was false: hand it to store_run() */
+};
+struct store_got {
+    enum store_get_status status;
+    int64_t next_offset, min, max;
+    int messages;
+    size_t bytes;
+    bool far_behind; /* beyond accessMessageInMemoryMaxRatio of physical memory */
+};
+/* Two steps, so that a header can be written between them: _find decides what will be sent (it reads
+ * queue entries only), _fill then adds exactly the `bytes` of those records to `out`, each checked
+ * against its entry (size, log offset, queue, queue offset, topic). _fill returns 0; WOULD_BLOCK:
+ * nothing was added; a positive count of other kind does not exist; -EBADMSG: a record did not match
+ * its entry, *bad tells at which queue offset (the caller finds again from there on, with that one
+ * left out); -errno. */
+enum { STORE_FIND_MAX = 512 };
+struct store_found {
+    struct store_got got;
+    uint32_t queue;
+    int count;
+    int64_t first_offset[STORE_FIND_MAX]; /* queue offsets of the chosen entries */
+    struct queue_entry entries[STORE_FIND_MAX];
+};
+void store_find(struct store *s, const struct store_get *get, struct store_found *found);
+enum { STORE_WOULD_BLOCK = 1 };
+int store_fill(struct store *s, const struct store_found *found, struct buf *out, bool may_block,
+               int64_t *bad);
+
+/* One stored message by its log offset, whole, added to out: 0 with *record decoded from there;
+ * -ENOENT: no record begins there, or it is above confirmed. Blocks. */
+int store_read_record(struct store *s, uint64_t log_offset, struct buf *out, struct record *record);
+/* One queue entry; -ENOENT outside of the visible range. Blocks. */
+int store_entry(struct store *s, uint32_t queue, int64_t offset, struct queue_entry *entry);
+/* Store time of the message at that queue offset, -1 when there is none. Blocks. */
+int64_t store_time_at(struct store *s, uint32_t queue, int64_t offset);
+/* Queue offset by store time; blocks. NEAREST: exact, else the nearer neighbour (tie: the earlier),
+ * after the last: the last. LOWER: first at or after, past the end: max. UPPER: last at or before. */
+enum store_boundary { STORE_NEAREST, STORE_LOWER, STORE_UPPER };
+int64_t store_offset_by_time(struct store *s, uint32_t queue, int64_t ms, enum store_boundary how);
+/* Store time of the first message in the log, -1 when empty. Blocks. */
+int64_t store_earliest_ms(struct store *s);
+
+/* Runs job(ctx) on one of the reader threads, which may block. -EAGAIN when too many wait. */
+int store_run(struct store *s, void (*job)(void *ctx), void *ctx);
+
+/* A bit per loop that has pulls waiting on the queue; see hold.h in broker/. */
+void store_set_waiting(struct store *s, uint32_t queue, unsigned loop, bool waiting);
+/* Called under the append lock for each append to a queue that somebody waits on: must only note
+ * (loops_mask, queue, log_end) somewhere lock-free or under a leaf lock. Set once after open. */
+void store_on_waited(struct store *s,
+                     void (*on_waited)(void *ctx, uint32_t loops_mask, uint32_t queue,
+                                       uint64_t log_end),
+                     void *ctx);
+/* A topic was deleted: drops its queues. Blocks. */
+int store_drop_topic(struct store *s, struct topic *topic);
+
+struct store_stats {
+    uint64_t appended_messages, appended_bytes, written_calls, flushes, flush_failures;
+    uint64_t records_recovered, damaged_records;
+    int64_t boot_recovery_ms;
+    struct queue_table_stats queues;
+};
+void store_stats(struct store *s, struct store_stats *out);
+
+#endif
