@@ -1,0 +1,62 @@
+/* broker.h - one broker: what its services share. Made by broker.c, used by every handler.
+ *
+ * Threads: `loops` (I/O, each owns its connections, its gate and its held pulls), the store's flusher
+ * and readers, the metadata thread, the delay thread, one thread for each name server. Handlers run
+ * on a connection's loop, or on a reader thread (call.h says which). The members below are set up
+ * before the loops run and do not change until they have stopped; each module guards itself.
+ */
+#ifndef TERN_BROKER_BROKER_H
+#define TERN_BROKER_BROKER_H
+
+#include "broker/broker_config.h"
+#include "broker/store/store.h"
+#include "common/conn.h"
+
+struct clients;   /* clients.h: who is connected, as producer or consumer of which group */
+struct locks;     /* locks.h: queue locks of ordered consumers */
+struct registrar; /* registrar.h: name servers */
+struct delay;     /* delay.h: delay levels */
+struct gate;      /* gate.h: replies that wait for a watermark, one per loop */
+struct hold;      /* hold.h: pulls that wait for a message, one per loop */
+struct rates;     /* rates.h: counters and rates for status requests */
+struct namesrv;   /* namesrv/namesrv.h: --standalone */
+
+struct broker_loop {
+    struct broker *broker;
+    struct loop *loop;
+    struct gate *gate;
+    struct hold *hold;
+    struct buf properties; /* scratch: the final property text of one message or batch */
+    struct store_message *messages;   /* scratch of BROKER_BATCH_CHUNK for batches */
+    struct store_position *positions; /* likewise */
+    struct store_found found;         /* scratch of a pull */
+    uint64_t put_messages, put_bytes, got_messages, got_bytes, failed_puts; /* this turn, see rates.h */
+    uint64_t missed_pulls;
+};
+
+enum { BROKER_BATCH_CHUNK = 1024 };
+
+struct broker {
+    struct broker_settings *settings; /* configuration and its lock */
+    struct metadata *metadata;
+    struct store *store;
+    struct clients *clients;
+    struct locks *locks;
+    struct registrar *registrar;
+    struct delay *delay;
+    struct rates *rates;
+    struct namesrv *namesrv;
+    struct listener *listener, *vip_listener;
+    unsigned loop_count;
+    struct loop *loops[LOOP_MAX];
+    struct broker_loop on[LOOP_MAX];
+    struct record_host host; /* brokerIP1:listenPort */
+    char address[80];        /* the same as text */
+    char ha_address[80];
+    int64_t boot_ms;
+};
+
+/* Bits of loop_signal() that the broker uses on its loops. */
+enum { BROKER_SIGNAL_PROGRESS, BROKER_SIGNAL_DURABLE, BROKER_SIGNAL_STOP };
+
+#endif

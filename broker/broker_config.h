@@ -1,0 +1,66 @@
+/* broker_config.h - the broker's settings: RocketMQ's keys and ours (docs/operations/configuration.md).
+ *
+ * A value that may change while running (CONFIG_LIVE) is read with settings_*() or under the read
+ * lock; all others are constant after start.
+ */
+#ifndef TERN_BROKER_BROKER_CONFIG_H
+#define TERN_BROKER_BROKER_CONFIG_H
+
+#include <pthread.h>
+
+#include "common/config.h"
+
+enum { FLUSH_ASYNC, FLUSH_SYNC };
+enum { ROLE_ASYNC_MASTER, ROLE_SYNC_MASTER, ROLE_SLAVE };
+
+struct broker_config {
+    /* who and where */
+    char broker_cluster_name[128], broker_name[128], broker_ip1[64], bind_address[64];
+    char namesrv_addr[1024], store_path_root_dir[1024], store_path_commit_log[1024];
+    char port_file[1024], region_id[128], log_level[8];
+    int64_t broker_id, listen_port, ha_listen_port;
+    int broker_role, flush_disk_type;
+    /* store */
+    int64_t mapped_file_size_commit_log, mapped_file_size_consume_queue, flush_interval_commit_log;
+    int64_t max_message_size, sync_flush_timeout, memory_tail_bytes, queue_memory_bytes;
+    int64_t queue_descriptors, reader_threads;
+    bool record_crc;
+    /* service */
+    int64_t io_threads, busy_poll_micros, connections_max, broker_permission;
+    int64_t default_topic_queue_nums, register_name_server_period, register_broker_timeout_mills;
+    int64_t flush_consumer_offset_interval, delay_levels_pending_max;
+    int64_t max_transfer_bytes_in_memory, max_transfer_count_in_memory;
+    bool auto_create_topic_enable, auto_create_subscription_group, cluster_topic_enable,
+        broker_topic_enable, long_polling_enable, trace_on, reject_transaction_message,
+        enable_property_filter, trace_topic_enable;
+    int64_t short_polling_time_mills, start_accept_send_request_time_stamp;
+    char message_delay_level[512];
+};
+
+struct broker_settings {
+    pthread_rwlock_t lock; /* for the CONFIG_LIVE members of config */
+    struct broker_config config;
+    struct config_origin origin;
+    char config_file[1024]; /* -c, empty: none */
+    int64_t version_counter, version_timestamp; /* DataVersion of GET_BROKER_CONFIG */
+};
+
+extern const struct config_spec broker_config_spec;
+
+/* Defaults, then the rules that need more than one key (brokerIP1 against bindAddress, role against
+ * id, haListenPort, messageDelayLevel). -EINVAL with the line to add or change. */
+void settings_init(struct broker_settings *s);
+int settings_finish(struct broker_settings *s, bool standalone, struct err *err);
+/* Parses messageDelayLevel into ms per level; number of levels or -EINVAL. */
+int settings_delay_levels(const char *text, int64_t *ms, int max);
+
+/* Live values. */
+int64_t settings_int(struct broker_settings *s, const int64_t *member);
+bool settings_bool(struct broker_settings *s, const bool *member);
+/* UPDATE_BROKER_CONFIG: checks every line of properties text, then applies all CONFIG_LIVE ones and
+ * saves the file (if there is one, only the changed keys are edited). Keys that are known but not
+ * live, or unknown: -EPERM or -EINVAL with err, nothing is changed. */
+int settings_update(struct broker_settings *s, struct bytes properties, bool *permission_changed,
+                    struct err *err);
+
+#endif

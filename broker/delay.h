@@ -1,0 +1,22 @@
+/* delay.h - delay levels: messages of SCHEDULE_TOPIC_XXXX go to their real topic when due.
+ *
+ * One thread for all levels. It sleeps until the earliest entry of any level is due, or until a
+ * message arrives at a level that had none; an idle broker's thread does not wake. Each level's
+ * cursor is kept by the metadata journal (and delayOffset.json): delivery is at least once.
+ */
+#ifndef TERN_BROKER_DELAY_H
+#define TERN_BROKER_DELAY_H
+
+#include "broker/call.h"
+
+#define DELAY_TOPIC "SCHEDULE_TOPIC_XXXX"
+
+struct delay *delay_new(struct broker *b);
+int delay_start(struct delay *d, struct err *err);
+struct delay *delay_free(struct delay *d); /* stops the thread; returns NULL */
+/* A message was appended to the schedule topic at this level (1 based). Any thread, cheap. */
+void delay_arrived(struct delay *d, int level);
+/* `confirmed` moved; cheap when the thread does not wait for that. */
+void delay_progress(struct delay *d);
+
+#endif

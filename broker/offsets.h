@@ -1,0 +1,17 @@
+/* offsets.h - requests about offsets and times of queues, and single messages. */
+#ifndef TERN_BROKER_OFFSETS_H
+#define TERN_BROKER_OFFSETS_H
+
+#include "broker/call.h"
+
+enum call_result handle_query_consumer_offset(struct call *call);  /* 14, loop */
+enum call_result handle_update_consumer_offset(struct call *call); /* 15, loop */
+enum call_result handle_max_offset(struct call *call);             /* 30, loop */
+enum call_result handle_min_offset(struct call *call);             /* 31, loop */
+enum call_result handle_search_offset(struct call *call);          /* 29, reader */
+enum call_result handle_earliest_store_time(struct call *call);    /* 32, reader */
+enum call_result handle_view_message(struct call *call);           /* 33, reader */
+enum call_result handle_all_consumer_offsets(struct call *call);   /* 43, reader */
+enum call_result handle_all_delay_offsets(struct call *call);      /* 45, reader */
+
+#endif

@@ -1,0 +1,35 @@
+/* pull.h - PULL_MESSAGE: checks, one evaluation, and the answers. hold.h keeps those that wait. */
+#ifndef TERN_BROKER_PULL_H
+#define TERN_BROKER_PULL_H
+
+#include "broker/call.h"
+#include "broker/filter.h"
+
+/* A pull after its checks: plain values, so that it can wait or move to a reader thread. */
+struct pull_request {
+    struct reply_to to;
+    struct topic *topic;
+    int32_t queue_id;
+    uint32_t queue; /* store's index */
+    int64_t offset;
+    int32_t max_messages;
+    struct tag_filter filter; /* borrowed or owned as the holder says */
+};
+
+enum call_result handle_pull(struct call *call);
+
+/* Evaluates and writes the reply to `out`. With `suspend` an empty result (19) writes nothing.
+ * Returns ANSWERED; NOTHING (only with suspend); WOULD_BLOCK: nothing written, give it to a reader
+ * thread (only when !may_block). `found` is scratch. */
+enum pull_outcome { PULL_ANSWERED, PULL_NOTHING, PULL_WOULD_BLOCK };
+enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *request, bool suspend,
+                                bool may_block, struct store_found *found, struct buf *out,
+                                uint64_t *messages, uint64_t *bytes);
+/* Hands a pull to a reader thread, which answers it. Copies the request. 0 or negative. */
+int pull_offload(struct broker *b, const struct pull_request *request, bool suspend,
+                 int64_t deadline_ms);
+/* True when a message in [offset, confirmed end) passes the filter, so that waking is worth it. */
+bool pull_has_match(struct broker *b, const struct pull_request *request,
+                    struct store_found *found);
+
+#endif
