@@ -14,18 +14,22 @@ bool properties_next(struct bytes properties, size_t *at, struct bytes *name, st
 /* Value of the last item of that name; empty when absent. */
 struct bytes properties_find(struct bytes properties, struct bytes name);
 
-/* What the send path needs, found in one walk. */
+enum { PROPERTIES_SCAN_NAMES = 32 };
+
+/* What the send path needs, found in one walk. Borrows from the text. */
 struct properties_known {
     struct bytes tags, keys, unique_key, wait, delay, transaction, producer_group, retry_topic;
     struct bytes origin_message_id, real_topic, real_queue_id, max_reconsume_times;
-    bool timer;            /* one of TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS */
-    bool has_invalid;      /* items that vanish when the text is rewritten, or a repeated name */
+    bool timer;       /* one of TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS */
+    bool has_invalid; /* properties_copy() would leave something out: an invalid item, a
+                         repeated name, "__CRC32#"; assumed above PROPERTIES_SCAN_NAMES items */
     bool ends_with_separator;
 };
 void properties_scan(struct bytes properties, struct properties_known *out);
 
-/* Appends the valid items of `properties` to `out`, each followed by nothing but separated by 0x02,
- * without any of the names in `without` (NULL-terminated); of repeated names only the last. */
+/* Appends the valid items of `properties` to `out`, byte for byte, in order, separated by 0x02 and
+ * without one at the end; without any of the names in `without` (NULL-terminated, may be NULL) and
+ * without "__CRC32#", which only record.c writes; of repeated names only the last. */
 void properties_copy(struct buf *out, struct bytes properties, const char *const *without);
 /* Appends one item; puts a 0x02 before it unless out has grown by nothing since `start` or ends in
  * one. */

@@ -30,11 +30,13 @@ enum {
     RECORD_CRC_BYTES = 20,
     RECORD_BLANK_BYTES = 8,
 };
+#define RECORD_CRC_NAME "__CRC32#"
 #define RECORD_MAGIC_V1 0xDAA320A7u
 #define RECORD_MAGIC_V2 0xDAA320ABu
 #define RECORD_MAGIC_BLANK 0xCBD43194u
 
-enum { /* SYSFLAG */
+/* SYSFLAG */
+enum {
     RECORD_COMPRESSED = 0x1,
     RECORD_MULTI_TAGS = 0x2,
     RECORD_TRANSACTION_MASK = 0xC,
@@ -82,20 +84,25 @@ int record_decode(struct bytes in, struct record *out);
  * there is one. */
 int record_check(const struct record *r, struct bytes whole, int64_t log_offset, const char **why);
 
-/* Size that encode will need, or 0 when topic or properties are too long. `with_crc` counts the
- * CRC property (and a 0x02 before it when the properties lack one). */
+/* Size that encode will need, or 0 when topic, properties or the whole are too long. `with_crc`
+ * counts the CRC property (and a 0x02 before it when the properties lack one). The properties must
+ * not hold an item of that name: without a CRC it could be taken for one. */
 size_t record_size(const struct record *r, bool with_crc);
-/* Writes all fields except the late ones (queue offset, log offset, store time, CRC digits), so it
- * can run before the append lock is taken. Needs record_size() bytes. */
+/* Writes a V1 record: all fields except the late ones (queue offset, log offset, store time, CRC
+ * digits), so it can run before the append lock is taken. Needs record_size() bytes. Takes the
+ * body's CRC itself; r->total_size, magic and body_crc are not looked at. */
 void record_encode(uint8_t *to, const struct record *r, bool with_crc);
-/* The late ones, under the append lock: cheap for small records. */
+/* The late ones, under the append lock: one pass over a small record, a fixed cost for a big one
+ * (encode left the sum of the rest behind). Once per record_encode(). */
 void record_seal(uint8_t *at, size_t size, int64_t queue_offset, int64_t log_offset,
                  int64_t store_ms, bool with_crc);
 void record_blank(uint8_t *to, uint32_t bytes_left);
 
 /* Message id: upper-case hex of host and log offset; 32 or 56 characters and a NUL. */
 enum { RECORD_ID_MAX = 57 };
+/* Returns the number of characters. */
 size_t record_id_format(char to[RECORD_ID_MAX], const struct record_host *host, int64_t log_offset);
+/* Either case is read; -EINVAL for anything else, a negative offset too. */
 int record_id_parse(struct bytes text, struct record_host *host, int64_t *log_offset);
 
 #endif
