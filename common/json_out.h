@@ -10,10 +10,11 @@
 
 enum { JSON_DEPTH_MAX = 32 };
 
-/* Writer. Commas and colons are put by the writer; a wrong order of calls is an assertion. */
+/* Commas and colons are put by the writer; a wrong order of calls is an assertion. */
 struct json_out {
     struct buf *out; /* not owned */
     uint32_t depth;
+    char open[JSON_DEPTH_MAX + 1]; /* '{' or '[' for each depth above 0 */
     bool need_comma[JSON_DEPTH_MAX + 1];
     bool after_key;
 };
@@ -33,9 +34,10 @@ void jout_str(struct json_out *j, const char *text);
 void jout_bytes(struct json_out *j, struct bytes text); /* invalid UTF-8 becomes U+FFFD */
 void jout_i64(struct json_out *j, int64_t v);
 void jout_boolean(struct json_out *j, bool v);
-void jout_double(struct json_out *j, double v); /* shortest form with a point: 0.0 */
+/* As Java prints it: the shortest digits, with a point (0.0, 1.5E10). What is no number: null. */
+void jout_double(struct json_out *j, double v);
 void jout_null(struct json_out *j);
-void jout_raw(struct json_out *j, struct bytes text); /* already JSON */
+void jout_raw(struct json_out *j, struct bytes text); /* one value that is JSON already */
 /* key + value in one call */
 void jout_kv_str(struct json_out *j, const char *key, const char *text);
 void jout_kv_bytes(struct json_out *j, const char *key, struct bytes text);
