@@ -75,6 +75,10 @@ static void note_known(struct properties_known *out, struct bytes name, struct b
         if (NAME_IS(name, "PGROUP"))
             out->producer_group = value;
         break;
+    case 7:
+        if (NAME_IS(name, "CLUSTER"))
+            out->cluster = value;
+        break;
     case 8:
         if (NAME_IS(name, "UNIQ_KEY"))
             out->unique_key = value;

@@ -19,7 +19,7 @@ enum { PROPERTIES_SCAN_NAMES = 32 };
 /* What the send path needs, found in one walk. Borrows from the text. */
 struct properties_known {
     struct bytes tags, keys, unique_key, wait, delay, transaction, producer_group, retry_topic;
-    struct bytes origin_message_id, real_topic, real_queue_id, max_reconsume_times;
+    struct bytes origin_message_id, real_topic, real_queue_id, max_reconsume_times, cluster;
     bool timer;       /* one of TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS */
     bool has_invalid; /* properties_copy() would leave something out: an invalid item, a
                          repeated name, "__CRC32#"; assumed above PROPERTIES_SCAN_NAMES items */
