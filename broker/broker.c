@@ -1,1 +1,475 @@
-/* broker.c */
+/* broker.c - a broker put together, run and taken apart: see service.h. */
+#include "broker/service.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/clients.h"
+#include "broker/delay.h"
+#include "broker/dispatch.h"
+#include "broker/durable.h"
+#include "broker/gate.h"
+#include "broker/hold.h"
+#include "broker/locks.h"
+#include "broker/rates.h"
+#include "broker/registrar.h"
+#include "broker/topics.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
+
+enum { PORT_TRIES = 200, DRAIN_MS = 10000 };
+
+/* --- watermarks: from the store's threads to the loops --- */
+
+static void on_progress(void *ctx)
+{
+    struct broker *b = ctx;
+
+    /* The loop that writes looks at the watermarks itself, at the end of the same turn. */
+    for (unsigned i = 0; i < b->loop_count; i++) {
+        if (!loop_is_current(b->loops[i]))
+            loop_signal(b->loops[i], BROKER_SIGNAL_PROGRESS);
+    }
+    if (b->delay)
+        delay_progress(b->delay);
+}
+
+static void on_waited(void *ctx, uint32_t loops_mask, uint32_t queue, uint64_t log_end)
+{
+    struct broker *b = ctx;
+
+    while (loops_mask) {
+        unsigned i = (unsigned)__builtin_ctz(loops_mask);
+
+        loops_mask &= loops_mask - 1;
+        hold_note(b->on[i].hold, queue, log_end);
+    }
+}
+
+static void on_durable(void *ctx)
+{
+    struct broker *b = ctx;
+
+    durable_moved(b->durable);
+}
+
+static void nothing(void *ctx)
+{
+    (void)ctx; /* the end of the turn does it */
+}
+
+static void leave_when_drained(struct broker_loop *on)
+{
+    struct broker *b = on->broker;
+    bool owed = gate_waiting(on->gate) > 0 || atomic_load(&b->offloaded) > 0;
+
+    if (!owed || loop_now_ms(on->loop) >= b->drain_deadline_ms)
+        loop_stop(on->loop);
+    else
+        loop_again(on->loop);
+}
+
+/* The end of a turn: what was appended is written, then everybody who waited for that is served. */
+static void turn_end(void *ctx)
+{
+    struct broker_loop *on = ctx;
+    struct broker *b = on->broker;
+
+    store_write(b->store);
+    gate_release(on->gate);
+    hold_wake(on->hold);
+    if (on->turn.put_messages | on->turn.got_messages | on->turn.missed_pulls |
+        on->turn.failed_puts) {
+        rates_add(b->rates, &on->turn, clock_wall_ms());
+        on->turn = (struct rates_turn){0};
+    }
+    if (atomic_load_explicit(&b->draining, memory_order_relaxed))
+        leave_when_drained(on);
+}
+
+/* --- stopping --- */
+
+/* On its own thread: taking leave of the name servers may have to wait for them, and one of them may
+ * live on our own loop. */
+static void *stopper(void *arg)
+{
+    struct broker *b = arg;
+
+    b->registrar = registrar_free(b->registrar);
+    for (unsigned i = 0; i < b->loop_count; i++)
+        loop_signal(b->loops[i], BROKER_SIGNAL_STOP);
+    return NULL;
+}
+
+static void start_stopper(void *ctx)
+{
+    struct broker *b = ctx;
+
+    if (b->stopper_started)
+        return;
+    log_info("stopping");
+    b->stopper_started = pthread_create(&b->stopper, NULL, stopper, b) == 0;
+    if (!b->stopper_started)
+        stopper(b);
+}
+
+static void request_stop(struct loop_message *message)
+{
+    start_stopper(message->ctx);
+}
+
+void broker_stop(struct broker *b)
+{
+    loop_post(b->loops[0], &(struct loop_message){.run = request_stop, .ctx = b});
+}
+
+static void on_stop_signal(void *ctx)
+{
+    struct broker_loop *on = ctx;
+    struct broker *b = on->broker;
+
+    if (on == &b->on[0]) {
+        b->listener = listener_free(b->listener);
+        b->vip_listener = listener_free(b->vip_listener);
+        b->drain_deadline_ms = loop_now_ms(on->loop) + DRAIN_MS;
+        atomic_store(&b->draining, true);
+        for (unsigned i = 1; i < b->loop_count; i++)
+            loop_signal(b->loops[i], BROKER_SIGNAL_PROGRESS);
+    }
+}
+
+/* --- starting --- */
+
+static int make_loop(struct broker *b, unsigned index, struct err *err)
+{
+    struct broker_loop *on = &b->on[index];
+    struct loop_options options = {
+        .index = index,
+        .busy_poll_micros = (unsigned)b->settings->config.busy_poll_micros,
+    };
+    int r = loop_new(&b->loops[index], &options, err);
+
+    if (r < 0)
+        return r;
+    b->loop_count = index + 1;
+    on->broker = b;
+    on->loop = b->loops[index];
+    on->gate = gate_new(on);
+    on->hold = hold_new(on);
+    on->messages = calloc(BROKER_BATCH_MAX, sizeof(*on->messages));
+    on->positions = calloc(BROKER_BATCH_MAX, sizeof(*on->positions));
+    if (!on->gate || !on->hold || !on->messages || !on->positions)
+        return err_say(err, -ENOMEM, "out of memory while making event loop %u", index);
+    loop_on_signal(on->loop, BROKER_SIGNAL_PROGRESS, nothing, on);
+    loop_on_signal(on->loop, BROKER_SIGNAL_STOP, on_stop_signal, on);
+    r = loop_on_turn_end(on->loop, turn_end, on);
+    if (r < 0)
+        return err_set(err, r, "set up event loop %u", index);
+    return 0;
+}
+
+static int open_store(struct broker *b, struct err *err)
+{
+    const struct broker_config *c = &b->settings->config;
+    struct metadata_options metadata = {
+        .root_dir = c->store_path_root_dir,
+        .on_durable = on_durable,
+        .ctx = b,
+        .export_interval_ms = c->flush_consumer_offset_interval,
+    };
+    struct store_options options = {
+        .root_dir = c->store_path_root_dir,
+        .commit_log_dir = c->store_path_commit_log[0] ? c->store_path_commit_log : NULL,
+        .segment_bytes = c->mapped_file_size_commit_log,
+        .queue_file_bytes = (c->mapped_file_size_consume_queue + 19) / 20 * 20,
+        .sync_flush = c->flush_disk_type == FLUSH_SYNC,
+        .flush_interval_ms = c->flush_interval_commit_log,
+        .record_crc = c->record_crc,
+        .message_max = (size_t)c->max_message_size,
+        .tail_bytes = (size_t)c->memory_tail_bytes,
+        .queue_memory = (size_t)c->queue_memory_bytes,
+        .queue_descriptors = (unsigned)c->queue_descriptors,
+        .reader_threads = (unsigned)c->reader_threads,
+        .store_host = b->host,
+        .delay_levels = b->delay_levels,
+        .on_progress = on_progress,
+        .ctx = b,
+    };
+    int r;
+
+    memcpy(options.delay_ms, b->delay_ms, sizeof(options.delay_ms));
+    r = store_lock_dir(c->store_path_root_dir, &options.lock_fd, err);
+    if (r < 0)
+        return r;
+    r = metadata_open(&b->metadata, &metadata, err);
+    if (r < 0) {
+        file_close(options.lock_fd);
+        return r;
+    }
+    options.metadata = b->metadata;
+    r = store_open(&b->store, &options, err);
+    if (r < 0) {
+        file_close(options.lock_fd);
+        return r;
+    }
+    store_on_waited(b->store, on_waited, b);
+    r = metadata_start(b->metadata, err);
+    if (r < 0)
+        return r;
+    return topics_make_builtin(b, err);
+}
+
+static int listen_on(struct broker *b, struct listener **out, struct broker_port *ctx, uint16_t port,
+                     struct err *err)
+{
+    struct listener_options options = {
+        .address = b->settings->config.bind_address,
+        .port = port,
+        .loops = b->loops,
+        .loop_count = b->loop_count,
+        .remoting = &broker_remoting,
+        .ctx = ctx,
+        .connections_max = (unsigned)b->settings->config.connections_max,
+    };
+
+    return listener_new(out, &options, err);
+}
+
+/* Holds a port without listening, so that nobody else is given it. fd or -errno. */
+static int reserve_port(const char *address, uint16_t port)
+{
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+    bool v6 = inet_pton(AF_INET, address, &in.sin_addr) != 1;
+    int fd, r;
+
+    if (v6 && inet_pton(AF_INET6, address, &in6.sin6_addr) != 1)
+        return -EINVAL;
+    fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (v6)
+        r = bind(fd, (const struct sockaddr *)&in6, sizeof(in6));
+    else
+        r = bind(fd, (const struct sockaddr *)&in, sizeof(in));
+    if (r < 0) {
+        r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+static int listen_on_any(struct broker *b, struct err *err)
+{
+    const char *address = b->settings->config.bind_address;
+    int r = -EADDRINUSE;
+
+    for (int i = 0; i < PORT_TRIES; i++) {
+        uint16_t port;
+
+        r = listen_on(b, &b->listener, &b->port, 0, err);
+        if (r < 0)
+            return r;
+        port = listener_port(b->listener);
+        if (port > 3 && port < 65535 &&
+            listen_on(b, &b->vip_listener, &b->vip_port, (uint16_t)(port - 2), NULL) == 0) {
+            b->reserved_ha_fd = reserve_port(address, (uint16_t)(port + 1));
+            if (b->reserved_ha_fd >= 0)
+                return 0;
+            b->vip_listener = listener_free(b->vip_listener);
+        }
+        b->listener = listener_free(b->listener);
+    }
+    return err_say(err, -EADDRINUSE,
+                   "no port P on %s was found with P-2, P and P+1 free; set listenPort", address);
+}
+
+static int open_ports(struct broker *b, struct err *err)
+{
+    struct broker_config *c = &b->settings->config;
+    int r;
+
+    b->port = (struct broker_port){b, true};
+    b->vip_port = (struct broker_port){b, false};
+    if (c->listen_port == 0) {
+        r = listen_on_any(b, err);
+    } else {
+        r = listen_on(b, &b->listener, &b->port, (uint16_t)c->listen_port, err);
+        if (r == 0)
+            r = listen_on(b, &b->vip_listener, &b->vip_port, (uint16_t)(c->listen_port - 2), err);
+    }
+    if (r < 0)
+        return r;
+    c->listen_port = listener_port(b->listener);
+    if (c->ha_listen_port == 0)
+        c->ha_listen_port = c->listen_port + 1;
+    return 0;
+}
+
+static int set_host(struct broker *b, struct err *err)
+{
+    const struct broker_config *c = &b->settings->config;
+    const char *form = strchr(c->broker_ip1, ':') ? "[%s]:%d" : "%s:%d";
+
+    b->host = (struct record_host){.port = (int32_t)c->listen_port};
+    if (inet_pton(AF_INET, c->broker_ip1, b->host.ip) != 1) {
+        b->host.v6 = true;
+        if (inet_pton(AF_INET6, c->broker_ip1, b->host.ip) != 1)
+            return err_say(err, -EINVAL, "brokerIP1=%s is no numeric address", c->broker_ip1);
+    }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(b->address, sizeof(b->address), form, c->broker_ip1, (int)c->listen_port);
+    snprintf(b->ha_address, sizeof(b->ha_address), form, c->broker_ip1, (int)c->ha_listen_port);
+#pragma GCC diagnostic pop
+    return 0;
+}
+
+static int write_port_file(const char *path, int port, struct err *err)
+{
+    char text[16];
+    int len = snprintf(text, sizeof(text), "%d\n", port);
+
+    if (path[0] == '\0')
+        return 0;
+    file_unlink(path); /* an old one is not worth a backup */
+    return file_replace(path, bytes_of(text, (size_t)len), err);
+}
+
+int broker_new(struct broker **out, struct broker_settings *settings,
+               const struct broker_extra *extra, struct err *err)
+{
+    const struct broker_config *c = &settings->config;
+    struct broker *b = calloc(1, sizeof(*b));
+    int r = 0;
+
+    if (!b)
+        return err_say(err, -ENOMEM, "out of memory");
+    b->settings = settings;
+    b->extra = extra;
+    b->boot_ms = clock_wall_ms();
+    b->reserved_ha_fd = -1;
+    b->delay_levels = settings_delay_levels(c->message_delay_level, b->delay_ms, 64);
+    b->rates = rates_new();
+    b->clients = clients_new(b);
+    b->locks = locks_new();
+    b->durable = durable_new(b);
+    b->registrar = registrar_new(b);
+    if (!b->rates || !b->clients || !b->locks || !b->durable || !b->registrar)
+        r = err_say(err, -ENOMEM, "out of memory");
+    for (unsigned i = 0; i < (unsigned)c->io_threads && r == 0; i++)
+        r = make_loop(b, i, err);
+    if (r == 0)
+        r = open_ports(b, err);
+    if (r == 0)
+        r = set_host(b, err);
+    if (r == 0)
+        r = open_store(b, err);
+    if (r == 0) {
+        b->delay = delay_new(b);
+        if (!b->delay)
+            r = err_say(err, -ENOMEM, "out of memory");
+    }
+    if (r < 0) {
+        broker_free(b);
+        return r;
+    }
+    *out = b;
+    return 0;
+}
+
+static void *loop_thread(void *arg)
+{
+    struct broker_loop *on = arg;
+
+    if (loop_run(on->loop) < 0)
+        log_error("event loop %u has failed; its connections are lost", loop_index(on->loop));
+    return NULL;
+}
+
+int broker_run(struct broker *b, struct err *err)
+{
+    const struct broker_config *c = &b->settings->config;
+    unsigned started = 1;
+    int r = 0;
+
+    if (b->extra->before_run)
+        r = b->extra->before_run(b, b->extra->ctx, err);
+    if (r == 0)
+        r = loop_on_process_signal(b->loops[0], SIGTERM, start_stopper, b);
+    if (r == 0)
+        r = loop_on_process_signal(b->loops[0], SIGINT, start_stopper, b);
+    if (r == 0)
+        r = delay_start(b->delay, err);
+    if (r == 0)
+        r = registrar_start(b->registrar, err);
+    if (r == 0)
+        r = write_port_file(c->port_file, (int)c->listen_port, err);
+    if (r < 0)
+        return r;
+    for (; started < b->loop_count; started++) {
+        r = -pthread_create(&b->threads[started], NULL, loop_thread, &b->on[started]);
+        if (r < 0) {
+            err_set(err, r, "start the thread of event loop %u", started);
+            start_stopper(b);
+            break;
+        }
+    }
+    log_info("broker %s (cluster %s) serves on %s, started in %lld ms", c->broker_name,
+             c->broker_cluster_name, b->address, (long long)(clock_wall_ms() - b->boot_ms));
+    loop_thread(&b->on[0]);
+    for (unsigned i = 1; i < started; i++)
+        pthread_join(b->threads[i], NULL);
+    if (b->stopper_started)
+        pthread_join(b->stopper, NULL);
+    if (b->extra->after_run)
+        b->extra->after_run(b, b->extra->ctx);
+    return r;
+}
+
+int broker_free(struct broker *b)
+{
+    int r = 0, m;
+
+    if (!b)
+        return 0;
+    b->registrar = registrar_free(b->registrar);
+    b->delay = delay_free(b->delay);
+    b->listener = listener_free(b->listener);
+    b->vip_listener = listener_free(b->vip_listener);
+    /* The store's threads may still post to the loops; readers end with the store. */
+    if (b->store)
+        r = store_close(b->store);
+    if (b->metadata) {
+        m = metadata_close(b->metadata);
+        r = r < 0 ? r : m;
+    }
+    for (unsigned i = 0; i < b->loop_count; i++) {
+        b->on[i].gate = gate_free(b->on[i].gate);
+        b->loops[i] = loop_free(b->loops[i]); /* closes connections, which leave `hold` */
+    }
+    if (b->extra && b->extra->after_free)
+        b->extra->after_free(b, b->extra->ctx);
+    for (unsigned i = 0; i < b->loop_count; i++) {
+        b->on[i].hold = hold_free(b->on[i].hold);
+        free(b->on[i].messages);
+        free(b->on[i].positions);
+        buf_destroy(&b->on[i].properties);
+    }
+    if (b->reserved_ha_fd >= 0)
+        close(b->reserved_ha_fd);
+    b->durable = durable_free(b->durable);
+    b->locks = locks_free(b->locks);
+    b->clients = clients_free(b->clients);
+    b->rates = rates_free(b->rates);
+    free(b);
+    return r;
+}

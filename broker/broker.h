@@ -8,6 +8,9 @@
 #ifndef TERN_BROKER_BROKER_H
 #define TERN_BROKER_BROKER_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "broker/broker_config.h"
 #include "broker/store/store.h"
 #include "common/conn.h"
@@ -18,8 +21,14 @@ struct registrar; /* registrar.h: name servers */
 struct delay;     /* delay.h: delay levels */
 struct gate;      /* gate.h: replies that wait for a watermark, one per loop */
 struct hold;      /* hold.h: pulls that wait for a message, one per loop */
+struct durable;   /* durable.h: answers that wait for the metadata journal */
 struct rates;     /* rates.h: counters and rates for status requests */
-struct namesrv;   /* namesrv/namesrv.h: --standalone */
+struct broker_extra; /* service.h */
+
+/* Messages in and out, added up over a turn (rates.h). */
+struct rates_turn {
+    uint64_t put_messages, put_bytes, failed_puts, got_messages, got_bytes, missed_pulls;
+};
 
 struct broker_loop {
     struct broker *broker;
@@ -27,14 +36,19 @@ struct broker_loop {
     struct gate *gate;
     struct hold *hold;
     struct buf properties; /* scratch: the final property text of one message or batch */
-    struct store_message *messages;   /* scratch of BROKER_BATCH_CHUNK for batches */
+    struct store_message *messages;   /* scratch of BROKER_BATCH_MAX, mapped on first use */
     struct store_position *positions; /* likewise */
     struct store_found found;         /* scratch of a pull */
-    uint64_t put_messages, put_bytes, got_messages, got_bytes, failed_puts; /* this turn, see rates.h */
-    uint64_t missed_pulls;
+    struct rates_turn turn; /* what this turn has done */
 };
 
-enum { BROKER_BATCH_CHUNK = 1024 };
+enum { BROKER_BATCH_MAX = 4096 /* messages of one batch */ };
+
+/* What a listener's ctx points to. */
+struct broker_port {
+    struct broker *broker;
+    bool main_port; /* false: the VIP port, P-2 */
+};
 
 struct broker {
     struct broker_settings *settings; /* configuration and its lock */
@@ -44,8 +58,9 @@ struct broker {
     struct locks *locks;
     struct registrar *registrar;
     struct delay *delay;
+    struct durable *durable;
     struct rates *rates;
-    struct namesrv *namesrv;
+    struct broker_port port, vip_port;
     struct listener *listener, *vip_listener;
     unsigned loop_count;
     struct loop *loops[LOOP_MAX];
@@ -54,6 +69,15 @@ struct broker {
     char address[80];        /* the same as text */
     char ha_address[80];
     int64_t boot_ms;
+    atomic_bool draining;      /* stopping: new requests are refused, owed replies still go out */
+    atomic_uint offloaded;     /* requests and pulls on reader threads */
+    int64_t drain_deadline_ms; /* monotonic; then the rest is given up */
+    int reserved_ha_fd;        /* holds P+1 for replication; -1: none */
+    pthread_t threads[LOOP_MAX], stopper;
+    bool stopper_started;
+    const struct broker_extra *extra;
+    int delay_levels;
+    int64_t delay_ms[64];
 };
 
 /* Bits of loop_signal() that the broker uses on its loops. */

@@ -1,1 +1,527 @@
-/* broker_config.c */
+/* broker_config.c - the table of the broker's keys and the rules between them: see
+ * broker_config.h. */
+#include "broker/broker_config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/store/metadata.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
+
+static const char *const flush_types[] = {"ASYNC_FLUSH", "SYNC_FLUSH", NULL};
+static const char *const roles[] = {"ASYNC_MASTER", "SYNC_MASTER", "SLAVE", NULL};
+
+static bool check_ip(const char *value, char *expected, size_t expected_size)
+{
+    unsigned char address[16];
+
+    snprintf(expected, expected_size, "a numeric IPv4 or IPv6 address");
+    return value[0] == '\0' || inet_pton(AF_INET, value, address) == 1 ||
+           inet_pton(AF_INET6, value, address) == 1;
+}
+
+static bool check_name(const char *value, char *expected, size_t expected_size)
+{
+    snprintf(expected, expected_size, "1 to 100 of the letters a-z A-Z 0-9 _ - | %%");
+    return strlen(value) <= 100 && topic_name_ok(bytes_str(value));
+}
+
+static bool check_log_level(const char *value, char *expected, size_t expected_size)
+{
+    enum log_level level;
+
+    snprintf(expected, expected_size, "error, warn, info or debug");
+    return log_level_parse(value, &level);
+}
+
+static bool check_delay_levels(const char *value, char *expected, size_t expected_size)
+{
+    int64_t ms[64];
+
+    snprintf(expected, expected_size,
+             "up to 64 items like 1s 5m 2h 1d, separated by one space each");
+    return settings_delay_levels(value, ms, 64) > 0;
+}
+
+#define STRING(key, member, first, text, flag_bits, check_fn)                                      \
+    {                                                                                              \
+        .name = key, .type = CONFIG_STRING, .offset = offsetof(struct broker_config, member),      \
+        .string_max = sizeof(((struct broker_config *)0)->member), .initial = first, .help = text, \
+        .flags = flag_bits, .check = check_fn                                                      \
+    }
+#define INT(key, member, low, high, first, text, flag_bits)                                        \
+    {                                                                                              \
+        .name = key, .type = CONFIG_INT, .offset = offsetof(struct broker_config, member),         \
+        .min = low, .max = high, .initial = first, .help = text, .flags = flag_bits                \
+    }
+#define BOOL(key, member, first, text, flag_bits)                                                  \
+    {                                                                                              \
+        .name = key, .type = CONFIG_BOOL, .offset = offsetof(struct broker_config, member),        \
+        .initial = first, .help = text, .flags = flag_bits                                         \
+    }
+#define CHOICE(key, member, names, first, text)                                                    \
+    {                                                                                              \
+        .name = key, .type = CONFIG_CHOICE, .offset = offsetof(struct broker_config, member),      \
+        .choices = names, .initial = first, .help = text                                           \
+    }
+
+static const struct config_key keys[] = {
+    STRING("brokerClusterName", broker_cluster_name, "DefaultCluster", "cluster this broker belongs to",
+           0, check_name),
+    STRING("brokerName", broker_name, "broker-a", "name of the master/slave group", 0, check_name),
+    INT("brokerId", broker_id, 0, INT32_MAX, "0", "0 for a master, above 0 for a slave", 0),
+    CHOICE("brokerRole", broker_role, roles, "ASYNC_MASTER", "role; only ASYNC_MASTER is served yet"),
+    CHOICE("flushDiskType", flush_disk_type, flush_types, "ASYNC_FLUSH",
+           "when a send is answered: after the write, or after the flush to the disk"),
+    STRING("bindAddress", bind_address, "127.0.0.1", "address to listen on; 0.0.0.0 or :: for all", 0,
+           check_ip),
+    STRING("brokerIP1", broker_ip1, "", "address that clients are told; default: bindAddress", 0,
+           check_ip),
+    INT("listenPort", listen_port, 0, 65534, "10911",
+        "main port P; P-2 is served too; 0: any free one, see portFile", 0),
+    INT("haListenPort", ha_listen_port, 0, 65535, "0", "replication port; 0: listenPort + 1", 0),
+    STRING("portFile", port_file, "", "file to write the listening port to; empty: none", 0, NULL),
+    STRING("namesrvAddr", namesrv_addr, "", "name servers, host:port separated by ';'", 0, NULL),
+    STRING("storePathRootDir", store_path_root_dir, "", "store folder; default: $HOME/store", 0, NULL),
+    STRING("storePathCommitLog", store_path_commit_log, "",
+           "commit log folder; default: storePathRootDir/commitlog", 0, NULL),
+    INT("mappedFileSizeCommitLog", mapped_file_size_commit_log, 4096, INT64_C(1) << 40, "1073741824",
+        "bytes of a commit log segment; as in the files that are there", 0),
+    INT("mappedFileSizeConsumeQueue", mapped_file_size_consume_queue, 20, 1 << 30, "6000000",
+        "bytes of a consume queue file, rounded up to a multiple of 20", 0),
+    INT("flushIntervalCommitLog", flush_interval_commit_log, 1, 60000, "500",
+        "ms between flushes of the log under ASYNC_FLUSH", 0),
+    INT("syncFlushTimeout", sync_flush_timeout, 1, 600000, "5000",
+        "ms until a send under SYNC_FLUSH is answered FLUSH_DISK_TIMEOUT", 0),
+    INT("maxMessageSize", max_message_size, 1, 12 << 20, "4194304", "largest message body, bytes", 0),
+    INT("flushConsumerOffsetInterval", flush_consumer_offset_interval, 100, 3600000, "5000",
+        "ms between exports of the JSON files while something changed", 0),
+    STRING("messageDelayLevel", message_delay_level,
+           "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h", "delay of each level from 1 on",
+           0, check_delay_levels),
+    INT("brokerPermission", broker_permission, 0, 7, "6", "4 read + 2 write", CONFIG_LIVE),
+    BOOL("autoCreateTopicEnable", auto_create_topic_enable, "true",
+         "a send to an unknown topic makes it from its template", CONFIG_LIVE),
+    BOOL("autoCreateSubscriptionGroup", auto_create_subscription_group, "true",
+         "an unknown consumer group is made on first use", CONFIG_LIVE),
+    INT("defaultTopicQueueNums", default_topic_queue_nums, 1, 65536, "8",
+        "queues of the template topic TBW102", 0),
+    BOOL("clusterTopicEnable", cluster_topic_enable, "true", "a topic named like the cluster", 0),
+    BOOL("brokerTopicEnable", broker_topic_enable, "true", "a topic named like the broker", 0),
+    BOOL("traceTopicEnable", trace_topic_enable, "false", "make RMQ_SYS_TRACE_TOPIC", 0),
+    BOOL("longPollingEnable", long_polling_enable, "true", "a pull that finds nothing may wait",
+         CONFIG_LIVE),
+    INT("shortPollingTimeMills", short_polling_time_mills, 1, 60000, "1000",
+        "ms such a pull waits when longPollingEnable is false", CONFIG_LIVE),
+    BOOL("traceOn", trace_on, "true", "what send replies say as TRACE_ON", 0),
+    STRING("regionId", region_id, "DefaultRegion", "what send replies say as MSG_REGION", 0, NULL),
+    INT("startAcceptSendRequestTimeStamp", start_accept_send_request_time_stamp, 0, INT64_MAX, "0",
+        "sends are refused before this time, ms since 1970", 0),
+    INT("registerNameServerPeriod", register_name_server_period, 10000, 60000, "30000",
+        "ms between registrations at the name servers", 0),
+    INT("registerBrokerTimeoutMills", register_broker_timeout_mills, 100, 60000, "6000",
+        "ms a registration may take", 0),
+    /* ours */
+    INT("ioThreads", io_threads, 0, 16, "0", "event loops; 0: one up to 4 cores, then a quarter", 0),
+    INT("busyPollMicros", busy_poll_micros, 0, 10000, "50",
+        "us a loop polls after work before it sleeps", 0),
+    INT("connectionsMax", connections_max, 1, 1000000, "100000", "connections at most", 0),
+    INT("memoryTailBytes", memory_tail_bytes, 1 << 20, INT64_C(1) << 32, "16777216",
+        "newest bytes of the log kept in memory, rounded up to a power of two", 0),
+    INT("queueMemoryBytes", queue_memory_bytes, 1 << 20, INT64_C(1) << 36, "67108864",
+        "memory for queue entries that are not yet in their files", 0),
+    INT("queueDescriptors", queue_descriptors, 16, 100000, "512", "open queue files at most", 0),
+    INT("readerThreads", reader_threads, 1, 64, "2", "threads for reads that may block", 0),
+    BOOL("recordCrcEnable", record_crc, "true", "stored records carry the whole-record CRC", 0),
+    INT("namesrvListenPort", namesrv_listen_port, 0, 65535, "9876",
+        "port of the name server inside (--standalone); 0: any free one", 0),
+    STRING("namesrvPortFile", namesrv_port_file, "",
+           "file to write that port to (--standalone); empty: none", 0, NULL),
+    STRING("logLevel", log_level, "info", "error, warn, info or debug", 0, check_log_level),
+};
+
+/* Keys of RocketMQ 4.9 and 5 that change nothing here. */
+static const char *const ignored[] = {
+    "accessMessageInMemoryMaxRatio", "aclEnable", "adminBrokerThreadPoolNums", "allAckInSyncStateSet",
+    "asyncSenderThreadPoolQueueCapacity", "brokerFastFailureEnable", "brokerHeartbeatInterval",
+    "brokerIP2", "channelNotActiveInterval", "checkCRCOnRecover", "cleanFileForciblyEnable",
+    "cleanResourceInterval", "clientAsyncSemaphoreValue", "clientCallbackExecutorThreads",
+    "clientChannelMaxIdleTimeSeconds", "clientCloseSocketIfTimeout", "clientManageThreadPoolNums",
+    "clientManagerThreadPoolQueueCapacity", "clientOnewaySemaphoreValue",
+    "clientPooledByteBufAllocatorEnable", "clientSocketRcvBufSize", "clientSocketSndBufSize",
+    "clientWorkerThreads", "commercialBaseCount", "commercialBigCount", "commercialEnable",
+    "commercialTimerCount", "commercialTransCount", "commitCommitLogLeastPages",
+    "commitCommitLogThoroughInterval", "commitIntervalCommitLog", "compressedRegister",
+    "connectTimeoutMillis", "consumerFallbehindThreshold", "consumerManageThreadPoolNums",
+    "consumerManagerThreadPoolQueueCapacity", "debugLockEnable", "defaultQueryMaxNum",
+    "deleteCommitLogFilesInterval", "deleteConsumeQueueFilesInterval", "deleteFileBatchMax",
+    "deleteWhen", "destroyMapedFileIntervalForcibly", "diskFallRecorded", "diskMaxUsedSpaceRatio",
+    "diskSpaceCleanForciblyRatio", "diskSpaceWarningLevelRatio", "disableConsumeIfConsumerReadSlowly",
+    "duplicationEnable", "enableBatchPush", "enableCalcFilterBitMap", "enableConsumeQueueExt",
+    "enableControllerMode", "enableDLegerCommitLog", "enableDetailStat", "enableLmq",
+    "enableMultiDispatch", "enablePropertyFilter", "enableScheduleAsyncDeliver",
+    "enableScheduleMessageStats", "enableSlaveActingMaster", "endTransactionPoolQueueCapacity",
+    "endTransactionThreadPoolNums", "expectConsumerNumUseFilter", "fastFailIfNoBufferInStorePool",
+    "fetchNamesrvAddrByAddressServer", "fileReservedTime", "filterDataCleanTimeSpan",
+    "filterServerNums", "filterSupportRetry", "flushCommitLogLeastPages", "flushCommitLogThoroughInterval",
+    "flushCommitLogTimed", "flushConsumeQueueLeastPages", "flushConsumeQueueThoroughInterval",
+    "flushConsumerOffsetHistoryInterval", "flushDelayOffsetInterval", "flushIntervalConsumeQueue",
+    "flushLeastPagesWhenWarmMapedFile", "forceRegister", "forceVerifyPropCRC", "haHousekeepingInterval",
+    "haMasterAddress", "haSendHeartbeatInterval", "haSlaveFallbehindMax", "haTransferBatchSize",
+    "heartbeatThreadPoolNums", "heartbeatThreadPoolQueueCapacity", "highSpeedMode",
+    "inSyncReplicas", "isEnableBatchPush", "litePullMessageEnable", "longPollingEnableOld",
+    "mapedFileSizeConsumeQueueExt", "mappedFileSizeConsumeQueueExt", "maxDelayTime",
+    "maxErrorRateOfBloomFilter", "maxHashSlotNum", "maxIndexNum", "maxMsgsNumBatch",
+    "maxTransferBytesOnMessageInDisk", "maxTransferBytesOnMessageInMemory",
+    "maxTransferCountOnMessageInDisk", "maxTransferCountOnMessageInMemory", "messageIndexEnable",
+    "messageIndexSafe", "messageStorePlugIn", "minInSyncReplicas", "msgTraceTopicName",
+    "namesrvAddrBak", "notifyConsumerIdsChangedEnable", "offsetCheckInSlave",
+    "osPageCacheBusyTimeOutMills", "processReplyMessageThreadPoolNums", "pullMessageThreadPoolNums",
+    "pullThreadPoolQueueCapacity", "putMsgIndexHightWater", "queryMessageThreadPoolNums",
+    "queryThreadPoolQueueCapacity", "rejectTransactionMessage", "replyThreadPoolQueueCapacity",
+    "rmqAddressServerDomain", "rmqAddressServerSubGroup", "rocketmqHome", "sendMessageThreadPoolNums",
+    "sendThreadPoolQueueCapacity", "serverAsyncSemaphoreValue", "serverCallbackExecutorThreads",
+    "serverChannelMaxIdleTimeSeconds", "serverOnewaySemaphoreValue", "serverPooledByteBufAllocatorEnable",
+    "serverSelectorThreads", "serverSocketRcvBufSize", "serverSocketSndBufSize", "serverWorkerThreads",
+    "slaveReadEnable", "slaveTimeout", "storePathAbortFile", "storePathConsumeQueue", "storeCheckpoint",
+    "storePathIndex", "storeReplyMessageEnable", "storeType", "syncMasterRole", "timerWheelEnable",
+    "totalReplicas", "traceTopicName", "transactionCheckInterval", "transactionCheckMax",
+    "transactionTimeOut", "transferMsgByHeap", "transientStorePoolEnable", "transientStorePoolSize",
+    "useEpollNativeSelector", "useReentrantLockWhenPutMessage", "waitTimeMillsInHeartbeatQueue",
+    "waitTimeMillsInPullQueue", "waitTimeMillsInSendQueue", "waitTimeMillsInTransactionQueue",
+    "warmMapedFileEnable", NULL,
+};
+
+const struct config_spec broker_config_spec = {
+    .program = "tern-broker",
+    .keys = keys,
+    .key_count = sizeof(keys) / sizeof(keys[0]),
+    .ignored = ignored,
+};
+
+void settings_init(struct broker_settings *s)
+{
+    memset(s, 0, sizeof(*s));
+    pthread_rwlock_init(&s->lock, NULL);
+    config_defaults(&broker_config_spec, &s->config, &s->origin);
+    s->version_counter = 1;
+    s->version_timestamp = clock_wall_ms();
+}
+
+int settings_delay_levels(const char *text, int64_t *ms, int max)
+{
+    int count = 0;
+
+    while (*text) {
+        char *end;
+        int64_t unit, number;
+
+        if (count == max || *text < '0' || *text > '9')
+            return -EINVAL;
+        errno = 0;
+        number = strtoll(text, &end, 10);
+        switch (*end) {
+        case 's':
+            unit = 1000;
+            break;
+        case 'm':
+            unit = 60 * 1000;
+            break;
+        case 'h':
+            unit = 3600 * 1000;
+            break;
+        case 'd':
+            unit = 24 * 3600 * 1000;
+            break;
+        default:
+            return -EINVAL;
+        }
+        if (errno != 0 || number > INT64_C(36500) * 24 * 3600)
+            return -EINVAL;
+        ms[count++] = number * unit;
+        text = end + 1;
+        if (*text == ' ' && text[1] != '\0')
+            text++;
+        else if (*text != '\0')
+            return -EINVAL;
+    }
+    return count;
+}
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+static bool is_any(const char *address)
+{
+    return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
+}
+
+/* The first address of this machine that is not loopback; false when there is none. */
+static bool first_address(char *to, size_t to_size)
+{
+    struct ifaddrs *list, *i;
+    bool found = false;
+
+    if (getifaddrs(&list) < 0)
+        return false;
+    for (i = list; i && !found; i = i->ifa_next) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)i->ifa_addr;
+
+        if (!in || in->sin_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) ||
+            !(i->ifa_flags & IFF_UP))
+            continue;
+        found = inet_ntop(AF_INET, &in->sin_addr, to, (socklen_t)to_size) != NULL;
+    }
+    freeifaddrs(list);
+    return found;
+}
+
+static int finish_addresses(struct broker_config *c, struct err *err)
+{
+    if (c->broker_ip1[0] == '\0') {
+        if (!is_any(c->bind_address))
+            snprintf(c->broker_ip1, sizeof(c->broker_ip1), "%s", c->bind_address);
+        else if (!first_address(c->broker_ip1, sizeof(c->broker_ip1)))
+            return err_say(err, -EINVAL,
+                           "bindAddress is %s but this machine has no address besides loopback to tell "
+                           "clients; add a line brokerIP1=ADDRESS",
+                           c->bind_address);
+    }
+    if (is_any(c->broker_ip1))
+        return err_say(err, -EINVAL,
+                       "brokerIP1=%s is no address that clients can connect to; name one of this "
+                       "machine's",
+                       c->broker_ip1);
+    if (is_loopback(c->bind_address) && !is_loopback(c->broker_ip1))
+        return err_say(err, -EINVAL,
+                       "brokerIP1=%s would send clients to an address nobody listens on, since "
+                       "bindAddress=%s; add the line bindAddress=0.0.0.0 (or bindAddress=%s)",
+                       c->broker_ip1, c->bind_address, c->broker_ip1);
+    return 0;
+}
+
+int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
+{
+    struct broker_config *c = &s->config;
+    const char *home = getenv("HOME");
+    int64_t tail = 1 << 20;
+
+    if (c->broker_role != ROLE_ASYNC_MASTER)
+        return err_say(err, -ENOTSUP,
+                       "brokerRole=%s needs replication, which this version does not have; use "
+                       "brokerRole=ASYNC_MASTER",
+                       roles[c->broker_role]);
+    if (c->broker_id != 0)
+        return err_say(err, -EINVAL, "brokerId=%lld: a master has brokerId=0",
+                       (long long)c->broker_id);
+    if (c->listen_port != 0 && c->listen_port < 3)
+        return err_say(err, -EINVAL, "listenPort=%lld: expected 0 or 3 to 65534",
+                       (long long)c->listen_port);
+    if (c->store_path_root_dir[0] == '\0') {
+        if (!home || home[0] != '/')
+            return err_say(err, -EINVAL,
+                           "storePathRootDir is not set and there is no $HOME to put the store in");
+        if (snprintf(c->store_path_root_dir, sizeof(c->store_path_root_dir), "%s/%s", home,
+                     standalone ? ".ternmq/store" : "store") >= (int)sizeof(c->store_path_root_dir))
+            return err_say(err, -ENAMETOOLONG, "$HOME is too long for a store path");
+    }
+    if (strchr(c->store_path_commit_log, ','))
+        return err_say(err, -EINVAL,
+                       "storePathCommitLog=%s: several folders are not supported, name one",
+                       c->store_path_commit_log);
+    while (tail < c->memory_tail_bytes || tail < 4 * (c->max_message_size + 65536))
+        tail *= 2;
+    c->memory_tail_bytes = tail;
+    if (c->mapped_file_size_commit_log < c->max_message_size + 65536 + 8)
+        log_warn("mappedFileSizeCommitLog=%lld is smaller than the largest message that "
+                 "maxMessageSize=%lld allows; messages that do not fit a segment are refused",
+                 (long long)c->mapped_file_size_commit_log, (long long)c->max_message_size);
+    if (c->io_threads == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+        c->io_threads = cores <= 4 ? 1 : cores / 4;
+        if (c->io_threads > 16)
+            c->io_threads = 16;
+    }
+    return finish_addresses(c, err);
+}
+
+int64_t settings_int(struct broker_settings *s, const int64_t *member)
+{
+    (void)s;
+    return __atomic_load_n(member, __ATOMIC_RELAXED);
+}
+
+bool settings_bool(struct broker_settings *s, const bool *member)
+{
+    (void)s;
+    return __atomic_load_n(member, __ATOMIC_RELAXED);
+}
+
+/* --- UPDATE_BROKER_CONFIG --- */
+
+enum { CHANGES_MAX = 64 };
+
+struct change {
+    const struct config_key *key;
+    char text[160]; /* key=value */
+};
+
+struct changes {
+    struct change items[CHANGES_MAX];
+    size_t count;
+    struct err *err;
+};
+
+static int collect(void *ctx, int line, const char *name, const char *value)
+{
+    struct changes *changes = ctx;
+    const struct config_key *key = config_find(&broker_config_spec, name);
+    struct change *change;
+    int r;
+
+    (void)line;
+    if (!key) {
+        r = config_check(&broker_config_spec, name, value, changes->err);
+        if (r == CONFIG_IGNORED)
+            return 0;
+        return r < 0 ? -EINVAL : r;
+    }
+    if (!(key->flags & CONFIG_LIVE))
+        return err_say(changes->err, -EPERM,
+                       "%s cannot be changed while the broker runs; set it in the configuration file "
+                       "and restart",
+                       name);
+    r = config_check(&broker_config_spec, name, value, changes->err);
+    if (r < 0)
+        return r;
+    if (changes->count == CHANGES_MAX)
+        return err_say(changes->err, -EINVAL, "more than %d keys in one request", CHANGES_MAX);
+    change = &changes->items[changes->count++];
+    change->key = key;
+    if (snprintf(change->text, sizeof(change->text), "%s=%s", name, value) >=
+        (int)sizeof(change->text))
+        return err_say(changes->err, -EINVAL, "the value of %s is too long", name);
+    return 0;
+}
+
+/* True when `line` sets `key` (leading white space, then the key, then '=', ':' or white space). */
+static bool line_sets(struct bytes line, const char *key)
+{
+    size_t len = strlen(key);
+
+    while (line.len > 0 && (line.at[0] == ' ' || line.at[0] == '\t')) {
+        line.at++;
+        line.len--;
+    }
+    if (line.len <= len || memcmp(line.at, key, len) != 0)
+        return false;
+    return strchr("=: \t", line.at[len]) != NULL;
+}
+
+/* Writes the file again with the changed keys replaced where they stand, or added at the end. */
+static int save(struct broker_settings *s, const struct changes *changes, struct err *err)
+{
+    bool done[CHANGES_MAX] = {false};
+    struct buf old = {0}, new = {0};
+    struct bytes rest;
+    int r = file_load(s->config_file, 1 << 20, &old);
+
+    if (r < 0) {
+        buf_destroy(&old);
+        return err_set(err, r, "read %s", s->config_file);
+    }
+    rest = buf_bytes(&old);
+    while (rest.len > 0) {
+        const uint8_t *end = memchr(rest.at, '\n', rest.len);
+        struct bytes line = bytes_of(rest.at, end ? (size_t)(end - rest.at) : rest.len);
+        size_t i;
+
+        for (i = 0; i < changes->count; i++) {
+            if (line_sets(line, changes->items[i].key->name))
+                break;
+        }
+        if (i == changes->count) {
+            buf_add(&new, line.at, line.len);
+            buf_add_u8(&new, '\n');
+        } else if (!done[i]) {
+            buf_addf(&new, "%s\n", changes->items[i].text);
+            done[i] = true;
+        }
+        rest.at += line.len + (end ? 1 : 0);
+        rest.len -= line.len + (end ? 1 : 0);
+    }
+    for (size_t i = 0; i < changes->count; i++) {
+        if (!done[i])
+            buf_addf(&new, "%s\n", changes->items[i].text);
+    }
+    r = new.failed ? err_say(err, -ENOMEM, "out of memory while writing %s", s->config_file)
+                   : file_replace(s->config_file, buf_bytes(&new), err);
+    buf_destroy(&old);
+    buf_destroy(&new);
+    return r;
+}
+
+static void apply(struct broker_settings *s, const struct broker_config *next,
+                  const struct config_key *key)
+{
+    char *to = (char *)&s->config + key->offset;
+    const char *from = (const char *)next + key->offset;
+
+    if (key->type == CONFIG_INT)
+        __atomic_store_n((int64_t *)(void *)to, *(const int64_t *)(const void *)from,
+                         __ATOMIC_RELAXED);
+    else
+        __atomic_store_n((bool *)to, *(const bool *)from, __ATOMIC_RELAXED);
+}
+
+int settings_update(struct broker_settings *s, struct bytes properties, bool *permission_changed,
+                    struct err *err)
+{
+    struct changes *changes = calloc(1, sizeof(*changes));
+    struct broker_config *next = malloc(sizeof(*next));
+    int64_t permission;
+    int r = -ENOMEM;
+
+    *permission_changed = false;
+    if (!changes || !next) {
+        err_say(err, r, "out of memory");
+        goto out;
+    }
+    changes->err = err;
+    r = config_each(properties, collect, changes, err);
+    if (r != 0)
+        goto out;
+
+    pthread_rwlock_wrlock(&s->lock);
+    *next = s->config;
+    permission = next->broker_permission;
+    for (size_t i = 0; i < changes->count && r == 0; i++)
+        r = config_set(&broker_config_spec, next, &s->origin, changes->items[i].text,
+                       "UPDATE_BROKER_CONFIG", err);
+    if (r == 0 && s->config_file[0] != '\0' && changes->count > 0)
+        r = save(s, changes, err);
+    if (r == 0) {
+        for (size_t i = 0; i < changes->count; i++)
+            apply(s, next, changes->items[i].key);
+        *permission_changed = permission != s->config.broker_permission;
+        s->version_counter++;
+        s->version_timestamp = clock_wall_ms();
+    }
+    pthread_rwlock_unlock(&s->lock);
+out:
+    free(changes);
+    free(next);
+    return r;
+}

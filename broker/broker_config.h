@@ -26,13 +26,13 @@ struct broker_config {
     int64_t queue_descriptors, reader_threads;
     bool record_crc;
     /* service */
+    int64_t namesrv_listen_port; /* --standalone */
+    char namesrv_port_file[1024];
     int64_t io_threads, busy_poll_micros, connections_max, broker_permission;
     int64_t default_topic_queue_nums, register_name_server_period, register_broker_timeout_mills;
-    int64_t flush_consumer_offset_interval, delay_levels_pending_max;
-    int64_t max_transfer_bytes_in_memory, max_transfer_count_in_memory;
+    int64_t flush_consumer_offset_interval;
     bool auto_create_topic_enable, auto_create_subscription_group, cluster_topic_enable,
-        broker_topic_enable, long_polling_enable, trace_on, reject_transaction_message,
-        enable_property_filter, trace_topic_enable;
+        broker_topic_enable, long_polling_enable, trace_on, trace_topic_enable;
     int64_t short_polling_time_mills, start_accept_send_request_time_stamp;
     char message_delay_level[512];
 };

@@ -1,1 +1,233 @@
-/* dispatch.c */
+/* dispatch.c - the table of requests, and the way to their handlers: see dispatch.h.
+ *
+ * A handler runs either on the connection's loop, straight on the frame in the loop's buffer, or on
+ * a reader thread of the store with a copy of the frame.
+ */
+#include "broker/dispatch.h"
+
+#include <stdlib.h>
+
+#include "broker/clients.h"
+#include "broker/hold.h"
+#include "broker/locks.h"
+#include "broker/offsets.h"
+#include "broker/pull.h"
+#include "broker/send.h"
+#include "broker/status.h"
+#include "broker/topics.h"
+#include "common/log.h"
+
+static const struct handler handlers[] = {
+    {REQUEST_SEND_MESSAGE, ON_LOOP, handle_send, "SEND_MESSAGE"},
+    {REQUEST_PULL_MESSAGE, ON_LOOP, handle_pull, "PULL_MESSAGE"},
+    {REQUEST_QUERY_CONSUMER_OFFSET, ON_LOOP, handle_query_consumer_offset, "QUERY_CONSUMER_OFFSET"},
+    {REQUEST_UPDATE_CONSUMER_OFFSET, ON_LOOP, handle_update_consumer_offset,
+     "UPDATE_CONSUMER_OFFSET"},
+    {REQUEST_UPDATE_AND_CREATE_TOPIC, ON_READER, handle_update_topic, "UPDATE_AND_CREATE_TOPIC"},
+    {REQUEST_GET_ALL_TOPIC_CONFIG, ON_READER, handle_all_topics, "GET_ALL_TOPIC_CONFIG"},
+    {REQUEST_UPDATE_BROKER_CONFIG, ON_READER, handle_update_config, "UPDATE_BROKER_CONFIG"},
+    {REQUEST_GET_BROKER_CONFIG, ON_READER, handle_get_config, "GET_BROKER_CONFIG"},
+    {REQUEST_GET_BROKER_RUNTIME_INFO, ON_READER, handle_runtime_info, "GET_BROKER_RUNTIME_INFO"},
+    {REQUEST_SEARCH_OFFSET_BY_TIMESTAMP, ON_READER, handle_search_offset,
+     "SEARCH_OFFSET_BY_TIMESTAMP"},
+    {REQUEST_GET_MAX_OFFSET, ON_LOOP, handle_max_offset, "GET_MAX_OFFSET"},
+    {REQUEST_GET_MIN_OFFSET, ON_LOOP, handle_min_offset, "GET_MIN_OFFSET"},
+    {REQUEST_GET_EARLIEST_MSG_STORETIME, ON_READER, handle_earliest_store_time,
+     "GET_EARLIEST_MSG_STORETIME"},
+    {REQUEST_VIEW_MESSAGE_BY_ID, ON_READER, handle_view_message, "VIEW_MESSAGE_BY_ID"},
+    {REQUEST_HEART_BEAT, ON_LOOP, handle_heart_beat, "HEART_BEAT"},
+    {REQUEST_UNREGISTER_CLIENT, ON_LOOP, handle_unregister_client, "UNREGISTER_CLIENT"},
+    {REQUEST_CONSUMER_SEND_MSG_BACK, ON_READER, handle_send_back, "CONSUMER_SEND_MSG_BACK"},
+    {REQUEST_GET_CONSUMER_LIST_BY_GROUP, ON_LOOP, handle_consumer_list,
+     "GET_CONSUMER_LIST_BY_GROUP"},
+    {REQUEST_LOCK_BATCH_MQ, ON_LOOP, handle_lock_batch, "LOCK_BATCH_MQ"},
+    {REQUEST_UNLOCK_BATCH_MQ, ON_LOOP, handle_unlock_batch, "UNLOCK_BATCH_MQ"},
+    {REQUEST_GET_ALL_CONSUMER_OFFSET, ON_READER, handle_all_consumer_offsets,
+     "GET_ALL_CONSUMER_OFFSET"},
+    {REQUEST_GET_ALL_DELAY_OFFSET, ON_READER, handle_all_delay_offsets, "GET_ALL_DELAY_OFFSET"},
+    {REQUEST_CHECK_CLIENT_CONFIG, ON_LOOP, handle_check_client_config, "CHECK_CLIENT_CONFIG"},
+    {REQUEST_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, ON_READER, handle_update_group,
+     "UPDATE_AND_CREATE_SUBSCRIPTIONGROUP"},
+    {REQUEST_GET_ALL_SUBSCRIPTIONGROUP_CONFIG, ON_READER, handle_all_groups,
+     "GET_ALL_SUBSCRIPTIONGROUP_CONFIG"},
+    {REQUEST_GET_TOPIC_STATS_INFO, ON_READER, handle_topic_stats, "GET_TOPIC_STATS_INFO"},
+    {REQUEST_GET_CONSUMER_CONNECTION_LIST, ON_READER, handle_consumer_connections,
+     "GET_CONSUMER_CONNECTION_LIST"},
+    {REQUEST_GET_PRODUCER_CONNECTION_LIST, ON_READER, handle_producer_connections,
+     "GET_PRODUCER_CONNECTION_LIST"},
+    {REQUEST_DELETE_SUBSCRIPTIONGROUP, ON_READER, handle_delete_group, "DELETE_SUBSCRIPTIONGROUP"},
+    {REQUEST_GET_CONSUME_STATS, ON_READER, handle_consume_stats, "GET_CONSUME_STATS"},
+    {REQUEST_DELETE_TOPIC_IN_BROKER, ON_READER, handle_delete_topic, "DELETE_TOPIC_IN_BROKER"},
+    {REQUEST_QUERY_TOPIC_CONSUME_BY_WHO, ON_READER, handle_topic_consume_by_who,
+     "QUERY_TOPIC_CONSUME_BY_WHO"},
+    {REQUEST_GET_SYSTEM_TOPIC_LIST_FROM_BROKER, ON_READER, handle_system_topics,
+     "GET_SYSTEM_TOPIC_LIST_FROM_BROKER"},
+    {REQUEST_SEND_MESSAGE_V2, ON_LOOP, handle_send, "SEND_MESSAGE_V2"},
+    {REQUEST_SEND_BATCH_MESSAGE, ON_LOOP, handle_send, "SEND_BATCH_MESSAGE"},
+};
+
+/* The rows are in ascending order of their codes. */
+const struct handler *handler_find(int32_t code)
+{
+    size_t low = 0, high = sizeof(handlers) / sizeof(handlers[0]);
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+
+        if (handlers[mid].code == code)
+            return &handlers[mid];
+        if (handlers[mid].code < code)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
+/* Runs the handler on the loop; what an unanswerable request has written is taken back. */
+static enum call_result run(struct call *call, const struct handler *handler)
+{
+    size_t before = call->out->len;
+    enum call_result result;
+
+    if (atomic_load_explicit(&call->broker->draining, memory_order_relaxed))
+        result = call_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
+    else if (!handler)
+        result = call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED,
+                            "request code %d is not supported", call->frame->code);
+    else
+        result = handler->handle(call);
+    if (call->to.oneway && call->out->len > before)
+        call->out->len = before;
+    return result;
+}
+
+/* --- on a reader thread --- */
+
+struct offloaded {
+    struct call call;
+    const struct handler *handler;
+    struct remoting_frame frame;
+    uint8_t bytes[]; /* everything that the frame borrows */
+};
+
+static struct bytes move(struct bytes b, uint8_t **to)
+{
+    struct bytes moved = bytes_of(*to, b.len);
+
+    if (b.len > 0)
+        memcpy(*to, b.at, b.len);
+    *to += b.len;
+    return moved;
+}
+
+static struct offloaded *offloaded_new(const struct call *call, const struct handler *handler)
+{
+    const struct remoting_frame *frame = call->frame;
+    size_t size = frame->remark.len + frame->body.len;
+    struct offloaded *o;
+    uint8_t *to;
+
+    for (unsigned i = 0; i < frame->field_count; i++)
+        size += frame->fields[i].key.len + frame->fields[i].value.len;
+    o = malloc(sizeof(*o) + size);
+    if (!o)
+        return NULL;
+    o->call = *call;
+    o->call.on = NULL;
+    o->call.conn = NULL;
+    o->call.frame = &o->frame;
+    o->handler = handler;
+    memcpy(&o->frame, frame, offsetof(struct remoting_frame, fields));
+    to = o->bytes;
+    o->frame.remark = move(frame->remark, &to);
+    o->frame.body = move(frame->body, &to);
+    for (unsigned i = 0; i < frame->field_count; i++) {
+        o->frame.fields[i].key = move(frame->fields[i].key, &to);
+        o->frame.fields[i].value = move(frame->fields[i].value, &to);
+    }
+    return o;
+}
+
+static void run_offloaded(void *ctx)
+{
+    struct offloaded *o = ctx;
+    struct buf out = {0};
+
+    o->call.out = &out;
+    if (o->handler->handle(&o->call) == CALL_DONE && o->call.to.oneway)
+        buf_reset(&out);
+    if (out.failed)
+        log_warn_limited(o->handler->name, "no memory for the answer to %s", o->handler->name);
+    else if (out.len > 0)
+        broker_send(o->call.broker, o->call.to.conn, buf_bytes(&out));
+    buf_destroy(&out);
+    atomic_fetch_sub(&o->call.broker->offloaded, 1);
+    free(o);
+}
+
+static enum call_result offload(struct call *call, const struct handler *handler)
+{
+    struct offloaded *o = offloaded_new(call, handler);
+
+    if (!o)
+        return call_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
+    atomic_fetch_add(&call->broker->offloaded, 1);
+    if (store_run(call->broker->store, run_offloaded, o) < 0) {
+        atomic_fetch_sub(&call->broker->offloaded, 1);
+        free(o);
+        return call_error(call, RESPONSE_SYSTEM_BUSY, "too many requests wait for a reader thread");
+    }
+    return CALL_LATER;
+}
+
+/* --- on the loop --- */
+
+static void on_request(void *ctx, struct conn *c, struct remoting_frame *frame)
+{
+    struct broker_port *port = ctx;
+    struct broker *b = port->broker;
+    const struct handler *handler = handler_find(frame->code);
+    struct buf *out = conn_out(c);
+    struct call call = {
+        .broker = b,
+        .on = &b->on[loop_index(conn_loop(c))],
+        .conn = c,
+        .frame = frame,
+        .to = {.conn = conn_id_of(c),
+               .opaque = frame->opaque,
+               .serialize = frame->serialize,
+               .oneway = remoting_is_oneway(frame)},
+        .out = out,
+        .peer = *conn_peer_address(c),
+        .main_port = port->main_port,
+    };
+    size_t before = out->len;
+
+    if (handler && handler->where == ON_READER &&
+        !atomic_load_explicit(&b->draining, memory_order_relaxed)) {
+        if (offload(&call, handler) == CALL_DONE && call.to.oneway)
+            out->len = before;
+    } else {
+        run(&call, handler);
+    }
+    if (out->failed)
+        conn_close(c, "no memory for its replies");
+    else if (out->len > before)
+        conn_written(c);
+}
+
+static void on_closed(void *ctx, struct conn *c)
+{
+    struct broker_port *port = ctx;
+    struct broker *b = port->broker;
+
+    hold_drop(b->on[loop_index(conn_loop(c))].hold, c);
+    clients_closed(b->clients, conn_id_of(c));
+}
+
+const struct remoting_handler broker_remoting = {
+    .request = on_request,
+    .response = NULL,
+    .closed = on_closed,
+};

@@ -1,1 +1,320 @@
-/* gate.c */
+/* gate.c - replies that wait for a watermark: see gate.h. */
+#include "broker/gate.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/log.h"
+
+/* As little as an answer needs. */
+struct parked {
+    struct gate_reply reply;
+    int64_t due_ms;      /* monotonic; when FLUSH_DISK_TIMEOUT is due */
+    uint64_t offsets_at; /* running number of the first of its log offsets in `offsets` */
+};
+
+struct ring {
+    struct parked *slots; /* grows in powers of two up to GATE_MAX, stays */
+    uint32_t capacity, first, count;
+    uint64_t *offsets;
+    uint64_t offsets_capacity, offsets_first, offsets_next; /* running numbers */
+};
+
+struct gate {
+    struct broker_loop *on;
+    struct ring written, confirmed;
+    struct loop_timer timer; /* for the oldest reply that waits for the disk */
+    struct buf ids;          /* scratch for message ids */
+};
+
+enum { RING_FIRST = 1024, OFFSETS_FIRST = 4096, BATCH_OFFSETS_MAX = 1u << 20 };
+
+static void on_timer(void *ctx)
+{
+    gate_release(ctx);
+}
+
+struct gate *gate_new(struct broker_loop *on)
+{
+    struct gate *g = calloc(1, sizeof(*g));
+
+    if (!g)
+        return NULL;
+    g->on = on;
+    loop_timer_init(&g->timer, on->loop, on_timer, g);
+    return g;
+}
+
+static void ring_destroy(struct ring *r)
+{
+    free(r->slots);
+    free(r->offsets);
+}
+
+struct gate *gate_free(struct gate *g)
+{
+    if (!g)
+        return NULL;
+    loop_timer_cancel(&g->timer);
+    ring_destroy(&g->written);
+    ring_destroy(&g->confirmed);
+    buf_destroy(&g->ids);
+    free(g);
+    return NULL;
+}
+
+uint32_t gate_waiting(const struct gate *g)
+{
+    return g->written.count + g->confirmed.count;
+}
+
+static bool grow_slots(struct ring *r)
+{
+    uint32_t capacity = r->capacity ? r->capacity * 2 : RING_FIRST;
+    struct parked *slots;
+
+    if (capacity > GATE_MAX)
+        return false;
+    slots = malloc(capacity * sizeof(*slots));
+    if (!slots)
+        return false;
+    for (uint32_t i = 0; i < r->count; i++)
+        slots[i] = r->slots[(r->first + i) & (r->capacity - 1)];
+    free(r->slots);
+    r->slots = slots;
+    r->capacity = capacity;
+    r->first = 0;
+    return true;
+}
+
+static bool grow_offsets(struct ring *r, uint32_t count)
+{
+    uint64_t used = r->offsets_next - r->offsets_first;
+    uint64_t capacity = r->offsets_capacity ? r->offsets_capacity : OFFSETS_FIRST;
+    uint64_t *offsets;
+
+    while (capacity < used + count)
+        capacity *= 2;
+    if (capacity > BATCH_OFFSETS_MAX)
+        return false;
+    offsets = malloc(capacity * sizeof(*offsets));
+    if (!offsets)
+        return false;
+    for (uint64_t n = r->offsets_first; n < r->offsets_next; n++)
+        offsets[n & (capacity - 1)] = r->offsets[n & (r->offsets_capacity - 1)];
+    free(r->offsets);
+    r->offsets = offsets;
+    r->offsets_capacity = capacity;
+    return true;
+}
+
+/* Growing is part of asking, so that parking cannot fail. */
+static bool ring_has_room(struct ring *r, uint32_t batch_count)
+{
+    if (r->count == r->capacity && !grow_slots(r))
+        return false;
+    if (batch_count > 1 &&
+        r->offsets_next - r->offsets_first + batch_count > r->offsets_capacity &&
+        !grow_offsets(r, batch_count))
+        return false;
+    return true;
+}
+
+static struct ring *ring_for(struct gate *g, bool wait)
+{
+    return wait ? &g->confirmed : &g->written;
+}
+
+bool gate_has_room(struct gate *g, bool wait, uint32_t batch_count)
+{
+    return ring_has_room(ring_for(g, wait), batch_count);
+}
+
+void gate_park(struct gate *g, const struct gate_reply *reply, bool wait,
+               const struct store_position *positions)
+{
+    struct ring *r = ring_for(g, wait);
+    struct parked *p;
+
+    assert(r->count < r->capacity);
+    p = &r->slots[(r->first + r->count) & (r->capacity - 1)];
+    p->reply = *reply;
+    p->offsets_at = r->offsets_next;
+    p->due_ms = loop_now_ms(g->on->loop) + g->on->broker->settings->config.sync_flush_timeout;
+    if (reply->count > 1) {
+        for (uint32_t i = 0; i < reply->count; i++)
+            r->offsets[r->offsets_next++ & (r->offsets_capacity - 1)] = positions[i].log_offset;
+    }
+    r->count++;
+}
+
+struct posted {
+    struct gate_reply reply;
+    bool wait;
+};
+
+static void refuse(struct broker *b, const struct gate_reply *reply, struct buf *out, int32_t code,
+                   const char *remark)
+{
+    struct remoting_writer w;
+
+    reply_begin(&w, out, &reply->to, code, bytes_str(remark), reply->kind == GATE_SEND);
+    if (reply->kind == GATE_SEND) {
+        remoting_put_str(&w, "MSG_REGION", b->settings->config.region_id);
+        remoting_put_bool(&w, "TRACE_ON", b->settings->config.trace_on);
+    }
+    remoting_end(&w);
+}
+
+static void take_posted(struct loop_message *message)
+{
+    struct posted *posted = message->p;
+    struct gate *g = message->ctx;
+
+    if (gate_has_room(g, posted->wait, 1)) {
+        gate_park(g, &posted->reply, posted->wait, NULL);
+    } else {
+        struct conn *c = loop_conn(g->on->loop, posted->reply.to.conn);
+
+        if (c && !posted->reply.to.oneway) {
+            refuse(g->on->broker, &posted->reply, conn_out(c), RESPONSE_SYSTEM_BUSY,
+                   "too many replies wait for the disk; the message is stored");
+            conn_written(c);
+        }
+    }
+    free(posted);
+}
+
+int gate_post(struct broker *b, const struct gate_reply *reply, bool wait)
+{
+    unsigned index = conn_loop_index(reply->to.conn);
+    struct posted *posted;
+    int r;
+
+    if (index >= b->loop_count)
+        return -ENOENT;
+    posted = malloc(sizeof(*posted));
+    if (!posted)
+        return -ENOMEM;
+    posted->reply = *reply;
+    posted->wait = wait;
+    r = loop_post(b->loops[index],
+                  &(struct loop_message){.run = take_posted, .ctx = b->on[index].gate, .p = posted});
+    if (r < 0)
+        free(posted);
+    return r;
+}
+
+static void answer(struct gate *g, struct ring *r, const struct parked *p, int32_t code,
+                   const char *remark)
+{
+    struct broker *b = g->on->broker;
+    const struct gate_reply *reply = &p->reply;
+    struct conn *c;
+    struct remoting_writer w;
+    struct buf *out;
+
+    if (reply->to.oneway)
+        return;
+    c = loop_conn(g->on->loop, reply->to.conn);
+    if (!c)
+        return;
+    out = conn_out(c);
+    reply_begin(&w, out, &reply->to, code, bytes_str(remark), reply->kind == GATE_SEND);
+    if (reply->kind == GATE_SEND) {
+        char id[RECORD_ID_MAX];
+        size_t len;
+
+        remoting_put_i64(&w, "queueId", reply->queue_id);
+        remoting_put_bool(&w, "TRACE_ON", b->settings->config.trace_on);
+        remoting_put_str(&w, "MSG_REGION", b->settings->config.region_id);
+        if (reply->count <= 1) {
+            len = record_id_format(id, &b->host, (int64_t)reply->log_offset);
+            remoting_put(&w, "msgId", bytes_of(id, len));
+        } else {
+            buf_reset(&g->ids);
+            for (uint32_t i = 0; i < reply->count; i++) {
+                uint64_t offset = r->offsets[(p->offsets_at + i) & (r->offsets_capacity - 1)];
+
+                len = record_id_format(id, &b->host, (int64_t)offset);
+                if (i > 0)
+                    buf_add_u8(&g->ids, ',');
+                buf_add(&g->ids, id, len);
+            }
+            remoting_put(&w, "msgId", buf_bytes(&g->ids));
+        }
+        remoting_put_i64(&w, "queueOffset", reply->queue_offset);
+    }
+    remoting_end(&w);
+    conn_written(c);
+}
+
+static void ring_pop(struct ring *r)
+{
+    struct parked *p = &r->slots[r->first];
+
+    if (p->reply.count > 1)
+        r->offsets_first += p->reply.count;
+    r->first = (r->first + 1) & (r->capacity - 1);
+    r->count--;
+}
+
+static void release_ring(struct gate *g, struct ring *r, uint64_t watermark)
+{
+    while (r->count > 0 && r->slots[r->first].reply.log_end <= watermark) {
+        answer(g, r, &r->slots[r->first], RESPONSE_SUCCESS, NULL);
+        ring_pop(r);
+    }
+}
+
+static void refuse_ring(struct gate *g, struct ring *r, const char *reason)
+{
+    char remark[256];
+
+    snprintf(remark, sizeof(remark), "the store takes no more writes: %s", reason);
+    while (r->count > 0) {
+        const struct gate_reply *reply = &r->slots[r->first].reply;
+        struct conn *c = reply->to.oneway ? NULL : loop_conn(g->on->loop, reply->to.conn);
+
+        if (c) {
+            refuse(g->on->broker, reply, conn_out(c), RESPONSE_SERVICE_NOT_AVAILABLE, remark);
+            conn_written(c);
+        }
+        ring_pop(r);
+    }
+}
+
+static void expire(struct gate *g)
+{
+    struct ring *r = &g->confirmed;
+    int64_t now = loop_now_ms(g->on->loop);
+
+    while (r->count > 0 && r->slots[r->first].due_ms <= now) {
+        answer(g, r, &r->slots[r->first], RESPONSE_FLUSH_DISK_TIMEOUT,
+               "stored, but the flush took longer than syncFlushTimeout");
+        ring_pop(r);
+    }
+    if (r->count == 0)
+        loop_timer_cancel(&g->timer);
+    else if (loop_timer_set(&g->timer, r->slots[r->first].due_ms) < 0)
+        log_warn_limited("gate", "no memory for the timer of replies that wait for the disk");
+}
+
+void gate_release(struct gate *g)
+{
+    char reason[160];
+
+    if (g->written.count > 0)
+        release_ring(g, &g->written, store_written(g->on->broker->store));
+    if (g->confirmed.count > 0)
+        release_ring(g, &g->confirmed, store_confirmed(g->on->broker->store));
+    if (g->written.count + g->confirmed.count > 0 &&
+        store_stopped(g->on->broker->store, reason)) {
+        refuse_ring(g, &g->written, reason);
+        refuse_ring(g, &g->confirmed, reason);
+    }
+    if (g->confirmed.count > 0 || g->timer.heap_at != 0)
+        expire(g);
+}

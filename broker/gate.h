@@ -30,7 +30,7 @@ struct gate *gate_new(struct broker_loop *on);
 struct gate *gate_free(struct gate *g);
 /* True when another reply (with that many batch offsets) can be parked. Ask before appending: what
  * was appended must be answered for. */
-bool gate_has_room(const struct gate *g, bool wait, uint32_t batch_count);
+bool gate_has_room(struct gate *g, bool wait, uint32_t batch_count);
 /* Parks. `positions` holds `count` places when count > 1. `wait`: for confirmed, else written. */
 void gate_park(struct gate *g, const struct gate_reply *reply, bool wait,
                const struct store_position *positions);

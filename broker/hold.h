@@ -16,8 +16,7 @@ enum { HOLD_MAX = 1000000 };
 struct hold *hold_new(struct broker_loop *on);
 struct hold *hold_free(struct hold *h);
 /* Takes a copy of the request (and of its filter). 0; -ENOSPC or -ENOMEM: answer now. */
-int hold_park(struct hold *h, struct conn *conn, const struct pull_request *request,
-              int64_t deadline_ms);
+int hold_park(struct hold *h, struct conn *conn, const struct pull_request *request);
 /* Notes that a message was appended to a queue on which this loop waits. Any thread. */
 void hold_note(struct hold *h, uint32_t queue, uint64_t log_end);
 /* End of turn and on progress: looks at the queues noted whose message is confirmed. */

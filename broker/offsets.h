@@ -4,6 +4,11 @@
 
 #include "broker/call.h"
 
+/* Stores a consumer's offset; above the visible end of a queue that exists it is clamped (the veil).
+ * `topic` NULL: not a topic of this broker, stored as given. As metadata_offset_commit(). */
+int offsets_commit(struct broker *b, struct topic *topic, struct bytes topic_name,
+                   struct bytes group, int32_t queue_id, int64_t offset);
+
 enum call_result handle_query_consumer_offset(struct call *call);  /* 14, loop */
 enum call_result handle_update_consumer_offset(struct call *call); /* 15, loop */
 enum call_result handle_max_offset(struct call *call);             /* 30, loop */

@@ -1,1 +1,462 @@
-/* pull.c */
+/* pull.c - PULL_MESSAGE: see pull.h and docs/protocol/remoting.md, "Pull". */
+#include "broker/pull.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/clients.h"
+#include "broker/hold.h"
+#include "broker/offsets.h"
+#include "broker/topics.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+enum { PULL_COMMIT = 1, PULL_SUSPEND = 2, PULL_SUBSCRIPTION = 4 };
+
+struct pull_header {
+    struct bytes group, topic, subscription, expression_type;
+    int32_t queue_id, max_messages, sys_flag;
+    int64_t offset, commit_offset, suspend_ms, sub_version;
+    unsigned seen;
+};
+enum {
+    SEEN_GROUP = 1, SEEN_TOPIC = 2, SEEN_QUEUE = 4, SEEN_OFFSET = 8, SEEN_MAX = 16, SEEN_FLAG = 32,
+    SEEN_ALL = 63,
+};
+
+#define KEY(literal) (key.len == sizeof(literal) - 1 && memcmp(key.at, literal, key.len) == 0)
+
+/* One walk over the header. NULL, or the key whose value is no number. */
+static const char *parse_header(const struct remoting_frame *frame, struct pull_header *h)
+{
+    *h = (struct pull_header){.seen = 0};
+    for (unsigned i = 0; i < frame->field_count; i++) {
+        struct bytes key = frame->fields[i].key;
+        struct bytes value = frame->fields[i].value;
+
+        if (value.len == 0)
+            continue;
+        if (KEY("consumerGroup")) {
+            h->group = value;
+            h->seen |= SEEN_GROUP;
+        } else if (KEY("topic")) {
+            h->topic = value;
+            h->seen |= SEEN_TOPIC;
+        } else if (KEY("queueId")) {
+            if (!bytes_to_i32(value, &h->queue_id))
+                return "queueId";
+            h->seen |= SEEN_QUEUE;
+        } else if (KEY("queueOffset")) {
+            if (!bytes_to_i64(value, &h->offset))
+                return "queueOffset";
+            h->seen |= SEEN_OFFSET;
+        } else if (KEY("maxMsgNums")) {
+            if (!bytes_to_i32(value, &h->max_messages))
+                return "maxMsgNums";
+            h->seen |= SEEN_MAX;
+        } else if (KEY("sysFlag")) {
+            if (!bytes_to_i32(value, &h->sys_flag))
+                return "sysFlag";
+            h->seen |= SEEN_FLAG;
+        } else if (KEY("commitOffset")) {
+            if (!bytes_to_i64(value, &h->commit_offset))
+                return "commitOffset";
+        } else if (KEY("suspendTimeoutMillis")) {
+            if (!bytes_to_i64(value, &h->suspend_ms))
+                return "suspendTimeoutMillis";
+        } else if (KEY("subVersion")) {
+            if (!bytes_to_i64(value, &h->sub_version))
+                return "subVersion";
+        } else if (KEY("subscription")) {
+            h->subscription = value;
+        } else if (KEY("expressionType")) {
+            h->expression_type = value;
+        }
+    }
+    return NULL;
+}
+
+static const char *missing_field(unsigned seen)
+{
+    static const char *const names[] = {"consumerGroup", "topic",      "queueId",
+                                        "queueOffset",   "maxMsgNums", "sysFlag"};
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!(seen & (1u << i)))
+            return names[i];
+    }
+    return NULL;
+}
+
+/* What may be served; 0, or the code of the reply that was written. */
+static int32_t find_subscription(struct call *call, const struct pull_header *h,
+                                 const struct group_config *group, struct tag_filter *filter)
+{
+    struct client_group_facts facts;
+    int r;
+
+    if (h->sys_flag & PULL_SUBSCRIPTION) {
+        if (bytes_is(h->expression_type, "SQL92")) {
+            call_error(call, RESPONSE_SYSTEM_ERROR,
+                       "the broker does not support consumer to filter message by SQL92");
+            return RESPONSE_SYSTEM_ERROR;
+        }
+        r = tag_filter_parse(filter, h->subscription);
+        if (r < 0) {
+            call_error(call, RESPONSE_SUBSCRIPTION_PARSE_FAILED,
+                       "subscription \"%s\" cannot be used: %s", SAFE(h->subscription),
+                       r == -EINVAL ? "too many tags" : "out of memory");
+            return RESPONSE_SUBSCRIPTION_PARSE_FAILED;
+        }
+        return 0;
+    }
+    switch (clients_subscription(call->broker->clients, h->group, h->topic, h->sub_version, filter,
+                                 &facts)) {
+    case CLIENT_NO_GROUP:
+        call_error(call, RESPONSE_SUBSCRIPTION_NOT_EXIST,
+                   "group \"%s\" has no live consumer: no heartbeat has named it yet",
+                   SAFE(h->group));
+        return RESPONSE_SUBSCRIPTION_NOT_EXIST;
+    case CLIENT_NO_TOPIC:
+        call_error(call, RESPONSE_SUBSCRIPTION_NOT_EXIST,
+                   "group \"%s\" does not subscribe to topic \"%s\"", SAFE(h->group),
+                   SAFE(h->topic));
+        return RESPONSE_SUBSCRIPTION_NOT_EXIST;
+    case CLIENT_OLDER:
+        call_error(call, RESPONSE_SUBSCRIPTION_NOT_LATEST,
+                   "the subscription of group \"%s\" known here is older than the pull's",
+                   SAFE(h->group));
+        return RESPONSE_SUBSCRIPTION_NOT_LATEST;
+    case CLIENT_SUBSCRIBED:
+        break;
+    }
+    if (facts.broadcasting && !group->consume_broadcast_enable) {
+        tag_filter_destroy(filter);
+        call_error(call, RESPONSE_NO_PERMISSION, "group \"%s\" may not consume by broadcast",
+                   SAFE(h->group));
+        return RESPONSE_NO_PERMISSION;
+    }
+    if (facts.sql) {
+        tag_filter_destroy(filter);
+        call_error(call, RESPONSE_SYSTEM_ERROR,
+                   "the broker does not support consumer to filter message by SQL92");
+        return RESPONSE_SYSTEM_ERROR;
+    }
+    return 0;
+}
+
+static enum call_result refuse_read(struct call *call, const struct pull_header *h)
+{
+    return call_error(call, RESPONSE_NO_PERMISSION, "topic \"%s\" may not be read", SAFE(h->topic));
+}
+
+enum call_result handle_pull(struct call *call)
+{
+    struct broker *b = call->broker;
+    struct pull_request request = {.to = call->to};
+    struct topic_config topic;
+    struct group_config group;
+    struct pull_header h;
+    const char *bad = parse_header(call->frame, &h);
+
+    if (!call->main_port)
+        return call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED,
+                          "pulls are served on port %d, not here",
+                          (int)b->settings->config.listen_port);
+    if (bad)
+        return call_error(call, RESPONSE_SYSTEM_ERROR, "header field \"%s\" is not a number", bad);
+    if (h.seen != SEEN_ALL)
+        return call_error(call, RESPONSE_SYSTEM_ERROR, "header field \"%s\" is missing",
+                          missing_field(h.seen));
+    if (!(settings_int(b->settings, &b->settings->config.broker_permission) & PERM_READ))
+        return call_error(call, RESPONSE_NO_PERMISSION, "broker \"%s\" may not be read from",
+                          b->settings->config.broker_name);
+    if (!groups_find_or_make(b, h.group, &group))
+        return call_error(call, RESPONSE_SUBSCRIPTION_GROUP_NOT_EXIST,
+                          "subscription group \"%s\" does not exist", SAFE(h.group));
+    if (!group.consume_enable)
+        return call_error(call, RESPONSE_NO_PERMISSION,
+                          "subscription group \"%s\" may not consume", SAFE(h.group));
+    request.topic = metadata_topic(b->metadata, h.topic, &topic);
+    if (!request.topic)
+        return call_error(call, RESPONSE_TOPIC_NOT_EXIST, "topic \"%s\" does not exist",
+                          SAFE(h.topic));
+    if (!(topic.perm & PERM_READ))
+        return refuse_read(call, &h);
+    if (h.queue_id < 0 || h.queue_id >= topic.read_queues)
+        return call_error(call, RESPONSE_SYSTEM_ERROR,
+                          "queueId %d is out of range: topic \"%s\" has %d read queues", h.queue_id,
+                          SAFE(h.topic), topic.read_queues);
+    if (h.max_messages < 1)
+        return call_error(call, RESPONSE_SYSTEM_ERROR, "maxMsgNums is %d, expected at least 1",
+                          h.max_messages);
+    if (find_subscription(call, &h, &group, &request.filter) != 0)
+        return CALL_DONE;
+
+    request.queue_id = h.queue_id;
+    request.queue = store_queue(b->store, request.topic, h.queue_id);
+    request.offset = h.offset;
+    request.max_messages = h.max_messages;
+    if (h.sys_flag & PULL_SUSPEND) {
+        if (settings_bool(b->settings, &b->settings->config.long_polling_enable))
+            request.suspend_ms = h.suspend_ms;
+        else
+            request.suspend_ms =
+                settings_int(b->settings, &b->settings->config.short_polling_time_mills);
+    }
+    if ((h.sys_flag & PULL_COMMIT) && b->settings->config.broker_role != ROLE_SLAVE)
+        offsets_commit(b, request.topic, h.topic, h.group, h.queue_id, h.commit_offset);
+
+    enum call_result result = CALL_DONE;
+    enum pull_outcome outcome = pull_evaluate(b, &request, request.suspend_ms > 0, false,
+                                              &call->on->found, call->out, &call->on->turn);
+    if (outcome == PULL_NOTHING) {
+        result = CALL_LATER;
+        if (hold_park(call->on->hold, call->conn, &request) < 0) {
+            result = CALL_DONE;
+            outcome = pull_evaluate(b, &request, false, false, &call->on->found, call->out,
+                                    &call->on->turn);
+        }
+    }
+    if (outcome == PULL_WOULD_BLOCK) {
+        result = CALL_LATER;
+        if (pull_offload(b, &request, request.suspend_ms > 0) < 0) {
+            result = CALL_DONE;
+            call_error(call, RESPONSE_SYSTEM_BUSY, "too many reads wait for the disk");
+        }
+    }
+    tag_filter_destroy(&request.filter);
+    return result;
+}
+
+struct answer {
+    int32_t code;
+    int64_t next;
+    const char *remark;
+};
+
+static struct answer answer_for(const struct pull_request *request, const struct store_got *got)
+{
+    int32_t moved = request->offset == 0 ? RESPONSE_PULL_NOT_FOUND : RESPONSE_PULL_OFFSET_MOVED;
+
+    switch (got->status) {
+    case STORE_GET_FOUND:
+        return (struct answer){RESPONSE_SUCCESS, got->next_offset, "FOUND"};
+    case STORE_GET_NO_MATCH:
+        return (struct answer){RESPONSE_PULL_RETRY_IMMEDIATELY, got->next_offset,
+                               "NO_MATCHED_MESSAGE"};
+    case STORE_GET_REMOVED:
+        return (struct answer){RESPONSE_PULL_RETRY_IMMEDIATELY, got->next_offset,
+                               "MESSAGE_WAS_REMOVING"};
+    case STORE_GET_NO_QUEUE:
+        return (struct answer){moved, 0, "NO_MATCHED_LOGIC_QUEUE"};
+    case STORE_GET_EMPTY:
+        return (struct answer){moved, 0, "NO_MESSAGE_IN_QUEUE"};
+    case STORE_GET_TOO_SMALL:
+        return (struct answer){RESPONSE_PULL_OFFSET_MOVED, got->min, "OFFSET_TOO_SMALL"};
+    case STORE_GET_AT_END:
+        return (struct answer){RESPONSE_PULL_NOT_FOUND, request->offset, "OFFSET_OVERFLOW_ONE"};
+    case STORE_GET_BEYOND_END:
+        return (struct answer){RESPONSE_PULL_OFFSET_MOVED, got->max, "OFFSET_OVERFLOW_BADLY"};
+    case STORE_GET_UNREADABLE:
+    case STORE_GET_WOULD_BLOCK:
+        break;
+    }
+    return (struct answer){RESPONSE_PULL_NOT_FOUND, got->next_offset, "OFFSET_FOUND_NULL"};
+}
+
+static void begin_answer(struct remoting_writer *w, struct buf *out,
+                         const struct pull_request *request, const struct answer *answer,
+                         const struct store_got *got)
+{
+    reply_begin(w, out, &request->to, answer->code, bytes_str(answer->remark), true);
+    remoting_put_i64(w, "suggestWhichBrokerId", 0);
+    remoting_put_i64(w, "nextBeginOffset", answer->next);
+    remoting_put_i64(w, "minOffset", got->min);
+    remoting_put_i64(w, "maxOffset", got->max);
+    remoting_body(w);
+}
+
+/* Leaves out the record at queue offset `bad` and what follows it; false when nothing is left. */
+static bool keep_before(struct store_found *found, int64_t bad)
+{
+    size_t bytes = 0;
+    int count = 0;
+
+    while (count < found->count && found->first_offset[count] < bad)
+        bytes += (size_t)found->entries[count++].size;
+    found->count = count;
+    found->got.messages = count;
+    found->got.bytes = bytes;
+    found->got.next_offset = bad;
+    return count > 0;
+}
+
+enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *request, bool suspend,
+                                bool may_block, struct store_found *found, struct buf *out,
+                                struct rates_turn *done)
+{
+    struct store_get get = {
+        .queue = request->queue,
+        .offset = request->offset,
+        .max_messages = request->max_messages,
+        .filter = {.match = request->filter.all ? NULL : tag_filter_match,
+                   .ctx = (void *)(uintptr_t)&request->filter},
+        .may_block = may_block,
+    };
+    struct remoting_writer w;
+    struct answer answer;
+    int64_t bad = -1;
+    int r = 0;
+
+    store_find(b->store, &get, found);
+    if (found->got.status == STORE_GET_WOULD_BLOCK)
+        return PULL_WOULD_BLOCK;
+    answer = answer_for(request, &found->got);
+    if (answer.code == RESPONSE_PULL_NOT_FOUND && suspend && answer.next == request->offset)
+        return PULL_NOTHING;
+
+    begin_answer(&w, out, request, &answer, &found->got);
+    if (answer.code == RESPONSE_SUCCESS)
+        r = store_fill(b->store, found, out, may_block, &bad);
+    if (r == -EBADMSG) {
+        /* The entry does not lead to its record: serve what stands before it, or step over it. */
+        log_warn_limited(request->topic->name,
+                         "topic %s queue %d: the entry at queue offset %lld does not match a record; "
+                         "it is left out",
+                         request->topic->name, request->queue_id, (long long)bad);
+        remoting_abort(&w);
+        if (keep_before(found, bad)) {
+            answer.next = bad;
+        } else {
+            answer = (struct answer){RESPONSE_PULL_RETRY_IMMEDIATELY, bad + 1,
+                                     "NO_MATCHED_MESSAGE"};
+        }
+        begin_answer(&w, out, request, &answer, &found->got);
+        r = answer.code == RESPONSE_SUCCESS ? store_fill(b->store, found, out, may_block, &bad) : 0;
+    }
+    if (r == STORE_WOULD_BLOCK) {
+        remoting_abort(&w);
+        return PULL_WOULD_BLOCK;
+    }
+    if (r < 0) {
+        remoting_abort(&w);
+        reply_begin(&w, out, &request->to, RESPONSE_SYSTEM_ERROR,
+                    bytes_str("the messages could not be read from the disk"), false);
+    }
+    remoting_end(&w);
+    if (answer.code == RESPONSE_SUCCESS && r == 0) {
+        done->got_messages += (uint64_t)found->got.messages;
+        done->got_bytes += found->got.bytes;
+    } else {
+        done->missed_pulls++;
+    }
+    return PULL_ANSWERED;
+}
+
+bool pull_has_match(struct broker *b, const struct pull_request *request, int64_t *from,
+                    struct store_found *found)
+{
+    struct store_get get = {
+        .queue = request->queue,
+        .offset = *from,
+        .max_messages = 1,
+        .filter = {.match = request->filter.all ? NULL : tag_filter_match,
+                   .ctx = (void *)(uintptr_t)&request->filter},
+        .may_block = false,
+    };
+
+    for (;;) {
+        store_find(b->store, &get, found);
+        switch (found->got.status) {
+        case STORE_GET_AT_END:
+        case STORE_GET_EMPTY:
+        case STORE_GET_NO_QUEUE:
+            return false;
+        case STORE_GET_NO_MATCH:
+            if (found->got.next_offset <= get.offset)
+                return true;
+            get.offset = *from = found->got.next_offset;
+            break;
+        default:
+            return true; /* something to say */
+        }
+    }
+}
+
+struct pull_job {
+    struct broker *broker;
+    struct pull_request request;
+    bool suspend;
+};
+
+static void job_free(struct pull_job *job)
+{
+    tag_filter_destroy(&job->request.filter);
+    free(job);
+}
+
+/* Back on the loop: the end of the queue was reached after all, so the pull waits there. */
+static void park_again(struct loop_message *message)
+{
+    struct pull_job *job = message->p;
+    struct broker_loop *on = message->ctx;
+    struct conn *c = loop_conn(on->loop, job->request.to.conn);
+
+    if (c && hold_park(on->hold, c, &job->request) < 0) {
+        if (pull_evaluate(job->broker, &job->request, false, false, &on->found, conn_out(c),
+                          &on->turn) == PULL_ANSWERED)
+            conn_written(c);
+    }
+    job_free(job);
+}
+
+static void run_job(void *ctx)
+{
+    struct pull_job *job = ctx;
+    struct broker *b = job->broker;
+    struct rates_turn done = {0};
+    struct store_found found;
+    struct buf out = {0};
+    enum pull_outcome outcome;
+
+    outcome = pull_evaluate(b, &job->request, job->suspend, true, &found, &out, &done);
+    if (outcome == PULL_NOTHING) {
+        unsigned index = conn_loop_index(job->request.to.conn);
+
+        if (loop_post(b->loops[index], &(struct loop_message){.run = park_again,
+                                                              .ctx = &b->on[index],
+                                                              .p = job}) == 0)
+            job = NULL;
+        else
+            outcome = pull_evaluate(b, &job->request, false, true, &found, &out, &done);
+    }
+    if (outcome == PULL_ANSWERED && !out.failed && !job->request.to.oneway)
+        broker_send(b, job->request.to.conn, buf_bytes(&out));
+    rates_add(b->rates, &done, clock_wall_ms());
+    buf_destroy(&out);
+    if (job)
+        job_free(job);
+    atomic_fetch_sub(&b->offloaded, 1);
+}
+
+int pull_offload(struct broker *b, const struct pull_request *request, bool suspend)
+{
+    struct pull_job *job = malloc(sizeof(*job));
+    int r;
+
+    if (!job)
+        return -ENOMEM;
+    *job = (struct pull_job){.broker = b, .request = *request, .suspend = suspend};
+    r = tag_filter_copy(&job->request.filter, &request->filter);
+    if (r == 0) {
+        atomic_fetch_add(&b->offloaded, 1);
+        r = store_run(b->store, run_job, job);
+        if (r == 0)
+            return 0;
+        atomic_fetch_sub(&b->offloaded, 1);
+        tag_filter_destroy(&job->request.filter);
+    }
+    free(job);
+    return r;
+}

@@ -4,6 +4,7 @@
 
 #include "broker/call.h"
 #include "broker/filter.h"
+#include "broker/rates.h"
 
 /* A pull after its checks: plain values, so that it can wait or move to a reader thread. */
 struct pull_request {
@@ -13,7 +14,8 @@ struct pull_request {
     uint32_t queue; /* store's index */
     int64_t offset;
     int32_t max_messages;
-    struct tag_filter filter; /* borrowed or owned as the holder says */
+    int64_t suspend_ms; /* 0: answer at once */
+    struct tag_filter filter; /* owned or borrowed as the holder says */
 };
 
 enum call_result handle_pull(struct call *call);
@@ -24,12 +26,13 @@ enum call_result handle_pull(struct call *call);
 enum pull_outcome { PULL_ANSWERED, PULL_NOTHING, PULL_WOULD_BLOCK };
 enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *request, bool suspend,
                                 bool may_block, struct store_found *found, struct buf *out,
-                                uint64_t *messages, uint64_t *bytes);
-/* Hands a pull to a reader thread, which answers it. Copies the request. 0 or negative. */
-int pull_offload(struct broker *b, const struct pull_request *request, bool suspend,
-                 int64_t deadline_ms);
-/* True when a message in [offset, confirmed end) passes the filter, so that waking is worth it. */
-bool pull_has_match(struct broker *b, const struct pull_request *request,
+                                struct rates_turn *done);
+/* Hands a pull to a reader thread, which answers it (or parks it again when `suspend`). Copies the
+ * request. 0 or negative. */
+int pull_offload(struct broker *b, const struct pull_request *request, bool suspend);
+/* True when a message in [*from, visible end) passes the filter, so that waking is worth it; *from moves
+ * over what does not pass. A read that would block counts as a match. */
+bool pull_has_match(struct broker *b, const struct pull_request *request, int64_t *from,
                     struct store_found *found);
 
 #endif

@@ -8,9 +8,6 @@
 
 #include "broker/broker.h"
 
-struct rates_turn {
-    uint64_t put_messages, put_bytes, failed_puts, got_messages, got_bytes, missed_pulls;
-};
 struct rates *rates_new(void);
 struct rates *rates_free(struct rates *r);
 void rates_add(struct rates *r, const struct rates_turn *turn, int64_t now_ms);

@@ -3,6 +3,7 @@
 #define TERN_BROKER_SEND_H
 
 #include "broker/call.h"
+#include "broker/store/properties.h"
 
 enum call_result handle_send(struct call *call);      /* 10, 310, 320; loop */
 enum call_result handle_send_back(struct call *call); /* 36; reader */

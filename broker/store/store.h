@@ -31,8 +31,10 @@ struct store_options {
     size_t queue_memory;        /* budget for entries not yet in files */
     unsigned queue_descriptors;
     unsigned reader_threads;
+    bool locked;                /* the caller holds store_lock() and keeps it beyond store_close() */
     struct record_host store_host; /* brokerIP1:listenPort, goes into records and message ids */
     struct metadata *metadata;     /* opened before, closed after */
+    int lock_fd;                   /* from store_lock_dir(); the store's once open has succeeded */
     int64_t delay_ms[64];          /* messageDelayLevel; [0] is level 1 */
     int delay_levels;
     /* Any thread of the store or an appender's; must only raise signals. */
@@ -40,9 +42,15 @@ struct store_options {
     void *ctx;
 };
 
-/* Takes the lock file (err names the process that holds it), recovers, leaves the store ready for
- * reading and appending with its threads running. Logs one line of result: where the log ended, why
- * there, what was rebuilt. */
+/* Takes the lock file of a store folder, both made when they are not there: the fd to give to
+ * store_unlock(), or a failure whose err names the process that holds it. Whoever opens the metadata
+ * journal of the folder takes the lock first and gives it up after metadata_close(). */
+int store_lock(const char *root_dir, struct err *err);
+void store_unlock(int lock);
+
+/* Takes the lock unless options->locked, recovers, leaves the store ready for reading and appending
+ * with its threads running. Logs one line of result: where the log ended, why there, what was
+ * rebuilt. */
 int store_open(struct store **out, const struct store_options *options, struct err *err);
 /* Clean stop: no appends any more, everything written, flushed, queues written back, snapshot and
  * checkpoint written, abort removed, lock released. Frees. 0 or the first failure. */
@@ -83,6 +91,7 @@ int store_append(struct store *s, const struct store_message *messages, size_t c
 /* End of a turn: writes all that was appended, by anybody; cheap when there is nothing. */
 void store_write(struct store *s);
 
+uint64_t store_end(const struct store *s); /* appended; may be ahead of written */
 uint64_t store_written(const struct store *s);
 uint64_t store_flushed(const struct store *s);
 uint64_t store_confirmed(const struct store *s);

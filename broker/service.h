@@ -1,0 +1,29 @@
+/* service.h - the life of a broker: put together, run, taken apart.
+ *
+ *   broker_new()   locks and recovers the store, binds the ports; nothing is served yet
+ *   broker_run()   runs the loops (the first on the calling thread) until SIGTERM, SIGINT or
+ *                  broker_stop(); then every reply that is owed is given
+ *   broker_free()  closes the store cleanly
+ */
+#ifndef TERN_BROKER_SERVICE_H
+#define TERN_BROKER_SERVICE_H
+
+#include "broker/broker.h"
+
+struct broker_extra {
+    /* Called once the first loop exists and before it runs (--standalone starts its name server
+     * there, and says where it is). 0 or negative with err. */
+    int (*before_run)(struct broker *b, void *ctx, struct err *err);
+    void (*after_run)(struct broker *b, void *ctx);  /* loops have returned, connections are closed */
+    void (*after_free)(struct broker *b, void *ctx); /* loops are gone */
+    void *ctx;
+};
+/* `settings` has been through settings_finish() and must outlive the broker. */
+int broker_new(struct broker **out, struct broker_settings *settings,
+               const struct broker_extra *extra, struct err *err);
+int broker_run(struct broker *b, struct err *err);
+void broker_stop(struct broker *b); /* any thread */
+/* 0, or the first failure of the store's clean stop. */
+int broker_free(struct broker *b);
+
+#endif
