@@ -205,20 +205,17 @@ static int open_store(struct broker *b, struct err *err)
     int r;
 
     memcpy(options.delay_ms, b->delay_ms, sizeof(options.delay_ms));
-    r = store_lock_dir(c->store_path_root_dir, &options.lock_fd, err);
+    b->store_lock = store_lock(c->store_path_root_dir, err);
+    if (b->store_lock < 0)
+        return b->store_lock;
+    options.locked = true;
+    r = metadata_open(&b->metadata, &metadata, err);
     if (r < 0)
         return r;
-    r = metadata_open(&b->metadata, &metadata, err);
-    if (r < 0) {
-        file_close(options.lock_fd);
-        return r;
-    }
     options.metadata = b->metadata;
     r = store_open(&b->store, &options, err);
-    if (r < 0) {
-        file_close(options.lock_fd);
+    if (r < 0)
         return r;
-    }
     store_on_waited(b->store, on_waited, b);
     r = metadata_start(b->metadata, err);
     if (r < 0)
@@ -357,6 +354,7 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->extra = extra;
     b->boot_ms = clock_wall_ms();
     b->reserved_ha_fd = -1;
+    b->store_lock = -1;
     b->delay_levels = settings_delay_levels(c->message_delay_level, b->delay_ms, 64);
     b->rates = rates_new();
     b->clients = clients_new(b);
@@ -452,6 +450,8 @@ int broker_free(struct broker *b)
         m = metadata_close(b->metadata);
         r = r < 0 ? r : m;
     }
+    if (b->store_lock >= 0)
+        store_unlock(b->store_lock);
     for (unsigned i = 0; i < b->loop_count; i++) {
         b->on[i].gate = gate_free(b->on[i].gate);
         b->loops[i] = loop_free(b->loops[i]); /* closes connections, which leave `hold` */

@@ -72,6 +72,7 @@ struct broker {
     atomic_bool draining;      /* stopping: new requests are refused, owed replies still go out */
     atomic_uint offloaded;     /* requests and pulls on reader threads */
     int64_t drain_deadline_ms; /* monotonic; then the rest is given up */
+    int store_lock;            /* of the store folder; -1: not taken */
     int reserved_ha_fd;        /* holds P+1 for replication; -1: none */
     pthread_t threads[LOOP_MAX], stopper;
     bool stopper_started;

@@ -34,7 +34,6 @@ struct store_options {
     bool locked;                /* the caller holds store_lock() and keeps it beyond store_close() */
     struct record_host store_host; /* brokerIP1:listenPort, goes into records and message ids */
     struct metadata *metadata;     /* opened before, closed after */
-    int lock_fd;                   /* from store_lock_dir(); the store's once open has succeeded */
     int64_t delay_ms[64];          /* messageDelayLevel; [0] is level 1 */
     int delay_levels;
     /* Any thread of the store or an appender's; must only raise signals. */
