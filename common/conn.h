@@ -4,7 +4,8 @@
  * given to the protocol in place; only a partial frame is kept in a pooled buffer, so an idle
  * connection owns none. Output is gathered in conn_out() and written once at the end of the turn;
  * EV_WRITE only after EAGAIN. Output has a bound (output_max): above it the peer is not read any
- * more, and a peer that takes nothing for stall_ms is dropped with one log line.
+ * more until half of that has drained, and a peer that takes nothing for stall_ms, or lets four
+ * times the bound pile up, is dropped with one log line.
  *
  * Loop thread only, except conn_send().
  */
@@ -20,7 +21,8 @@
 struct conn;
 struct listener;
 
-/* The id of a connection: loop index in the top 8 bits, never reused within a process. 0 is none. */
+/* The id of a connection: loop index in the top 8 bits, never reused within a process. 0 is none.
+ */
 typedef uint64_t conn_id;
 
 /* What a kind of connection does with its bytes. */
@@ -28,14 +30,17 @@ struct conn_protocol {
     /* Consumes whole frames from the front of `data`, which may be changed in place; returns how
      * many bytes were used. For more than that many bytes to come in one piece, set *want to the
      * size needed (a hint, at most input_max). Returning -1 closes with *why (a static sentence) as
-     * the reason in the log line. Called again when more has arrived. */
+     * the reason in the log line. Called again when more has arrived. When conn_is_full(c) it
+     * should return without taking the next frame, and is called again when output has drained. */
     ssize_t (*input)(struct conn *c, uint8_t *data, size_t len, size_t *want, const char **why);
     void (*opened)(struct conn *c); /* may be NULL */
-    void (*closed)(struct conn *c); /* may be NULL; last call, the conn is freed afterwards */
-    size_t input_max;    /* largest frame */
-    size_t output_max;   /* bytes waiting above which the peer is not read */
-    unsigned idle_ms;    /* neither read nor written for this long: closed; 0: never */
-    unsigned stall_ms;   /* output waiting and nothing taken for this long: dropped */
+    /* May be NULL. The last call: c is invalid when it returns. Called at the end of the turn in
+     * which either side closed, even if output is still being written out after that. */
+    void (*closed)(struct conn *c);
+    size_t input_max;  /* largest frame */
+    size_t output_max; /* bytes waiting above which the peer is not read */
+    unsigned idle_ms;  /* neither read nor written for this long: closed; 0: never */
+    unsigned stall_ms; /* output waiting and nothing taken for this long: dropped */
 };
 
 /* The remoting protocol: frames decoded in place and handed on. `ctx` is the listener's. */
@@ -51,8 +56,9 @@ struct listener_options {
     uint16_t port;       /* 0: any */
     struct loop **loops; /* accepts on loops[0], spreads round robin; must outlive the listener */
     unsigned loop_count;
-    const struct conn_protocol *protocol;     /* either this ... */
-    const struct remoting_handler *remoting;  /* ... or this (idle 120 s, output 16 MiB, stall 30 s) */
+    const struct conn_protocol *protocol; /* either this ... */
+    const struct remoting_handler
+        *remoting; /* ... or this (idle 120 s, output 16 MiB, stall 30 s) */
     void *ctx;
     unsigned connections_max; /* over it new ones are closed at once, with one line a minute */
 };
@@ -74,19 +80,23 @@ const struct sockaddr_storage *conn_peer_address(const struct conn *c);
 char *conn_peer_text(const struct conn *c, char text[64]);
 char *conn_local_text(const struct conn *c, char text[64]);
 
-/* Where to add output; after adding, conn_written(c) makes the loop write it at the end of the turn. */
+/* More output waits than output_max. */
+bool conn_is_full(const struct conn *c);
+/* Where to add output; after adding, conn_written(c) makes the loop write it at the end of the
+ * turn. */
 struct buf *conn_out(struct conn *c);
 void conn_written(struct conn *c);
 /* Closes at the end of the turn. `why` NULL: without a log line, output already there is written
  * first; else one line (limited per peer) and the output is dropped. */
 void conn_close(struct conn *c, const char *why);
 
-/* The connection of that id on this loop; NULL when it is gone. */
+/* The connection of that id on this loop; NULL when it is gone or about to close. */
 struct conn *loop_conn(struct loop *loop, conn_id id);
 /* Calls fn for every connection of the loop whose ctx is `ctx`. */
 void loop_each_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg), void *arg);
-/* Sends a ready frame to a connection of any loop, from any thread. Copies when it must cross.
- * 0; -ENOENT when gone (only known on its own loop); -EAGAIN when that loop's mailbox is full. */
+/* Sends a ready frame to a connection of any loop, from any thread; loops[i] has index i, or is
+ * NULL once it is freed. Copies when it must cross. 0; -ENOENT when gone (only known on its own
+ * loop); -EAGAIN when that loop's mailbox is full, -ESHUTDOWN when it has ended; -ENOMEM. */
 int conn_send(struct loop **loops, unsigned loop_count, conn_id id, struct bytes frame);
 static inline unsigned conn_loop_index(conn_id id)
 {

@@ -5,10 +5,10 @@
  * bounded mailbox, loop_signal() raises a bit that is never lost and never queues up (for
  * watermarks). Both wake the loop by one eventfd, written only when the loop may be asleep.
  *
- * A turn: handle what is ready, run the end-of-turn hooks in order of registration (the store
- * writes, the gate releases replies), then write each connection's output once. A turn ends at
- * the latest after 32 connections or 256 KiB of input. After work a loop polls for up to
- * busy_poll_micros before it sleeps, only while recent polls found something.
+ * A turn: handle what is ready, then messages, signals and due timers, run the end-of-turn hooks in
+ * order of registration (the store writes, the gate releases replies), then write each connection's
+ * output once. A turn ends at the latest after 32 connections or 256 KiB of input. After work a
+ * loop polls for up to busy_poll_micros before it sleeps, only while recent polls found something.
  *
  * Only loop.c, conn.c and listener.c see libevent.
  */
@@ -32,10 +32,11 @@ int loop_new(struct loop **out, const struct loop_options *options, struct err *
 /* After loop_run() has returned: closes what is left and frees. Returns NULL. */
 struct loop *loop_free(struct loop *loop);
 
-/* Runs on the calling thread until loop_stop(). The last turn still writes all output that sockets
- * take at once. */
+/* Runs on the calling thread until loop_stop(). The last turn still takes all messages and writes
+ * all output that sockets take at once; after it the mailbox is closed. 0, or -EIO when the system
+ * refuses to wait for events. */
 int loop_run(struct loop *loop);
-void loop_stop(struct loop *loop);       /* any thread, async-signal-safe */
+void loop_stop(struct loop *loop); /* any thread, async-signal-safe */
 unsigned loop_index(const struct loop *loop);
 bool loop_is_current(const struct loop *loop);
 int64_t loop_now_ms(const struct loop *loop); /* monotonic, taken once a turn */
@@ -48,32 +49,36 @@ struct loop_message {
     void *p;
     uint64_t a, b, c;
 };
-/* 0, or -EAGAIN when the mailbox is full (nothing was taken). Any thread. */
+/* 0, or nothing was taken: -EAGAIN when the mailbox is full, -ESHUTDOWN when loop_run() has
+ * returned. Any thread. A message posted by the loop itself runs at the end of the next turn. */
 int loop_post(struct loop *loop, const struct loop_message *message);
 /* Calls on_signal(ctx) once on the loop's thread in its next turn, however often it is raised.
  * Any thread; cannot fail. Register before loop_run(). */
 void loop_on_signal(struct loop *loop, unsigned bit, void (*on_signal)(void *ctx), void *ctx);
 void loop_signal(struct loop *loop, unsigned bit);
 
-/* End-of-turn hooks, before output is written. Register before loop_run(). At most 8. */
+/* End-of-turn hooks, before output is written. Register before loop_run(). At most 8: -ENOSPC. */
 int loop_on_turn_end(struct loop *loop, void (*hook)(void *ctx), void *ctx);
 /* A hook that has more to do asks for another turn at once. */
 void loop_again(struct loop *loop);
 
 /* A timer, owned by the caller; all of a loop's timers share one libevent timer for the earliest.
- * Loop thread only (before loop_run: the thread that sets up). */
+ * They fire in order of due_ms, and may be set, moved and cancelled from inside fire(); one that is
+ * set there for a time already past fires a millisecond later. Loop thread only (before loop_run:
+ * the thread that sets up). */
 struct loop_timer {
     struct loop *loop;
     void (*fire)(void *ctx);
     void *ctx;
-    int64_t due_ms; /* monotonic */
+    int64_t due_ms;   /* monotonic */
     uint32_t heap_at; /* 0: not armed */
 };
 void loop_timer_init(struct loop_timer *t, struct loop *loop, void (*fire)(void *ctx), void *ctx);
 int loop_timer_set(struct loop_timer *t, int64_t due_ms); /* arms or moves; -ENOMEM */
 void loop_timer_cancel(struct loop_timer *t);
 
-/* Calls on_signal(ctx) for SIGTERM-like process signals on this loop's thread. */
+/* Calls on_signal(ctx) for SIGTERM-like process signals on this loop's thread. One loop of a
+ * process may have them. At most 8: -ENOSPC. */
 int loop_on_process_signal(struct loop *loop, int signo, void (*on_signal)(void *ctx), void *ctx);
 
 struct loop_stats {

@@ -1,1 +1,363 @@
-/* rpc.c */
+/* rpc.c - see rpc.h. Plain sockets and poll(); one deadline covers a whole call.
+ *
+ * Bytes that came stay in `in` until the frame they belong to is whole. Frames with somebody else's
+ * opaque are the answers to calls that timed out, and are passed over; so a connection outlives a
+ * timeout, unless a part of a request is stuck in it.
+ */
+#include "common/rpc.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+enum { READ_BYTES = 64 * 1024, HOST_SIZE = 256 };
+
+struct rpc {
+    char *address;
+    char host[HOST_SIZE];
+    char port[8];
+    int fd; /* -1: not connected */
+    uint32_t opaque;
+    struct buf in;
+    struct buf out;
+    size_t spent; /* bytes at the front of `in` that the last reply points to */
+    struct remoting_frame unasked;
+};
+
+/* ---- the address ---- */
+
+static int parse_address(struct rpc *r, struct err *err)
+{
+    const char *colon = strrchr(r->address, ':');
+    struct bytes host = {0};
+    int32_t port = 0;
+
+    if (colon) {
+        host = bytes_of(r->address, (size_t)(colon - r->address));
+        if (host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']')
+            host = bytes_of(host.at + 1, host.len - 2);
+        else if (host.len && memchr(host.at, ':', host.len))
+            host.len = 0; /* an IPv6 address without brackets: where does the port begin? */
+    }
+    if (host.len == 0 || !bytes_to_cstr(host, r->host, sizeof(r->host)) ||
+        !bytes_to_i32(bytes_str(colon + 1), &port) || port < 1 || port > 65535)
+        return err_say(err, -EINVAL, "address \"%s\": expected host:port or [IPv6 address]:port",
+                       r->address);
+    snprintf(r->port, sizeof(r->port), "%d", port);
+    return 0;
+}
+
+int rpc_new(struct rpc **out, const char *address, struct err *err)
+{
+    struct rpc *r = calloc(1, sizeof(*r));
+    int result = -ENOMEM;
+
+    if (!r)
+        return err_set(err, result, "request client for %s", address);
+    r->fd = -1;
+    r->address = strdup(address);
+    result = r->address ? parse_address(r, err)
+                        : err_set(err, -ENOMEM, "request client for %s", address);
+    if (result < 0) {
+        rpc_free(r);
+        return result;
+    }
+    *out = r;
+    return 0;
+}
+
+static void disconnect(struct rpc *r)
+{
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = -1;
+    buf_destroy(&r->in);
+    r->spent = 0;
+}
+
+struct rpc *rpc_free(struct rpc *r)
+{
+    if (!r)
+        return NULL;
+    disconnect(r);
+    buf_destroy(&r->out);
+    free(r->address);
+    free(r);
+    return NULL;
+}
+
+const char *rpc_address(const struct rpc *r)
+{
+    return r->address;
+}
+
+int rpc_fd(const struct rpc *r)
+{
+    return r->fd;
+}
+
+/* ---- the socket, with a deadline ---- */
+
+static int wait_for(int fd, short events, int64_t deadline_ms)
+{
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = events};
+        int64_t left_ms = deadline_ms - clock_mono_ms();
+        int n = poll(&p, 1, left_ms > 0 ? (int)left_ms : 0);
+        if (n > 0)
+            return 0;
+        if (n == 0)
+            return -ETIMEDOUT;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+/* On loopback, connecting to a port that nobody listens on can connect a socket to itself. */
+static bool talks_to_itself(int fd)
+{
+    struct sockaddr_storage here = {0}, there = {0};
+    socklen_t here_len = sizeof(here), there_len = sizeof(there);
+
+    return getsockname(fd, (struct sockaddr *)&here, &here_len) == 0 &&
+           getpeername(fd, (struct sockaddr *)&there, &there_len) == 0 && here_len == there_len &&
+           memcmp(&here, &there, here_len) == 0;
+}
+
+static int connect_one(const struct addrinfo *to, int64_t deadline_ms)
+{
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int r = 0, on = 1;
+
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, to->ai_addr, to->ai_addrlen) < 0)
+        r = errno == EINPROGRESS || errno == EINTR ? wait_for(fd, POLLOUT, deadline_ms) : -errno;
+    if (r == 0) {
+        int error = 0;
+        socklen_t len = sizeof(error);
+        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+            error = errno;
+        r = -error;
+    }
+    if (r == 0 && talks_to_itself(fd))
+        r = -ECONNREFUSED;
+    if (r == 0 && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+        r = -errno;
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+static int connect_any(struct rpc *r, int64_t deadline_ms, struct err *err)
+{
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    int fd = -EHOSTUNREACH;
+
+    int gai = getaddrinfo(r->host, r->port, &hints, &found);
+    if (gai != 0)
+        return err_say(err, fd, "connect to %s: %s", r->address, gai_strerror(gai));
+    for (const struct addrinfo *to = found; to; to = to->ai_next) {
+        /* An address that does not answer leaves time for the next one. */
+        int64_t now_ms = clock_mono_ms();
+        fd = connect_one(to, to->ai_next ? now_ms + (deadline_ms - now_ms) / 2 : deadline_ms);
+        if (fd >= 0)
+            break;
+    }
+    freeaddrinfo(found);
+    if (fd < 0)
+        return err_set(err, fd, "connect to %s", r->address);
+    r->fd = fd;
+    return 0;
+}
+
+/* Sends r->out. *sent says how far it came. */
+static int send_request(struct rpc *r, int64_t deadline_ms, size_t *sent)
+{
+    while (r->out.len) {
+        ssize_t n = send(r->fd, buf_at(&r->out), r->out.len, MSG_NOSIGNAL);
+        if (n >= 0) {
+            buf_consume(&r->out, (size_t)n);
+            *sent += (size_t)n;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            int w = wait_for(r->fd, POLLOUT, deadline_ms);
+            if (w < 0)
+                return w;
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+/* Reads what is there into `in`. 0: something came; AGAIN: nothing yet. */
+enum { AGAIN = 1 };
+static int read_more(struct rpc *r)
+{
+    uint8_t *to = buf_reserve(&r->in, READ_BYTES);
+    if (!to)
+        return -ENOMEM;
+    ssize_t n = read(r->fd, to, READ_BYTES);
+    if (n > 0) {
+        r->in.len += (size_t)n;
+        return 0;
+    }
+    if (n == 0)
+        return -ECONNRESET;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? AGAIN : -errno;
+}
+
+/* Decodes the frame at the front of `in`. 0: *size is its length; AGAIN: not whole yet. */
+static int take_frame(struct rpc *r, struct remoting_frame *frame, size_t *size)
+{
+    const char *why;
+
+    switch (remoting_frame_size(buf_bytes(&r->in), size)) {
+    case 0:
+        break;
+    case REMOTING_PARTIAL:
+        return AGAIN;
+    default:
+        return -EPROTO;
+    }
+    if (*size > r->in.len)
+        return AGAIN;
+    return remoting_decode(buf_at(&r->in), *size, frame, &why) == 0 ? 0 : -EPROTO;
+}
+
+static void release_reply(struct rpc *r)
+{
+    buf_consume(&r->in, r->spent);
+    r->spent = 0;
+    if (r->in.len == 0)
+        buf_destroy(&r->in); /* a reply can be 16 MiB */
+}
+
+int rpc_drain(struct rpc *r)
+{
+    size_t size;
+    int got;
+
+    if (r->fd < 0)
+        return -ENOTCONN;
+    release_reply(r);
+    do {
+        while ((got = take_frame(r, &r->unasked, &size)) == 0)
+            buf_consume(&r->in, size);
+        if (got == AGAIN)
+            got = read_more(r);
+    } while (got == 0);
+    if (got < 0) {
+        disconnect(r);
+        return got;
+    }
+    return 0;
+}
+
+/* ---- a call ---- */
+
+static int encode(struct rpc *r, const struct rpc_request *request, struct err *err)
+{
+    struct remoting_writer w;
+    struct remoting_meta meta = {
+        .code = request->code,
+        .opaque = (int32_t)++r->opaque,
+        .flag = request->oneway ? REMOTING_FLAG_ONEWAY : 0,
+        .version = REMOTING_VERSION,
+        .language = REMOTING_OTHER,
+        .serialize = request->serialize,
+        .has_fields = request->field_count > 0,
+    };
+
+    buf_reset(&r->out);
+    remoting_begin(&w, &r->out, &meta);
+    for (size_t i = 0; i < request->field_count; i++) {
+        if (request->fields[i].value)
+            remoting_put_str(&w, request->fields[i].key, request->fields[i].value);
+    }
+    remoting_body(&w);
+    buf_add(&r->out, request->body.at, request->body.len);
+    remoting_end(&w);
+    if (r->out.failed)
+        return err_say(err, -EMSGSIZE, "request %d for %s: no memory, or over %d bytes",
+                       request->code, r->address, REMOTING_FRAME_MAX);
+    return 0;
+}
+
+static int await_reply(struct rpc *r, const struct rpc_request *request, int64_t deadline_ms,
+                       struct remoting_frame *reply)
+{
+    for (;;) {
+        size_t size = 0;
+        int got = take_frame(r, reply, &size);
+        if (got < 0)
+            return got;
+        if (got == 0 && remoting_is_response(reply) && reply->opaque == (int32_t)r->opaque) {
+            r->spent = size;
+            return 0;
+        }
+        if (got == 0) {
+            if (!remoting_is_response(reply) && request->on_request)
+                request->on_request(request->ctx, reply);
+            buf_consume(&r->in, size);
+            continue;
+        }
+        got = wait_for(r->fd, POLLIN, deadline_ms);
+        if (got == 0)
+            got = read_more(r);
+        if (got < 0)
+            return got;
+    }
+}
+
+int rpc_call(struct rpc *r, const struct rpc_request *request, int timeout_ms,
+             struct remoting_frame *reply, struct err *err)
+{
+    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+    size_t sent = 0;
+
+    /* Notices a connection that the peer has closed meanwhile, before a request is lost in it. */
+    if (r->fd >= 0)
+        rpc_drain(r);
+    int result = encode(r, request, err);
+    if (result < 0)
+        return result;
+    if (r->fd < 0) {
+        result = connect_any(r, deadline_ms, err);
+        if (result < 0)
+            return result;
+    }
+
+    result = send_request(r, deadline_ms, &sent);
+    if (result < 0) {
+        /* A part of a frame would be the beginning of the next one. */
+        if (sent || result != -ETIMEDOUT)
+            disconnect(r);
+        return err_set(err, result, "send request %d to %s", request->code, r->address);
+    }
+    if (request->oneway) {
+        memset(reply, 0, sizeof(*reply));
+        return 0;
+    }
+    result = await_reply(r, request, deadline_ms, reply);
+    if (result == -ETIMEDOUT)
+        return err_say(err, result, "no answer from %s to request %d within %d ms", r->address,
+                       request->code, timeout_ms);
+    if (result < 0) {
+        disconnect(r);
+        return err_set(err, result, "answer from %s to request %d", r->address, request->code);
+    }
+    return 0;
+}

@@ -11,7 +11,7 @@
 
 struct rpc;
 
-/* `address` is "host:port" (name or number, [v6]:port). Does not connect yet. */
+/* `address` is "host:port" (name or number, [v6]:port); -EINVAL. Does not connect yet. */
 int rpc_new(struct rpc **out, const char *address, struct err *err);
 struct rpc *rpc_free(struct rpc *r); /* returns NULL */
 const char *rpc_address(const struct rpc *r);
@@ -38,7 +38,8 @@ struct rpc_request {
 };
 /* Sends and waits for the answer with our opaque. 0 with *reply, whose bytes hold until the next
  * call (zeroed for oneway); negative with err saying what happened at which address (-ETIMEDOUT,
- * -ECONNREFUSED ...). timeout_ms covers connecting, sending and waiting. */
+ * -ECONNREFUSED ...). timeout_ms covers connecting, sending and waiting, but not the look-up of a
+ * host by name. After -ETIMEDOUT the connection stays, and a late answer is passed over. */
 int rpc_call(struct rpc *r, const struct rpc_request *request, int timeout_ms,
              struct remoting_frame *reply, struct err *err);
 
