@@ -102,7 +102,7 @@ static void *stopper(void *arg)
 {
     struct broker *b = arg;
 
-    b->registrar = registrar_free(b->registrar);
+    registrar_stop(b->registrar);
     for (unsigned i = 0; i < b->loop_count; i++)
         loop_signal(b->loops[i], BROKER_SIGNAL_STOP);
     return NULL;
@@ -439,7 +439,8 @@ int broker_free(struct broker *b)
 
     if (!b)
         return 0;
-    b->registrar = registrar_free(b->registrar);
+    if (b->registrar)
+        registrar_stop(b->registrar);
     b->delay = delay_free(b->delay);
     b->listener = listener_free(b->listener);
     b->vip_listener = listener_free(b->vip_listener);
@@ -466,6 +467,7 @@ int broker_free(struct broker *b)
     }
     if (b->reserved_ha_fd >= 0)
         close(b->reserved_ha_fd);
+    b->registrar = registrar_free(b->registrar);
     b->durable = durable_free(b->durable);
     b->locks = locks_free(b->locks);
     b->clients = clients_free(b->clients);

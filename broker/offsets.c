@@ -1,1 +1,227 @@
-/* offsets.c */
+/* offsets.c - offsets and times of queues, single messages: see offsets.h. */
+#include "broker/offsets.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "broker/topics.h"
+
+
+int offsets_commit(struct broker *b, struct topic *topic, struct bytes topic_name,
+                   struct bytes group, int32_t queue_id, int64_t offset)
+{
+    if (topic) {
+        uint32_t queue = store_queue(b->store, topic, queue_id);
+
+        if (queue != QUEUE_NONE) {
+            int64_t max = store_range(b->store, queue).max;
+
+            if (offset > max)
+                offset = max;
+        }
+    }
+    return metadata_offset_commit(b->metadata, topic_name, group, queue_id, offset);
+}
+
+struct queue_header {
+    struct bytes topic, group;
+    int32_t queue_id;
+};
+
+static bool read_queue(struct call *call, struct queue_header *h, bool with_group)
+{
+    return (!with_group || call_need_str(call, "consumerGroup", &h->group)) &&
+           call_need_str(call, "topic", &h->topic) && call_need_i32(call, "queueId", &h->queue_id);
+}
+
+static enum call_result answer_i64(struct call *call, const char *name, int64_t value)
+{
+    struct remoting_writer w;
+
+    call_begin(call, &w, RESPONSE_SUCCESS, true);
+    remoting_put_i64(&w, name, value);
+    remoting_end(&w);
+    return CALL_DONE;
+}
+
+/* QUEUE_NONE when there is no such topic or queue. */
+static uint32_t find_queue(struct broker *b, const struct queue_header *h)
+{
+    struct topic *topic = metadata_topic(b->metadata, h->topic, NULL);
+
+    return topic ? store_queue(b->store, topic, h->queue_id) : QUEUE_NONE;
+}
+
+/* A group without an offset begins at 0 when the queue still has its first message and that lies
+ * within the memory of the machine: a young topic is read from its beginning. */
+static bool begins_at_zero(struct broker *b, const struct queue_header *h)
+{
+    uint32_t queue = find_queue(b, h);
+    int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    struct queue_range range = store_range(b->store, queue);
+    struct queue_entry first;
+
+    if (queue == QUEUE_NONE || range.max == 0)
+        return true;
+    if (range.min > 0)
+        return false;
+    /* The whole log is that small, so is the distance to its end. */
+    if (store_confirmed(b->store) - store_min(b->store) <= (uint64_t)(memory / 100 * 40))
+        return true;
+    return store_entry(b->store, queue, 0, &first) == 0 &&
+           (int64_t)store_confirmed(b->store) - first.log_offset <= memory / 100 * 40;
+}
+
+enum call_result handle_query_consumer_offset(struct call *call)
+{
+    struct broker *b = call->broker;
+    struct queue_header h;
+    bool zero_if_none = true;
+    int64_t offset;
+
+    if (!read_queue(call, &h, true))
+        return CALL_DONE;
+    remoting_get_bool(call->frame, "setZeroIfNotFound", &zero_if_none);
+    offset = metadata_offset(b->metadata, h.topic, h.group, h.queue_id);
+    if (offset < 0 && zero_if_none && begins_at_zero(b, &h))
+        offset = 0;
+    if (offset >= 0)
+        return answer_i64(call, "offset", offset);
+    {
+        struct remoting_writer w;
+
+        reply_begin(&w, call->out, &call->to, RESPONSE_QUERY_NOT_FOUND,
+                    bytes_str("no offset is stored: a new group, or offsets that were reset"), true);
+        remoting_end(&w);
+    }
+    return CALL_DONE;
+}
+
+enum call_result handle_update_consumer_offset(struct call *call)
+{
+    struct broker *b = call->broker;
+    struct queue_header h;
+    struct remoting_writer w;
+    int64_t offset;
+    int r;
+
+    if (!read_queue(call, &h, true) || !call_need_i64(call, "commitOffset", &offset))
+        return CALL_DONE;
+    r = offsets_commit(b, metadata_topic(b->metadata, h.topic, NULL), h.topic, h.group, h.queue_id,
+                       offset);
+    if (r < 0)
+        return call_error(call, RESPONSE_SYSTEM_ERROR,
+                          "offset %lld of group \"%s\" for topic \"%s\" queue %d cannot be stored: %s",
+                          (long long)offset, SAFE(h.group), SAFE(h.topic), h.queue_id,
+                          r == -EINVAL ? "a name or the queue id is not allowed"
+                          : r == -ENOSPC ? "the table of offsets is full"
+                                         : "out of memory");
+    call_begin(call, &w, RESPONSE_SUCCESS, true);
+    remoting_end(&w);
+    return CALL_DONE;
+}
+
+enum call_result handle_max_offset(struct call *call)
+{
+    struct queue_header h;
+
+    if (!read_queue(call, &h, false))
+        return CALL_DONE;
+    return answer_i64(call, "offset",
+                      store_range(call->broker->store, find_queue(call->broker, &h)).max);
+}
+
+enum call_result handle_min_offset(struct call *call)
+{
+    struct queue_header h;
+
+    if (!read_queue(call, &h, false))
+        return CALL_DONE;
+    return answer_i64(call, "offset",
+                      store_range(call->broker->store, find_queue(call->broker, &h)).min);
+}
+
+enum call_result handle_search_offset(struct call *call)
+{
+    enum store_boundary how = STORE_NEAREST;
+    const struct bytes *boundary = remoting_field(call->frame, "boundaryType");
+    struct queue_header h;
+    uint32_t queue;
+    int64_t ms;
+
+    if (!read_queue(call, &h, false) || !call_need_i64(call, "timestamp", &ms))
+        return CALL_DONE;
+    if (boundary && boundary->len > 0) {
+        if (bytes_is(*boundary, "LOWER") || bytes_is(*boundary, "lower"))
+            how = STORE_LOWER;
+        else if (bytes_is(*boundary, "UPPER") || bytes_is(*boundary, "upper"))
+            how = STORE_UPPER;
+        else
+            return call_error(call, RESPONSE_SYSTEM_ERROR,
+                              "boundaryType is \"%s\", expected LOWER or UPPER", SAFE(*boundary));
+    }
+    queue = find_queue(call->broker, &h);
+    return answer_i64(call, "offset",
+                      queue == QUEUE_NONE
+                          ? 0
+                          : store_offset_by_time(call->broker->store, queue, ms, how));
+}
+
+enum call_result handle_earliest_store_time(struct call *call)
+{
+    struct broker *b = call->broker;
+    struct queue_header h;
+    uint32_t queue;
+
+    if (!read_queue(call, &h, false))
+        return CALL_DONE;
+    queue = find_queue(b, &h);
+    return answer_i64(call, "timestamp",
+                      queue == QUEUE_NONE
+                          ? -1
+                          : store_time_at(b->store, queue, store_range(b->store, queue).min));
+}
+
+enum call_result handle_view_message(struct call *call)
+{
+    struct remoting_writer w;
+    struct record record;
+    int64_t offset;
+    int r;
+
+    if (!call_need_i64(call, "offset", &offset))
+        return CALL_DONE;
+    call_begin(call, &w, RESPONSE_SUCCESS, false);
+    remoting_body(&w);
+    r = offset < 0 ? -ENOENT
+                   : store_read_record(call->broker->store, (uint64_t)offset, call->out, &record);
+    if (r < 0) {
+        remoting_abort(&w);
+        return call_error(call, RESPONSE_SYSTEM_ERROR, "no message at log offset %lld",
+                          (long long)offset);
+    }
+    remoting_end(&w);
+    return CALL_DONE;
+}
+
+static enum call_result answer_json(struct call *call,
+                                    void (*write)(struct metadata *m, struct buf *out))
+{
+    struct remoting_writer w;
+
+    call_begin(call, &w, RESPONSE_SUCCESS, false);
+    remoting_body(&w);
+    write(call->broker->metadata, call->out);
+    remoting_end(&w);
+    return CALL_DONE;
+}
+
+enum call_result handle_all_consumer_offsets(struct call *call)
+{
+    return answer_json(call, metadata_offsets_json);
+}
+
+enum call_result handle_all_delay_offsets(struct call *call)
+{
+    return answer_json(call, metadata_delays_json);
+}

@@ -1,1 +1,496 @@
-/* registrar.c */
+/* registrar.c - one thread per name server: see registrar.h. */
+#include "broker/registrar.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/crc.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/rpc.h"
+
+enum {
+    SERVERS_MAX = 32,
+    RETRY_FIRST_MS = 100,
+    RETRY_MAX_MS = 5000,
+    UNREGISTER_MS = 500,
+    WAITS_MAX = 65536,
+};
+
+struct registration {
+    struct registrar *registrar;
+    struct rpc *rpc;
+    pthread_t thread;
+    int wake_fd;
+    bool started;
+    uint64_t told;     /* the change this server knows; under the registrar's lock */
+    bool reachable;    /* answered the last time; likewise */
+    bool said_failure; /* thread only */
+};
+
+struct waiting {
+    struct waiting *next;
+    uint64_t number;
+    int64_t due_ms; /* monotonic */
+    void (*done)(void *ctx);
+    void *ctx;
+};
+
+struct registrar {
+    struct broker *broker;
+    pthread_mutex_t lock;
+    uint64_t change; /* counts topic changes; 1 at start */
+    bool stop;
+    struct waiting *waits;
+    unsigned wait_count;
+    struct registration servers[SERVERS_MAX];
+    unsigned count;
+};
+
+struct registrar *registrar_new(struct broker *b)
+{
+    struct registrar *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return NULL;
+    r->broker = b;
+    r->change = 1;
+    pthread_mutex_init(&r->lock, NULL);
+    return r;
+}
+
+/* --- the registration itself --- */
+
+struct body_writer {
+    struct json_out json;
+    int32_t permission;
+};
+
+static void add_topic(void *ctx, const struct topic *topic, const struct topic_config *config)
+{
+    struct body_writer *w = ctx;
+    struct json_out *j = &w->json;
+    int32_t perm = config->perm;
+
+    /* A broker that may not be written to (or read from) says so of every topic. */
+    if ((w->permission & (PERM_READ | PERM_WRITE)) != (PERM_READ | PERM_WRITE))
+        perm = w->permission;
+    jout_key(j, topic->name);
+    jout_object(j);
+    jout_kv_bool(j, "order", config->order);
+    jout_kv_i64(j, "perm", perm);
+    jout_kv_i64(j, "readQueueNums", config->read_queues);
+    jout_kv_str(j, "topicFilterType", config->multi_tag ? "MULTI_TAG" : "SINGLE_TAG");
+    jout_kv_str(j, "topicName", topic->name);
+    jout_kv_i64(j, "topicSysFlag", config->sys_flag);
+    jout_kv_i64(j, "writeQueueNums", config->write_queues);
+    jout_object_end(j);
+}
+
+static void add_version(struct json_out *j, const struct data_version *version)
+{
+    jout_key(j, "dataVersion");
+    jout_object(j);
+    jout_kv_i64(j, "counter", version->counter);
+    jout_kv_i64(j, "timestamp", version->timestamp);
+    jout_object_end(j);
+}
+
+/* The version goes in front of the table it belongs to, so the table is written aside first. */
+static void write_body(struct broker *b, struct buf *out)
+{
+    struct buf table = {0};
+    struct body_writer w = {
+        .permission =
+            (int32_t)settings_int(b->settings, &b->settings->config.broker_permission),
+    };
+    struct data_version version = {0};
+    struct json_out j;
+
+    jout_begin(&w.json, &table);
+    jout_object(&w.json);
+    metadata_each_topic(b->metadata, add_topic, &w, &version);
+    jout_object_end(&w.json);
+
+    jout_begin(&j, out);
+    jout_object(&j);
+    jout_key(&j, "filterServerList");
+    jout_array(&j);
+    jout_array_end(&j);
+    jout_key(&j, "topicConfigSerializeWrapper");
+    jout_object(&j);
+    add_version(&j, &version);
+    jout_key(&j, "topicConfigTable");
+    jout_raw(&j, buf_bytes(&table));
+    jout_object_end(&j);
+    jout_object_end(&j);
+    if (table.failed)
+        out->failed = true;
+    buf_destroy(&table);
+}
+
+static void take_order_table(struct broker *b, struct bytes body)
+{
+    struct bytes *names;
+    size_t count = 0;
+    struct err err;
+    json_t *root, *table, *value;
+    const char *name;
+    bool changed = false;
+
+    if (body.len == 0)
+        return;
+    root = json_dialect_load(body, &err);
+    table = root ? json_object_get(root, "table") : NULL;
+    if (!json_is_object(table)) {
+        log_warn_limited("order table", "a name server's answer to the registration is malformed%s%s",
+                         root ? "" : ": ", root ? "" : err.text);
+        json_decref(root);
+        return;
+    }
+    names = calloc(json_object_size(table) + 1, sizeof(*names));
+    if (names) {
+        json_object_foreach(table, name, value)
+            names[count++] = bytes_str(name);
+        if (metadata_topics_set_order(b->metadata, names, count, &changed) == 0 && changed)
+            registrar_changed(b->registrar);
+        free(names);
+    }
+    json_decref(root);
+}
+
+static int call_name_server(struct registration *s, int32_t code, struct bytes body, int timeout_ms,
+                            struct remoting_frame *reply, struct err *err)
+{
+    struct broker *b = s->registrar->broker;
+    const struct broker_config *c = &b->settings->config;
+    char id[24], crc[16];
+    struct rpc_field fields[] = {
+        {"brokerName", c->broker_name}, {"brokerAddr", b->address},
+        {"clusterName", c->broker_cluster_name}, {"brokerId", id},
+        {"haServerAddr", b->ha_address}, {"compressed", "false"}, {"bodyCrc32", crc},
+    };
+    bool full = code == REQUEST_REGISTER_BROKER;
+    struct rpc_request request = {
+        .code = code,
+        .fields = fields,
+        .field_count = full ? 7 : 4,
+        .body = body,
+    };
+
+    snprintf(id, sizeof(id), "%lld", (long long)c->broker_id);
+    snprintf(crc, sizeof(crc), "%u", crc31_of(body));
+    return rpc_call(s->rpc, &request, timeout_ms, reply, err);
+}
+
+/* One registration. 0 when this server now knows everything up to *number. */
+static int register_once(struct registration *s, uint64_t *number)
+{
+    struct broker *b = s->registrar->broker;
+    struct remoting_frame reply;
+    struct buf body = {0};
+    struct err err = {0};
+    int r;
+
+    pthread_mutex_lock(&s->registrar->lock);
+    *number = s->registrar->change;
+    pthread_mutex_unlock(&s->registrar->lock);
+    write_body(b, &body);
+    if (body.failed)
+        r = err_say(&err, -ENOMEM, "no memory for the table of topics");
+    else
+        r = call_name_server(s, REQUEST_REGISTER_BROKER, buf_bytes(&body),
+                             (int)b->settings->config.register_broker_timeout_mills, &reply, &err);
+    buf_destroy(&body);
+    if (r == 0 && reply.code != RESPONSE_SUCCESS)
+        r = err_say(&err, -EPROTO, "it answered code %d: %s", reply.code, SAFE(reply.remark));
+    if (r == 0) {
+        if (s->said_failure)
+            log_info("registered at name server %s again", rpc_address(s->rpc));
+        s->said_failure = false;
+        take_order_table(b, reply.body);
+    } else if (!s->said_failure) {
+        log_warn("cannot register at name server %s: %s; trying again", rpc_address(s->rpc),
+                 err.text);
+        s->said_failure = true;
+    }
+    return r;
+}
+
+/* --- waiting --- */
+
+/* Takes those out of the list whom nothing keeps; under the lock. */
+static struct waiting *take_ready(struct registrar *r, int64_t now_ms)
+{
+    struct waiting *ready = NULL, **at = &r->waits;
+
+    while (*at) {
+        struct waiting *w = *at;
+        bool keep = false;
+
+        for (unsigned i = 0; i < r->count && !keep; i++)
+            keep = r->servers[i].reachable && r->servers[i].told < w->number;
+        if (keep && w->due_ms > now_ms && !r->stop) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        w->next = ready;
+        ready = w;
+        r->wait_count--;
+    }
+    return ready;
+}
+
+static void run_ready(struct waiting *ready)
+{
+    while (ready) {
+        struct waiting *w = ready;
+
+        ready = w->next;
+        w->done(w->ctx);
+        free(w);
+    }
+}
+
+int registrar_when(struct registrar *r, uint64_t number, void (*done)(void *ctx), void *ctx)
+{
+    struct waiting *w = malloc(sizeof(*w));
+    struct waiting *ready;
+    int64_t now = clock_mono_ms();
+
+    if (!w)
+        return -ENOMEM;
+    pthread_mutex_lock(&r->lock);
+    if (r->wait_count >= WAITS_MAX) {
+        pthread_mutex_unlock(&r->lock);
+        free(w);
+        return -ENOMEM;
+    }
+    *w = (struct waiting){
+        .next = r->waits,
+        .number = number,
+        .due_ms = now + REGISTRAR_WAIT_MS,
+        .done = done,
+        .ctx = ctx,
+    };
+    r->waits = w;
+    r->wait_count++;
+    ready = take_ready(r, now);
+    pthread_mutex_unlock(&r->lock);
+    run_ready(ready);
+    return 0;
+}
+
+static void wake(struct registration *s)
+{
+    uint64_t one = 1;
+
+    if (write(s->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+        log_warn_limited("registrar", "cannot wake the thread of name server %s: %s",
+                         rpc_address(s->rpc), strerror(errno));
+}
+
+uint64_t registrar_changed(struct registrar *r)
+{
+    uint64_t number;
+
+    pthread_mutex_lock(&r->lock);
+    number = ++r->change;
+    pthread_mutex_unlock(&r->lock);
+    for (unsigned i = 0; i < r->count; i++)
+        wake(&r->servers[i]);
+    return number;
+}
+
+void registrar_status(struct registrar *r, unsigned *current, unsigned *configured)
+{
+    *current = 0;
+    pthread_mutex_lock(&r->lock);
+    for (unsigned i = 0; i < r->count; i++)
+        *current += r->servers[i].reachable && r->servers[i].told == r->change;
+    *configured = r->count;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* --- the threads --- */
+
+/* Sleeps until something changed, the connection broke, or `until` (monotonic ms). */
+static void wait_for_work(struct registration *s, int64_t until)
+{
+    struct pollfd fds[2] = {{.fd = s->wake_fd, .events = POLLIN},
+                            {.fd = rpc_fd(s->rpc), .events = POLLIN}};
+    int64_t left = until - clock_mono_ms();
+    uint64_t drained;
+
+    if (left < 0)
+        left = 0;
+    if (poll(fds, fds[1].fd >= 0 ? 2 : 1, (int)left) <= 0)
+        return;
+    if ((fds[0].revents & POLLIN) && read(s->wake_fd, &drained, sizeof(drained)) < 0 &&
+        errno != EAGAIN)
+        log_warn_limited("registrar", "eventfd: %s", strerror(errno));
+    if (fds[1].fd >= 0 && fds[1].revents)
+        rpc_drain(s->rpc); /* closed by the other side: the next registration connects anew */
+}
+
+static void note_result(struct registration *s, bool reachable, uint64_t number)
+{
+    struct registrar *r = s->registrar;
+    struct waiting *ready;
+
+    pthread_mutex_lock(&r->lock);
+    s->reachable = reachable;
+    if (reachable)
+        s->told = number;
+    ready = take_ready(r, clock_mono_ms());
+    pthread_mutex_unlock(&r->lock);
+    run_ready(ready);
+}
+
+static bool stopping(struct registrar *r)
+{
+    bool stop;
+
+    pthread_mutex_lock(&r->lock);
+    stop = r->stop;
+    pthread_mutex_unlock(&r->lock);
+    return stop;
+}
+
+/* Answers those who have waited long enough for a name server that hangs; returns when the next one
+ * is due, at the latest `until`. */
+static int64_t expire_waits(struct registrar *r, int64_t until)
+{
+    struct waiting *ready;
+
+    pthread_mutex_lock(&r->lock);
+    ready = take_ready(r, clock_mono_ms());
+    for (const struct waiting *w = r->waits; w; w = w->next) {
+        if (w->due_ms < until)
+            until = w->due_ms;
+    }
+    pthread_mutex_unlock(&r->lock);
+    run_ready(ready);
+    return until;
+}
+
+static bool has_news(struct registration *s)
+{
+    bool news;
+
+    pthread_mutex_lock(&s->registrar->lock);
+    news = s->told != s->registrar->change;
+    pthread_mutex_unlock(&s->registrar->lock);
+    return news;
+}
+
+static void *server_thread(void *arg)
+{
+    struct registration *s = arg;
+    struct registrar *r = s->registrar;
+    int64_t period = r->broker->settings->config.register_name_server_period;
+    int64_t retry = RETRY_FIRST_MS;
+    struct remoting_frame reply;
+
+    while (!stopping(r)) {
+        uint64_t number;
+        int64_t next;
+
+        if (register_once(s, &number) == 0) {
+            note_result(s, true, number);
+            retry = RETRY_FIRST_MS;
+            next = clock_mono_ms() + period;
+            while (!stopping(r) && !has_news(s) && rpc_fd(s->rpc) >= 0 && clock_mono_ms() < next)
+                wait_for_work(s, expire_waits(r, next));
+        } else {
+            note_result(s, false, 0);
+            next = clock_mono_ms() + retry;
+            while (!stopping(r) && clock_mono_ms() < next)
+                wait_for_work(s, expire_waits(r, next));
+            retry = retry * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : retry * 2;
+        }
+    }
+    if (s->reachable)
+        call_name_server(s, REQUEST_UNREGISTER_BROKER, bytes_of(NULL, 0), UNREGISTER_MS, &reply,
+                         NULL);
+    return NULL;
+}
+
+int registrar_start(struct registrar *r, struct err *err)
+{
+    char list[sizeof(r->broker->settings->config.namesrv_addr)];
+    char *rest = list, *address;
+
+    snprintf(list, sizeof(list), "%s", r->broker->settings->config.namesrv_addr);
+    while ((address = strsep(&rest, ";")) != NULL) {
+        struct registration *s = &r->servers[r->count];
+        int e;
+
+        if (address[0] == '\0')
+            continue;
+        if (r->count == SERVERS_MAX)
+            return err_say(err, -EINVAL, "namesrvAddr names more than %d name servers", SERVERS_MAX);
+        e = rpc_new(&s->rpc, address, err);
+        if (e < 0)
+            return e;
+        s->registrar = r;
+        s->reachable = true; /* until the first try has failed: a caller waits for it */
+        s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (s->wake_fd < 0) {
+            s->rpc = rpc_free(s->rpc);
+            return err_set(err, -errno, "make an eventfd");
+        }
+        r->count++;
+    }
+    for (unsigned i = 0; i < r->count; i++) {
+        int e = -pthread_create(&r->servers[i].thread, NULL, server_thread, &r->servers[i]);
+
+        if (e < 0)
+            return err_set(err, e, "start the thread of name server %s",
+                           rpc_address(r->servers[i].rpc));
+        r->servers[i].started = true;
+    }
+    return 0;
+}
+
+void registrar_stop(struct registrar *r)
+{
+    struct waiting *ready;
+
+    pthread_mutex_lock(&r->lock);
+    r->stop = true;
+    ready = take_ready(r, clock_mono_ms());
+    pthread_mutex_unlock(&r->lock);
+    run_ready(ready);
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->servers[i].started)
+            wake(&r->servers[i]);
+    }
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->servers[i].started)
+            pthread_join(r->servers[i].thread, NULL);
+        r->servers[i].started = false;
+    }
+}
+
+struct registrar *registrar_free(struct registrar *r)
+{
+    if (!r)
+        return NULL;
+    registrar_stop(r);
+    for (unsigned i = 0; i < r->count; i++) {
+        r->servers[i].rpc = rpc_free(r->servers[i].rpc);
+        close(r->servers[i].wake_fd);
+    }
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+    return NULL;
+}
