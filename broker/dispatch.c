@@ -20,7 +20,8 @@
 static const struct handler handlers[] = {
     {REQUEST_SEND_MESSAGE, ON_LOOP, handle_send, "SEND_MESSAGE"},
     {REQUEST_PULL_MESSAGE, ON_LOOP, handle_pull, "PULL_MESSAGE"},
-    {REQUEST_QUERY_CONSUMER_OFFSET, ON_LOOP, handle_query_consumer_offset, "QUERY_CONSUMER_OFFSET"},
+    {REQUEST_QUERY_CONSUMER_OFFSET, ON_READER, handle_query_consumer_offset,
+     "QUERY_CONSUMER_OFFSET"},
     {REQUEST_UPDATE_CONSUMER_OFFSET, ON_LOOP, handle_update_consumer_offset,
      "UPDATE_CONSUMER_OFFSET"},
     {REQUEST_UPDATE_AND_CREATE_TOPIC, ON_READER, handle_update_topic, "UPDATE_AND_CREATE_TOPIC"},

@@ -9,7 +9,7 @@
 int offsets_commit(struct broker *b, struct topic *topic, struct bytes topic_name,
                    struct bytes group, int32_t queue_id, int64_t offset);
 
-enum call_result handle_query_consumer_offset(struct call *call);  /* 14, loop */
+enum call_result handle_query_consumer_offset(struct call *call);  /* 14, reader */
 enum call_result handle_update_consumer_offset(struct call *call); /* 15, loop */
 enum call_result handle_max_offset(struct call *call);             /* 30, loop */
 enum call_result handle_min_offset(struct call *call);             /* 31, loop */
