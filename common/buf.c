@@ -111,17 +111,9 @@ void buf_add_be64(struct buf *b, uint64_t v)
 
 void buf_add_i64_text(struct buf *b, int64_t v)
 {
-    uint8_t text[20]; /* "-9223372036854775808" */
-    uint8_t *at = text + sizeof(text);
-    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    uint8_t text[BYTES_I64_TEXT_MAX];
 
-    do {
-        *--at = (uint8_t)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
-    if (v < 0)
-        *--at = '-';
-    buf_add(b, at, (size_t)(text + sizeof(text) - at));
+    buf_add(b, text, bytes_from_i64(v, text));
 }
 
 void buf_addf(struct buf *b, const char *format, ...)

@@ -1,6 +1,8 @@
 /* bytes.c - see bytes.h: text to numbers, checked copies, UTF-8. */
 #include "common/bytes.h"
 
+#include "common/word.h"
+
 /* Consumes a sign; true when it was a minus. */
 static bool take_sign(struct bytes *text)
 {
@@ -50,6 +52,23 @@ bool bytes_to_i32(struct bytes text, int32_t *out)
     return true;
 }
 
+size_t bytes_from_i64(int64_t v, uint8_t to[BYTES_I64_TEXT_MAX])
+{
+    uint8_t text[BYTES_I64_TEXT_MAX];
+    uint8_t *end = text + sizeof(text);
+    uint8_t *at = end;
+    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    do {
+        *--at = (uint8_t)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (v < 0)
+        *--at = '-';
+    memcpy(to, at, (size_t)(end - at));
+    return (size_t)(end - at);
+}
+
 bool bytes_to_bool(struct bytes text)
 {
     /* A letter and its capital differ in bit 0x20 only. */
@@ -70,35 +89,56 @@ bool bytes_to_cstr(struct bytes text, char *to, size_t to_size)
     return true;
 }
 
-/* The code point at the front of at[0..len), len > 0, and its size; 0 where it is not well-formed
- * UTF-8 (Unicode, table 3-7). */
-static unsigned utf8_at(const uint8_t *at, size_t len, uint32_t *point)
+/* Unicode, table 3-7: well-formed byte sequences. */
+unsigned bytes_utf8_at(struct bytes text, uint32_t *point)
 {
+    const uint8_t *at = text.at;
     uint8_t first = at[0];
 
     if (first < 0x80) {
         *point = first;
         return 1;
     }
-    if (first < 0xC2)
+    if (first < 0xC2 || text.len < 2 || (at[1] & 0xC0) != 0x80)
         return 0;
     if (first < 0xE0) {
-        if (len < 2 || (at[1] & 0xC0) != 0x80)
-            return 0;
         *point = (first & 0x1Fu) << 6 | (at[1] & 0x3Fu);
         return 2;
     }
+    if (text.len < 3 || (at[2] & 0xC0) != 0x80)
+        return 0;
     if (first < 0xF0) {
-        if (len < 3 || (at[1] & 0xC0) != 0x80 || (at[2] & 0xC0) != 0x80)
-            return 0;
         *point = (first & 0x0Fu) << 12 | (at[1] & 0x3Fu) << 6 | (at[2] & 0x3Fu);
         return *point < 0x800 || (*point >= 0xD800 && *point < 0xE000) ? 0 : 3;
     }
-    if (first > 0xF4 || len < 4 || (at[1] & 0xC0) != 0x80 || (at[2] & 0xC0) != 0x80 ||
-        (at[3] & 0xC0) != 0x80)
+    if (first > 0xF4 || text.len < 4 || (at[3] & 0xC0) != 0x80)
         return 0;
     *point = (first & 0x07u) << 18 | (at[1] & 0x3Fu) << 12 | (at[2] & 0x3Fu) << 6 | (at[3] & 0x3Fu);
     return *point < 0x10000 || *point > 0x10FFFF ? 0 : 4;
+}
+
+unsigned bytes_utf8_put(uint8_t to[4], uint32_t point)
+{
+    if (point < 0x80) {
+        to[0] = (uint8_t)point;
+        return 1;
+    }
+    if (point < 0x800) {
+        to[0] = (uint8_t)(0xC0 | point >> 6);
+        to[1] = (uint8_t)(0x80 | (point & 0x3F));
+        return 2;
+    }
+    if (point < 0x10000) {
+        to[0] = (uint8_t)(0xE0 | point >> 12);
+        to[1] = (uint8_t)(0x80 | (point >> 6 & 0x3F));
+        to[2] = (uint8_t)(0x80 | (point & 0x3F));
+        return 3;
+    }
+    to[0] = (uint8_t)(0xF0 | point >> 18);
+    to[1] = (uint8_t)(0x80 | (point >> 12 & 0x3F));
+    to[2] = (uint8_t)(0x80 | (point >> 6 & 0x3F));
+    to[3] = (uint8_t)(0x80 | (point & 0x3F));
+    return 4;
 }
 
 int32_t bytes_java_hash(struct bytes text)
@@ -107,7 +147,7 @@ int32_t bytes_java_hash(struct bytes text)
 
     while (text.len) {
         uint32_t point;
-        unsigned size = utf8_at(text.at, text.len, &point);
+        unsigned size = bytes_utf8_at(text, &point);
         if (size == 0) {
             point = 0xFFFD;
             size = 1;
@@ -130,16 +170,12 @@ bool bytes_is_utf8(struct bytes text)
         uint32_t point;
         unsigned size;
 
-        if (text.len >= 8) {
-            uint64_t word;
-            memcpy(&word, text.at, 8);
-            if ((word & 0x8080808080808080u) == 0) {
-                text.at += 8;
-                text.len -= 8;
-                continue;
-            }
+        if (text.len >= 8 && !word_find_high(word_load(text.at))) {
+            text.at += 8;
+            text.len -= 8;
+            continue;
         }
-        size = utf8_at(text.at, text.len, &point);
+        size = bytes_utf8_at(text, &point);
         if (size == 0)
             return false;
         text.at += size;

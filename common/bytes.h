@@ -48,6 +48,9 @@ static inline bool bytes_starts(struct bytes a, struct bytes prefix)
 /* Decimal with an optional sign, nothing else; false leaves *out untouched. */
 bool bytes_to_i64(struct bytes text, int64_t *out);
 bool bytes_to_i32(struct bytes text, int32_t *out);
+/* Decimal text of v, without a NUL; returns its length. */
+enum { BYTES_I64_TEXT_MAX = 20 };
+size_t bytes_from_i64(int64_t v, uint8_t to[BYTES_I64_TEXT_MAX]);
 /* "true" in any case is true, all else is false (remoting protocol, Booleans). */
 bool bytes_to_bool(struct bytes text);
 /* Copies into `to` with a closing NUL; false (and to[0] = 0) when it does not fit or holds a NUL. */
@@ -56,6 +59,11 @@ bool bytes_to_cstr(struct bytes text, char *to, size_t to_size);
 int32_t bytes_java_hash(struct bytes text);
 /* Well-formed UTF-8 (no overlongs, no surrogates). */
 bool bytes_is_utf8(struct bytes text);
+/* The code point that text, which is not empty, begins with, and its size of 1 to 4 bytes; 0 where
+ * it does not begin with well-formed UTF-8 (*point is then unspecified). */
+unsigned bytes_utf8_at(struct bytes text, uint32_t *point);
+/* Puts a code point up to 0x10FFFF as UTF-8; returns its size. */
+unsigned bytes_utf8_put(uint8_t to[4], uint32_t point);
 
 static inline uint16_t load_be16(const uint8_t *p)
 {

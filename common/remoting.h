@@ -52,12 +52,16 @@ struct remoting_frame {
 };
 
 /* Looks at the first bytes of a stream. 0: *total is the size of the whole frame, length field
- * included. PARTIAL: fewer than 4 bytes. BAD: a length no frame can have. */
+ * included. PARTIAL: fewer than 4 bytes. BAD: a length no frame can have, or, when 8 bytes are
+ * there, an unknown serialization or a header longer than its frame. */
 enum { REMOTING_PARTIAL = 1, REMOTING_BAD };
 int remoting_frame_size(struct bytes in, size_t *total);
 
 /* Decodes one whole frame of `len` bytes (as remoting_frame_size said). 0, or REMOTING_BAD with
- * *why = a static sentence. Escapes are decoded in place. */
+ * *why = a static sentence. Escapes are decoded in place, so a frame is decoded once. Fields beyond
+ * field_count are not touched. JSON may hold raw control characters; text is not checked to be
+ * UTF-8; a lone surrogate escape becomes U+FFFD. An empty value stays a field in JSON and is left
+ * out in the binary form, where it means null. */
 int remoting_decode(uint8_t *frame, size_t len, struct remoting_frame *out, const char **why);
 
 static inline bool remoting_is_response(const struct remoting_frame *f)
@@ -69,8 +73,13 @@ static inline bool remoting_is_oneway(const struct remoting_frame *f)
     return f->flag & REMOTING_FLAG_ONEWAY;
 }
 
-/* The last field of that name, NULL when absent. */
-const struct bytes *remoting_field(const struct remoting_frame *f, const char *key);
+/* The last field of that name, NULL when absent. Each call looks through the fields; where all of
+ * many fields are wanted (SEND_MESSAGE_V2), one walk over them is faster. */
+const struct bytes *remoting_field_named(const struct remoting_frame *f, struct bytes key);
+static inline const struct bytes *remoting_field(const struct remoting_frame *f, const char *key)
+{
+    return remoting_field_named(f, bytes_str(key)); /* inline: a literal's length is known then */
+}
 /* 0: *out is set. ABSENT (or empty) and INVALID leave it untouched. */
 enum { REMOTING_ABSENT = 1, REMOTING_INVALID };
 int remoting_get_i32(const struct remoting_frame *f, const char *key, int32_t *out);
@@ -86,23 +95,26 @@ struct remoting_meta {
     uint8_t language; /* normally REMOTING_JAVA: what clients expect of a server */
     uint8_t serialize; /* codes above 32767 are written as JSON whatever this says */
     bool has_fields;  /* JSON: write "extFields" even when no field follows */
-    struct bytes remark; /* empty: none */
+    struct bytes remark; /* empty: none; borrowed until remoting_body() */
 };
 
 /* Writes one frame at the end of `out`: begin, fields, body (the caller then adds body bytes to
- * `out`), end. In JSON every value is a string. When out->failed is set afterwards the frame is
- * not there; remoting_abort takes a begun frame out again. */
+ * `out`), end. In JSON every value is a string, and bytes that are not UTF-8 become U+FFFD. When
+ * out->failed is set afterwards (no memory, or a frame beyond REMOTING_FRAME_MAX) the frame is
+ * not there; remoting_abort takes a begun frame out again. Nothing may be consumed from `out`
+ * between begin and end. */
 struct remoting_writer {
     struct buf *out;
     size_t start; /* of the frame, relative to buf_at(out) */
     struct remoting_meta meta;
-    size_t ext_length_at; /* binary: where the length of the fields goes */
-    size_t header_len;
-    bool first_field;
-    bool ext_open;
+    size_t ext_length_at; /* binary: where the length of the fields goes, relative to start */
+    size_t header_len;    /* 0: the header is still open */
+    bool binary;
+    bool ext_open; /* JSON: a field was written */
 };
 void remoting_begin(struct remoting_writer *w, struct buf *out, const struct remoting_meta *meta);
 void remoting_put(struct remoting_writer *w, const char *key, struct bytes value);
+/* NULL: the field is left out. */
 void remoting_put_str(struct remoting_writer *w, const char *key, const char *value);
 void remoting_put_i64(struct remoting_writer *w, const char *key, int64_t value);
 void remoting_put_bool(struct remoting_writer *w, const char *key, bool value);
