@@ -45,17 +45,21 @@ struct config_spec {
 };
 
 enum { CONFIG_KEYS_MAX = 192 };
-/* Where each key's value came from: "default", "FILE:LINE" or "-o". */
+/* Where each key's value came from: "default", "FILE:LINE" or "-o". The functions below accept NULL
+ * for it. */
 struct config_origin {
     char text[CONFIG_KEYS_MAX][128];
 };
 
 /* Puts every default. Defaults are valid by assertion. */
 void config_defaults(const struct config_spec *spec, void *target, struct config_origin *origin);
-/* Reads a file. err: file, line, key, what was found and what was expected. */
+/* Reads a file of at most CONFIG_FILE_MAX bytes. err: file, line, key, what was found and what was
+ * expected; an unknown key is -EINVAL too. What precedes the bad line is already stored. */
+enum { CONFIG_FILE_MAX = 1 << 20 };
 int config_load(const struct config_spec *spec, void *target, struct config_origin *origin,
                 const char *path, struct err *err);
-/* One "key=value" from `origin_text` ("-o", or "file:line"). */
+/* One "key=value" from `origin_text` ("-o", or "file:line"); white space around key and value does
+ * not count, and there are no escapes. An ignored key is 0 after its log line. */
 int config_set(const struct config_spec *spec, void *target, struct config_origin *origin,
                const char *key_value, const char *origin_text, struct err *err);
 /* Checks a value without storing it. -EINVAL with err; -ENOENT unknown; 1 (CONFIG_IGNORED). */
@@ -65,15 +69,16 @@ int config_check(const struct config_spec *spec, const char *key, const char *va
 const struct config_key *config_find(const struct config_spec *spec, const char *key);
 /* The value as text. */
 void config_value(const struct config_key *key, const void *target, struct buf *out);
-/* --print-config: "key=value   # origin: meaning" for every key, sorted by name. */
+/* --print-config: "# origin: meaning" and "key = value" for every key, sorted by name and aligned;
+ * it can be read back as a file. */
 void config_print(const struct config_spec *spec, const void *target,
                   const struct config_origin *origin, struct buf *out);
-/* key=value\n for every key, sorted (GET_*_CONFIG). */
+/* key=value\n for every key, sorted (GET_*_CONFIG). Plain ASCII: Java reads it as Latin-1. */
 void config_properties(const struct config_spec *spec, const void *target, struct buf *out);
 /* Walks properties text (a file's or UPDATE_BROKER_CONFIG's body): each(ctx, line, key, value) in
- * order; stops at the first nonzero and returns it. Malformed escapes give -EINVAL with err. */
-int config_each(struct bytes text, int (*each)(void *ctx, int line, const char *key,
-                                               const char *value),
-                void *ctx, struct err *err);
+ * order, line counted from 1; stops at the first nonzero and returns it. A malformed escape, a NUL
+ * or bytes that are not UTF-8 in a key or value give -EINVAL with err ("line 3: ..."). */
+typedef int config_each_fn(void *ctx, int line, const char *key, const char *value);
+int config_each(struct bytes text, config_each_fn *each, void *ctx, struct err *err);
 
 #endif
