@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log_limit.h"
 
@@ -95,40 +96,24 @@ static size_t put_prefix(char *line, size_t size, enum log_level level)
     return n > 0 && (size_t)n < size ? (size_t)n : 0;
 }
 
-/* Length of the well-formed UTF-8 character at `p`, 0 when it is none or must not be shown: control
- * characters, and the line and paragraph separators. */
-static size_t printable_len(const unsigned char *p)
+/* Length of the character at the front of `text`; 0 when it is no UTF-8 or must not be shown:
+ * control characters, and the line and paragraph separators. */
+static size_t printable_len(const char *text)
 {
-    if (p[0] < 0x80)
-        return p[0] >= 0x20 && p[0] != 0x7f ? 1 : 0;
-    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
-        bool c1_control = p[0] == 0xc2 && p[1] < 0xa0;
-        return (p[1] & 0xc0) == 0x80 && !c1_control ? 2 : 0;
-    }
-    if ((p[0] & 0xf0) == 0xe0) {
-        if ((p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80)
-            return 0;
-        unsigned rune = (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-        bool surrogate = rune >= 0xd800 && rune <= 0xdfff;
-        return rune >= 0x800 && !surrogate && rune != 0x2028 && rune != 0x2029 ? 3 : 0;
-    }
-    if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-        if ((p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80 || (p[3] & 0xc0) != 0x80)
-            return 0;
-        unsigned rune = (p[0] & 0x07u) << 18 | (p[1] & 0x3fu) << 12;
-        return rune >= 0x10000 && rune <= 0x10ffff ? 4 : 0;
-    }
-    return 0;
+    uint32_t point;
+    unsigned len = bytes_utf8_at(bytes_of(text, strnlen(text, 4)), &point);
+
+    if (len == 0 || point < 0x20 || (point >= 0x7f && point < 0xa0))
+        return 0;
+    return point != 0x2028 && point != 0x2029 ? len : 0;
 }
 
 /* Copies `text` (NUL-terminated) to line[at..], with what must not be shown as \xNN. Stops before
  * `limit`; *cut says that it had to. Returns the new end. */
 static size_t put_text(char *line, size_t at, size_t limit, const char *text, bool *cut)
 {
-    const unsigned char *p = (const unsigned char *)text;
-
-    while (*p) {
-        size_t n = printable_len(p);
+    while (*text) {
+        size_t n = printable_len(text);
         size_t need = n ? n : 4;
 
         if (need > limit - at) {
@@ -136,15 +121,15 @@ static size_t put_text(char *line, size_t at, size_t limit, const char *text, bo
             return at;
         }
         if (n) {
-            memcpy(line + at, p, n);
-            p += n;
+            memcpy(line + at, text, n);
+            text += n;
         } else {
             static const char hex[] = "0123456789abcdef";
+            unsigned char c = (unsigned char)*text++;
             line[at] = '\\';
             line[at + 1] = 'x';
-            line[at + 2] = hex[*p >> 4];
-            line[at + 3] = hex[*p & 15];
-            p++;
+            line[at + 2] = hex[c >> 4];
+            line[at + 3] = hex[c & 15];
         }
         at += need;
     }
