@@ -35,6 +35,7 @@ struct broker_loop {
     struct loop *loop;
     struct gate *gate;
     struct hold *hold;
+    struct buf discard;    /* answers to oneway requests */
     struct buf properties; /* scratch: the final property text of one message or batch */
     struct store_message *messages;   /* scratch of BROKER_BATCH_MAX, mapped on first use */
     struct store_position *positions; /* likewise */

@@ -1,1 +1,713 @@
-/* clients.c */
+/* clients.c - connections, their groups, the groups' subscriptions: see clients.h. */
+#include "broker/clients.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <uthash.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+struct group;
+
+/* One connection in one group, as producer or as consumer. */
+struct membership {
+    struct channel *channel;
+    struct group *group;
+    struct membership *group_next, *group_previous;
+    struct membership *channel_next, *channel_previous;
+};
+
+/* A connection that has sent a heartbeat. */
+struct channel {
+    conn_id conn;
+    char *client_id;
+    char peer[64];
+    uint8_t language;
+    int32_t version;
+    int64_t heard_ms;      /* monotonic */
+    int64_t heard_wall_ms; /* what lists show */
+    struct membership *first;
+    unsigned groups;
+    struct channel *older, *newer; /* by heard_ms */
+    UT_hash_handle hh;
+};
+
+struct subscription {
+    char *topic, *sub_string, *expression_type;
+    int64_t version;
+    bool class_filter_mode, seen;
+    struct tag_filter filter;
+    UT_hash_handle hh;
+};
+
+struct group {
+    char *name;
+    bool consumers;
+    enum consume_type type;
+    enum message_model model;
+    int from_where;
+    struct subscription *subscriptions; /* uthash by topic */
+    struct membership *first;
+    unsigned members;
+    UT_hash_handle hh;
+};
+
+struct clients {
+    struct broker *broker;
+    pthread_mutex_t lock;
+    struct channel *channels;   /* uthash by conn */
+    struct channel *oldest, *newest;
+    struct group *consumers, *producers; /* uthash by name */
+    struct loop_timer timer;    /* loop 0: for the oldest channel */
+    bool timer_ready, timer_armed; /* armed: under the lock */
+};
+
+struct clients *clients_new(struct broker *b)
+{
+    struct clients *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->broker = b;
+    pthread_mutex_init(&c->lock, NULL);
+    return c;
+}
+
+/* --- groups and subscriptions --- */
+
+static char *copy_text(struct bytes b)
+{
+    return strndup(b.at ? (const char *)b.at : "", b.len);
+}
+
+static void subscription_free(struct subscription *s)
+{
+    free(s->topic);
+    free(s->sub_string);
+    free(s->expression_type);
+    tag_filter_destroy(&s->filter);
+    free(s);
+}
+
+static struct group *find_group(struct group *table, struct bytes name)
+{
+    struct group *g;
+
+    HASH_FIND(hh, table, name.at, name.len, g);
+    return g;
+}
+
+static struct group *make_group(struct clients *c, struct bytes name, bool consumers)
+{
+    struct group **table = consumers ? &c->consumers : &c->producers;
+    struct group *g = find_group(*table, name);
+
+    if (g)
+        return g;
+    g = calloc(1, sizeof(*g));
+    if (!g)
+        return NULL;
+    g->name = copy_text(name);
+    if (!g->name) {
+        free(g);
+        return NULL;
+    }
+    g->consumers = consumers;
+    HASH_ADD_KEYPTR(hh, *table, g->name, name.len, g);
+    return g;
+}
+
+static void release_group(struct clients *c, struct group *g)
+{
+    struct group **table = g->consumers ? &c->consumers : &c->producers;
+    struct subscription *s, *next;
+
+    if (g->members > 0)
+        return;
+    HASH_DELETE(hh, *table, g);
+    HASH_ITER(hh, g->subscriptions, s, next) {
+        HASH_DELETE(hh, g->subscriptions, s);
+        subscription_free(s);
+    }
+    free(g->name);
+    free(g);
+}
+
+/* --- channels --- */
+
+static void age_unlink(struct clients *c, struct channel *ch)
+{
+    if (ch->older)
+        ch->older->newer = ch->newer;
+    else
+        c->oldest = ch->newer;
+    if (ch->newer)
+        ch->newer->older = ch->older;
+    else
+        c->newest = ch->older;
+    ch->older = ch->newer = NULL;
+}
+
+static void age_append(struct clients *c, struct channel *ch)
+{
+    ch->older = c->newest;
+    if (c->newest)
+        c->newest->newer = ch;
+    else
+        c->oldest = ch;
+    c->newest = ch;
+}
+
+static void expire(void *ctx);
+
+/* On loop 0. */
+static void arm(struct loop_message *message)
+{
+    struct clients *c = message->ctx;
+
+    if (!c->timer_ready) {
+        loop_timer_init(&c->timer, c->broker->loops[0], expire, c);
+        c->timer_ready = true;
+    }
+    expire(c);
+}
+
+static void want_timer(struct clients *c)
+{
+    if (c->timer_armed)
+        return;
+    if (loop_post(c->broker->loops[0], &(struct loop_message){.run = arm, .ctx = c}) == 0)
+        c->timer_armed = true;
+}
+
+static struct channel *find_channel(struct clients *c, conn_id conn)
+{
+    struct channel *ch;
+
+    HASH_FIND(hh, c->channels, &conn, sizeof(conn), ch);
+    return ch;
+}
+
+static int touch_channel(struct clients *c, const struct client_identity *who,
+                         struct channel **out)
+{
+    struct channel *ch = find_channel(c, who->conn);
+
+    if (ch && !bytes_is(who->client_id, ch->client_id)) {
+        char *id = copy_text(who->client_id); /* the same connection, renamed */
+
+        if (!id)
+            return -ENOMEM;
+        free(ch->client_id);
+        ch->client_id = id;
+    }
+    if (!ch) {
+        if (HASH_COUNT(c->channels) >= CLIENTS_MAX)
+            return -ENOSPC;
+        ch = calloc(1, sizeof(*ch));
+        if (!ch)
+            return -ENOMEM;
+        ch->client_id = copy_text(who->client_id);
+        if (!ch->client_id) {
+            free(ch);
+            return -ENOMEM;
+        }
+        ch->conn = who->conn;
+        HASH_ADD(hh, c->channels, conn, sizeof(ch->conn), ch);
+        age_append(c, ch);
+    }
+    snprintf(ch->peer, sizeof(ch->peer), "%s", who->peer);
+    ch->language = who->language;
+    ch->version = who->version;
+    ch->heard_ms = clock_mono_ms();
+    ch->heard_wall_ms = clock_wall_ms();
+    age_unlink(c, ch);
+    age_append(c, ch);
+    want_timer(c);
+    *out = ch;
+    return 0;
+}
+
+static void release_channel(struct clients *c, struct channel *ch)
+{
+    if (ch->groups > 0)
+        return;
+    age_unlink(c, ch);
+    HASH_DELETE(hh, c->channels, ch);
+    free(ch->client_id);
+    free(ch);
+}
+
+/* --- memberships --- */
+
+static struct membership *find_membership(struct channel *ch, const struct group *g)
+{
+    for (struct membership *m = ch->first; m; m = m->channel_next) {
+        if (m->group == g)
+            return m;
+    }
+    return NULL;
+}
+
+static int join(struct channel *ch, struct group *g, bool *came)
+{
+    struct membership *m = find_membership(ch, g);
+
+    *came = false;
+    if (m)
+        return 0;
+    if (ch->groups >= CLIENT_GROUPS_MAX)
+        return -ENOSPC;
+    m = calloc(1, sizeof(*m));
+    if (!m)
+        return -ENOMEM;
+    m->channel = ch;
+    m->group = g;
+    m->channel_next = ch->first;
+    if (ch->first)
+        ch->first->channel_previous = m;
+    ch->first = m;
+    ch->groups++;
+    m->group_next = g->first;
+    if (g->first)
+        g->first->group_previous = m;
+    g->first = m;
+    g->members++;
+    *came = true;
+    return 0;
+}
+
+static void leave(struct membership *m)
+{
+    struct channel *ch = m->channel;
+    struct group *g = m->group;
+
+    if (m->channel_previous)
+        m->channel_previous->channel_next = m->channel_next;
+    else
+        ch->first = m->channel_next;
+    if (m->channel_next)
+        m->channel_next->channel_previous = m->channel_previous;
+    if (m->group_previous)
+        m->group_previous->group_next = m->group_next;
+    else
+        g->first = m->group_next;
+    if (m->group_next)
+        m->group_next->group_previous = m->group_previous;
+    ch->groups--;
+    g->members--;
+    free(m);
+}
+
+int clients_add_producer(struct clients *c, const struct client_identity *who, struct bytes group)
+{
+    struct channel *ch;
+    struct group *g;
+    bool came;
+    int r;
+
+    pthread_mutex_lock(&c->lock);
+    r = touch_channel(c, who, &ch);
+    if (r == 0) {
+        g = make_group(c, group, false);
+        r = g ? join(ch, g, &came) : -ENOMEM;
+        if (r < 0) {
+            if (g)
+                release_group(c, g);
+            release_channel(c, ch);
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+static struct subscription *make_subscription(struct group *g, struct bytes topic, bool *came)
+{
+    struct subscription *s;
+
+    HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
+    if (s)
+        return s;
+    if (HASH_COUNT(g->subscriptions) >= SUBSCRIPTIONS_MAX)
+        return NULL;
+    s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    s->topic = copy_text(topic);
+    if (!s->topic) {
+        free(s);
+        return NULL;
+    }
+    s->version = INT64_MIN;
+    HASH_ADD_KEYPTR(hh, g->subscriptions, s->topic, topic.len, s);
+    *came = true;
+    return s;
+}
+
+static int store_subscription(struct group *g, struct client_subscription_data *data, bool *came)
+{
+    struct subscription *s = make_subscription(g, data->topic, came);
+    char *text, *type;
+
+    if (!s)
+        return -ENOSPC;
+    s->seen = true;
+    if (data->version <= s->version)
+        return 0;
+    text = copy_text(data->sub_string);
+    type = copy_text(data->expression_type);
+    if (!text || !type) {
+        free(text);
+        free(type);
+        return -ENOMEM;
+    }
+    free(s->sub_string);
+    free(s->expression_type);
+    s->sub_string = text;
+    s->expression_type = type;
+    s->version = data->version;
+    s->class_filter_mode = data->class_filter_mode;
+    tag_filter_destroy(&s->filter);
+    s->filter = data->filter;
+    memset(&data->filter, 0, sizeof(data->filter));
+    return 0;
+}
+
+/* The group's subscriptions become those of this heartbeat. */
+static int replace_subscriptions(struct group *g, const struct client_consumer *consumer,
+                                 bool *changed)
+{
+    struct subscription *s, *next;
+    int r = 0;
+
+    for (s = g->subscriptions; s; s = s->hh.next)
+        s->seen = false;
+    for (size_t i = 0; i < consumer->subscription_count && r == 0; i++)
+        r = store_subscription(g, &consumer->subscriptions[i], changed);
+    HASH_ITER(hh, g->subscriptions, s, next) {
+        /* One that failed half way has no text yet: it must not stay. */
+        if ((s->seen || r < 0) && s->sub_string)
+            continue;
+        HASH_DELETE(hh, g->subscriptions, s);
+        subscription_free(s);
+        *changed = true;
+    }
+    return r;
+}
+
+int clients_add_consumer(struct clients *c, const struct client_identity *who,
+                         const struct client_consumer *consumer, bool *changed)
+{
+    struct channel *ch;
+    struct group *g;
+    int r;
+
+    *changed = false;
+    pthread_mutex_lock(&c->lock);
+    r = touch_channel(c, who, &ch);
+    if (r < 0)
+        goto out;
+    g = make_group(c, consumer->group, true);
+    r = g ? join(ch, g, changed) : -ENOMEM;
+    if (r == 0) {
+        g->type = consumer->type;
+        g->model = consumer->model;
+        g->from_where = consumer->from_where;
+        r = replace_subscriptions(g, consumer, changed);
+    } else {
+        if (g)
+            release_group(c, g);
+        release_channel(c, ch);
+    }
+out:
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+static bool remove_from(struct clients *c, conn_id conn, struct bytes group, bool consumers)
+{
+    struct membership *m = NULL;
+    struct channel *ch;
+    struct group *g;
+
+    pthread_mutex_lock(&c->lock);
+    ch = find_channel(c, conn);
+    g = find_group(consumers ? c->consumers : c->producers, group);
+    if (ch && g)
+        m = find_membership(ch, g);
+    if (m) {
+        leave(m);
+        release_group(c, g);
+        release_channel(c, ch);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return m != NULL;
+}
+
+bool clients_remove_producer(struct clients *c, conn_id conn, struct bytes group)
+{
+    return remove_from(c, conn, group, false);
+}
+
+bool clients_remove_consumer(struct clients *c, conn_id conn, struct bytes group)
+{
+    return remove_from(c, conn, group, true);
+}
+
+/* --- notification --- */
+
+void clients_notify(struct clients *c, struct bytes group)
+{
+    struct group_config config;
+    struct remoting_meta meta = {
+        .code = REQUEST_NOTIFY_CONSUMER_IDS_CHANGED,
+        .flag = REMOTING_FLAG_ONEWAY,
+        .version = REMOTING_VERSION,
+        .language = REMOTING_JAVA,
+        .serialize = REMOTING_JSON,
+        .has_fields = true,
+    };
+    struct remoting_writer w;
+    struct buf frame = {0};
+    conn_id *ids = NULL;
+    unsigned count = 0;
+    struct group *g;
+
+    if (metadata_group(c->broker->metadata, group, &config) && !config.notify_ids_changed)
+        return;
+    pthread_mutex_lock(&c->lock);
+    g = find_group(c->consumers, group);
+    if (g)
+        ids = malloc(g->members * sizeof(*ids));
+    if (ids) {
+        for (const struct membership *m = g->first; m; m = m->group_next)
+            ids[count++] = m->channel->conn;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (count > 0) {
+        remoting_begin(&w, &frame, &meta);
+        remoting_put(&w, "consumerGroup", group);
+        remoting_end(&w);
+        for (unsigned i = 0; i < count && !frame.failed; i++)
+            broker_send(c->broker, ids[i], buf_bytes(&frame));
+        buf_destroy(&frame);
+    }
+    free(ids);
+}
+
+/* Takes a channel out of everything; the consumer groups it left are named in *left (0-terminated
+ * names in a row). Under the lock. */
+static void remove_channel(struct clients *c, struct channel *ch, struct buf *left)
+{
+    while (ch->first) {
+        struct group *g = ch->first->group;
+
+        if (g->consumers && g->members > 1)
+            buf_add(left, g->name, strlen(g->name) + 1);
+        leave(ch->first);
+        release_group(c, g);
+    }
+    release_channel(c, ch);
+}
+
+static void notify_left(struct clients *c, struct buf *left)
+{
+    struct bytes rest = buf_bytes(left);
+
+    while (rest.len > 0) {
+        size_t len = strlen((const char *)rest.at);
+
+        clients_notify(c, bytes_of(rest.at, len));
+        rest.at += len + 1;
+        rest.len -= len + 1;
+    }
+    buf_destroy(left);
+}
+
+void clients_closed(struct clients *c, conn_id conn)
+{
+    struct buf left = {0};
+    struct channel *ch;
+
+    pthread_mutex_lock(&c->lock);
+    ch = find_channel(c, conn);
+    if (ch)
+        remove_channel(c, ch, &left);
+    pthread_mutex_unlock(&c->lock);
+    notify_left(c, &left);
+}
+
+/* Loop 0: drops who has been silent too long, and waits for the next. */
+static void expire(void *ctx)
+{
+    struct clients *c = ctx;
+    int64_t now = clock_mono_ms();
+    struct buf left = {0};
+
+    pthread_mutex_lock(&c->lock);
+    while (c->oldest && now - c->oldest->heard_ms >= CLIENT_SILENCE_MS) {
+        log_debug("client %s (%s) sent no heartbeat for %d s", c->oldest->client_id,
+                  c->oldest->peer, CLIENT_SILENCE_MS / 1000);
+        remove_channel(c, c->oldest, &left);
+    }
+    c->timer_armed =
+        c->oldest && loop_timer_set(&c->timer, c->oldest->heard_ms + CLIENT_SILENCE_MS) == 0;
+    pthread_mutex_unlock(&c->lock);
+    notify_left(c, &left);
+}
+
+/* --- looking --- */
+
+enum client_subscription clients_subscription(struct clients *c, struct bytes group,
+                                              struct bytes topic, int64_t version,
+                                              struct tag_filter *filter,
+                                              struct client_group_facts *facts)
+{
+    enum client_subscription result = CLIENT_NO_GROUP;
+    struct subscription *s = NULL;
+    struct group *g;
+
+    pthread_mutex_lock(&c->lock);
+    g = find_group(c->consumers, group);
+    if (g) {
+        HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
+        result = CLIENT_NO_TOPIC;
+    }
+    if (s) {
+        result = s->version < version ? CLIENT_OLDER : CLIENT_SUBSCRIBED;
+        facts->broadcasting = g->model == MODEL_BROADCASTING;
+        facts->subscription_version = s->version;
+        facts->sql = strcmp(s->expression_type, "SQL92") == 0;
+        if (result == CLIENT_SUBSCRIBED && tag_filter_copy(filter, &s->filter) < 0)
+            result = CLIENT_NO_TOPIC;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return result;
+}
+
+void clients_each_group_of_topic(struct clients *c, struct bytes topic,
+                                 void (*each)(void *ctx, struct bytes group), void *ctx)
+{
+    struct group *g, *next;
+
+    pthread_mutex_lock(&c->lock);
+    HASH_ITER(hh, c->consumers, g, next) {
+        struct subscription *s;
+
+        HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
+        if (s)
+            each(ctx, bytes_str(g->name));
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+bool clients_group_online(struct clients *c, struct bytes group)
+{
+    bool online;
+
+    pthread_mutex_lock(&c->lock);
+    online = find_group(c->consumers, group) != NULL;
+    pthread_mutex_unlock(&c->lock);
+    return online;
+}
+
+bool clients_group_subscribes(struct clients *c, struct bytes group, struct bytes topic)
+{
+    struct subscription *s = NULL;
+    struct group *g;
+
+    pthread_mutex_lock(&c->lock);
+    g = find_group(c->consumers, group);
+    if (g)
+        HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
+    pthread_mutex_unlock(&c->lock);
+    return s != NULL;
+}
+
+uint64_t clients_count(struct clients *c)
+{
+    uint64_t count;
+
+    pthread_mutex_lock(&c->lock);
+    count = HASH_COUNT(c->channels);
+    pthread_mutex_unlock(&c->lock);
+    return count;
+}
+
+static bool each_member(struct clients *c, struct bytes group, bool consumers,
+                        void (*each)(void *ctx, const struct client_member *m), void *ctx)
+{
+    struct group *g;
+
+    pthread_mutex_lock(&c->lock);
+    g = find_group(consumers ? c->consumers : c->producers, group);
+    for (const struct membership *m = g ? g->first : NULL; m; m = m->group_next) {
+        const struct channel *ch = m->channel;
+
+        each(ctx, &(struct client_member){
+                      .client_id = bytes_str(ch->client_id),
+                      .peer = ch->peer,
+                      .language = ch->language,
+                      .version = ch->version,
+                      .last_ms = ch->heard_wall_ms,
+                  });
+    }
+    pthread_mutex_unlock(&c->lock);
+    return g != NULL;
+}
+
+bool clients_each_consumer(struct clients *c, struct bytes group,
+                           void (*each)(void *ctx, const struct client_member *m), void *ctx)
+{
+    return each_member(c, group, true, each, ctx);
+}
+
+bool clients_each_producer(struct clients *c, struct bytes group,
+                           void (*each)(void *ctx, const struct client_member *m), void *ctx)
+{
+    return each_member(c, group, false, each, ctx);
+}
+
+bool clients_group_view(struct clients *c, struct bytes group, struct client_group_view *view,
+                        void (*each)(void *ctx, const struct client_subscription_data *s),
+                        void *ctx)
+{
+    struct group *g;
+
+    pthread_mutex_lock(&c->lock);
+    g = find_group(c->consumers, group);
+    if (g) {
+        *view = (struct client_group_view){g->type, g->model, g->from_where};
+        for (const struct subscription *s = g->subscriptions; s && each; s = s->hh.next)
+            each(ctx, &(struct client_subscription_data){
+                          .topic = bytes_str(s->topic),
+                          .sub_string = bytes_str(s->sub_string),
+                          .expression_type = bytes_str(s->expression_type),
+                          .version = s->version,
+                          .class_filter_mode = s->class_filter_mode,
+                          .filter = s->filter,
+                      });
+    }
+    pthread_mutex_unlock(&c->lock);
+    return g != NULL;
+}
+
+struct clients *clients_free(struct clients *c)
+{
+    if (!c)
+        return NULL;
+    while (c->oldest) {
+        struct buf left = {0};
+
+        remove_channel(c, c->oldest, &left);
+        buf_destroy(&left);
+    }
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+    return NULL;
+}

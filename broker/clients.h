@@ -3,7 +3,7 @@
  * Filled by heartbeats, emptied by unregistration, closed connections and 120 s of silence. One lock
  * inside; any thread. NOTIFY_CONSUMER_IDS_CHANGED (40) goes out through broker_send(), never under
  * the lock. Bounds: CLIENTS_MAX connections, CLIENT_GROUPS_MAX groups a connection, SUBSCRIPTIONS_MAX
- * topics a group.
+ * topics a group. The requests that fill and show it are in client_requests.c.
  */
 #ifndef TERN_BROKER_CLIENTS_H
 #define TERN_BROKER_CLIENTS_H
@@ -11,38 +11,105 @@
 #include "broker/call.h"
 #include "broker/filter.h"
 
-enum { CLIENTS_MAX = 200000, CLIENT_GROUPS_MAX = 4096, SUBSCRIPTIONS_MAX = 8192 };
+enum {
+    CLIENTS_MAX = 200000,
+    CLIENT_GROUPS_MAX = 4096,
+    SUBSCRIPTIONS_MAX = 8192,
+    CLIENT_ID_MAX = 512,
+    CLIENT_SILENCE_MS = 120000,
+};
+
+/* As enums of the heartbeat have them; out of range is refused. */
+enum consume_type { CONSUME_ACTIVELY, CONSUME_PASSIVELY, CONSUME_POP, CONSUME_TYPES };
+enum message_model { MODEL_BROADCASTING, MODEL_CLUSTERING, MESSAGE_MODELS };
+enum { CONSUME_FROM_WHERES = 6 };
 
 struct clients *clients_new(struct broker *b);
 struct clients *clients_free(struct clients *c);
-/* From the loops' closed callbacks. */
+
+/* --- coming and going --- */
+struct client_identity {
+    conn_id conn;
+    struct bytes client_id;
+    uint8_t language;
+    int32_t version;
+    const char *peer; /* "ip:port" */
+};
+struct client_subscription_data {
+    struct bytes topic, sub_string, expression_type;
+    int64_t version;
+    bool class_filter_mode;
+    struct tag_filter filter; /* taken: zeroed once it is stored */
+};
+struct client_consumer {
+    struct bytes group;
+    enum consume_type type;
+    enum message_model model;
+    int from_where;
+    struct client_subscription_data *subscriptions;
+    size_t subscription_count;
+};
+/* 0; -ENOSPC at a bound; -ENOMEM. */
+int clients_add_producer(struct clients *c, const struct client_identity *who, struct bytes group);
+/* Likewise. *changed: somebody came, or the set of topics is another: notify the group. */
+int clients_add_consumer(struct clients *c, const struct client_identity *who,
+                         const struct client_consumer *consumer, bool *changed);
+/* True when it was there. */
+bool clients_remove_producer(struct clients *c, conn_id conn, struct bytes group);
+bool clients_remove_consumer(struct clients *c, conn_id conn, struct bytes group);
+/* Tells all members of the group to balance anew, unless the group's configuration says not to. */
+void clients_notify(struct clients *c, struct bytes group);
+/* From the loops' closed callbacks: leaves all groups and notifies those who stay. */
 void clients_closed(struct clients *c, conn_id conn);
 
-/* A subscription as a pull needs it. The filter is a copy, to be destroyed. */
+/* --- looking --- */
 enum client_subscription { CLIENT_SUBSCRIBED, CLIENT_NO_GROUP, CLIENT_NO_TOPIC, CLIENT_OLDER };
 struct client_group_facts {
     bool broadcasting;
     int64_t subscription_version;
     bool sql; /* expressionType SQL92 */
 };
-/* Looks up group and topic; OLDER when the stored version is below `version`. */
+/* A subscription as a pull needs it; the filter is a copy, to be destroyed. OLDER when the stored
+ * version is below `version`. */
 enum client_subscription clients_subscription(struct clients *c, struct bytes group,
                                               struct bytes topic, int64_t version,
                                               struct tag_filter *filter,
                                               struct client_group_facts *facts);
-/* Groups with live consumers that subscribe to the topic (300, 208). */
+/* Groups with live consumers that subscribe to the topic. Under the lock. */
 void clients_each_group_of_topic(struct clients *c, struct bytes topic,
                                  void (*each)(void *ctx, struct bytes group), void *ctx);
 bool clients_group_online(struct clients *c, struct bytes group);
 bool clients_group_subscribes(struct clients *c, struct bytes group, struct bytes topic);
-/* The connection's version from its last heartbeat, 0 when unknown. */
 uint64_t clients_count(struct clients *c);
 
-enum call_result handle_heart_beat(struct call *call);              /* 34, loop */
-enum call_result handle_unregister_client(struct call *call);       /* 35, loop */
-enum call_result handle_check_client_config(struct call *call);     /* 46, loop */
-enum call_result handle_consumer_list(struct call *call);           /* 38, loop */
-enum call_result handle_consumer_connections(struct call *call);    /* 203, reader */
-enum call_result handle_producer_connections(struct call *call);    /* 204, reader */
+struct client_member {
+    struct bytes client_id;
+    const char *peer;
+    uint8_t language;
+    int32_t version;
+    int64_t last_ms; /* wall time of the last heartbeat */
+};
+/* Members of a group, under the lock. False: nobody. */
+bool clients_each_consumer(struct clients *c, struct bytes group,
+                           void (*each)(void *ctx, const struct client_member *m), void *ctx);
+bool clients_each_producer(struct clients *c, struct bytes group,
+                           void (*each)(void *ctx, const struct client_member *m), void *ctx);
+struct client_group_view {
+    enum consume_type type;
+    enum message_model model;
+    int from_where;
+};
+/* Facts and subscriptions of a consumer group, under the lock. False: offline. */
+bool clients_group_view(struct clients *c, struct bytes group, struct client_group_view *view,
+                        void (*each)(void *ctx, const struct client_subscription_data *s),
+                        void *ctx);
+
+/* --- requests --- */
+enum call_result handle_heart_beat(struct call *call);           /* 34, loop */
+enum call_result handle_unregister_client(struct call *call);    /* 35, loop */
+enum call_result handle_check_client_config(struct call *call);  /* 46, loop */
+enum call_result handle_consumer_list(struct call *call);        /* 38, loop */
+enum call_result handle_consumer_connections(struct call *call); /* 203, reader */
+enum call_result handle_producer_connections(struct call *call); /* 204, reader */
 
 #endif

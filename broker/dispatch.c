@@ -85,22 +85,15 @@ const struct handler *handler_find(int32_t code)
     return NULL;
 }
 
-/* Runs the handler on the loop; what an unanswerable request has written is taken back. */
-static enum call_result run(struct call *call, const struct handler *handler)
+static void run(struct call *call, const struct handler *handler)
 {
-    size_t before = call->out->len;
-    enum call_result result;
-
     if (atomic_load_explicit(&call->broker->draining, memory_order_relaxed))
-        result = call_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
+        call_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
     else if (!handler)
-        result = call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED,
-                            "request code %d is not supported", call->frame->code);
+        call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED, "request code %d is not supported",
+                   call->frame->code);
     else
-        result = handler->handle(call);
-    if (call->to.oneway && call->out->len > before)
-        call->out->len = before;
-    return result;
+        handler->handle(call);
 }
 
 /* --- on a reader thread --- */
@@ -167,19 +160,20 @@ static void run_offloaded(void *ctx)
     free(o);
 }
 
-static enum call_result offload(struct call *call, const struct handler *handler)
+static void offload(struct call *call, const struct handler *handler)
 {
     struct offloaded *o = offloaded_new(call, handler);
 
-    if (!o)
-        return call_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
+    if (!o) {
+        call_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
+        return;
+    }
     atomic_fetch_add(&call->broker->offloaded, 1);
     if (store_run(call->broker->store, run_offloaded, o) < 0) {
         atomic_fetch_sub(&call->broker->offloaded, 1);
         free(o);
-        return call_error(call, RESPONSE_SYSTEM_BUSY, "too many requests wait for a reader thread");
+        call_error(call, RESPONSE_SYSTEM_BUSY, "too many requests wait for a reader thread");
     }
-    return CALL_LATER;
 }
 
 /* --- on the loop --- */
@@ -188,33 +182,36 @@ static void on_request(void *ctx, struct conn *c, struct remoting_frame *frame)
 {
     struct broker_port *port = ctx;
     struct broker *b = port->broker;
+    struct broker_loop *on = &b->on[loop_index(conn_loop(c))];
     const struct handler *handler = handler_find(frame->code);
-    struct buf *out = conn_out(c);
     struct call call = {
         .broker = b,
-        .on = &b->on[loop_index(conn_loop(c))],
+        .on = on,
         .conn = c,
         .frame = frame,
         .to = {.conn = conn_id_of(c),
                .opaque = frame->opaque,
                .serialize = frame->serialize,
                .oneway = remoting_is_oneway(frame)},
-        .out = out,
         .peer = *conn_peer_address(c),
         .main_port = port->main_port,
     };
-    size_t before = out->len;
+    size_t before;
 
+    /* What answers a oneway request goes nowhere. */
+    buf_reset(&on->discard);
+    call.out = call.to.oneway ? &on->discard : conn_out(c);
+    before = call.out->len;
     if (handler && handler->where == ON_READER &&
-        !atomic_load_explicit(&b->draining, memory_order_relaxed)) {
-        if (offload(&call, handler) == CALL_DONE && call.to.oneway)
-            out->len = before;
-    } else {
+        !atomic_load_explicit(&b->draining, memory_order_relaxed))
+        offload(&call, handler);
+    else
         run(&call, handler);
-    }
-    if (out->failed)
+    if (call.to.oneway)
+        return;
+    if (call.out->failed)
         conn_close(c, "no memory for its replies");
-    else if (out->len > before)
+    else if (call.out->len > before)
         conn_written(c);
 }
 

@@ -1,16 +1,18 @@
 /* locks.c - queue locks of ordered consumers: see locks.h. */
 #include "broker/locks.h"
 
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include <uthash.h>
 
+#include "broker/clients.h"
 #include "common/clock.h"
 #include "common/json.h"
 
-enum { CLIENT_ID_MAX = 512, SWEEP_AT_LEAST = 1024 };
+enum { SWEEP_AT_LEAST = 1024 };
 
 struct queue_lock {
     int64_t taken_ms; /* monotonic; last taken or renewed */
