@@ -1,1 +1,278 @@
-/* status.c */
+/* status.c - the broker's configuration and runtime figures: see status.h. */
+#include "broker/status.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "broker/clients.h"
+#include "broker/gate.h"
+#include "broker/hold.h"
+#include "broker/rates.h"
+#include "broker/registrar.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "tern_version.h"
+
+enum call_result handle_update_config(struct call *call)
+{
+    struct broker *b = call->broker;
+    struct err err = {0};
+    bool permission_changed = false;
+    int r;
+
+    if (call->frame->body.len == 0)
+        return call_ok(call);
+    r = settings_update(b->settings, call->frame->body, &permission_changed, &err);
+    if (r < 0)
+        return call_error(call, r == -EPERM ? RESPONSE_NO_PERMISSION : RESPONSE_SYSTEM_ERROR, "%s",
+                          err.text);
+    if (permission_changed)
+        registrar_changed(b->registrar);
+    return call_ok(call);
+}
+
+enum call_result handle_get_config(struct call *call)
+{
+    struct broker_settings *s = call->broker->settings;
+    struct remoting_writer w;
+    char version[96];
+
+    pthread_rwlock_rdlock(&s->lock);
+    snprintf(version, sizeof(version), "{\"counter\":%lld,\"timestamp\":%lld}",
+             (long long)s->version_counter, (long long)s->version_timestamp);
+    call_begin(call, &w, RESPONSE_SUCCESS, true);
+    remoting_put_str(&w, "version", version);
+    remoting_body(&w);
+    config_properties(&broker_config_spec, &s->config, call->out);
+    remoting_end(&w);
+    pthread_rwlock_unlock(&s->lock);
+    return CALL_DONE;
+}
+
+/* --- runtime figures: every value is text --- */
+
+static void add_text(struct json_out *j, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void add_text(struct json_out *j, const char *key, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    jout_kv_str(j, key, text);
+}
+
+static void add_number(struct json_out *j, const char *key, uint64_t value)
+{
+    add_text(j, key, "%llu", (unsigned long long)value);
+}
+
+static void add_rates(struct json_out *j, const char *key, const double rate[3])
+{
+    add_text(j, key, "%g %g %g", rate[0], rate[1], rate[2]);
+}
+
+/* Used part of the file system that holds `path`, 0 to 1; -1 when nobody knows. */
+static double disk_ratio(const char *path, uint64_t *capacity)
+{
+    struct statvfs s;
+    double used, usable;
+
+    if (statvfs(path, &s) < 0 || s.f_blocks == 0)
+        return -1;
+    *capacity = (uint64_t)s.f_blocks * s.f_frsize;
+    used = (double)(s.f_blocks - s.f_bfree);
+    usable = (double)s.f_bavail;
+    return used + usable > 0 ? used / (used + usable) : -1;
+}
+
+static void add_disk(struct json_out *j, const struct broker_config *c)
+{
+    const char *log = c->store_path_commit_log[0] ? c->store_path_commit_log
+                                                  : c->store_path_root_dir;
+    uint64_t capacity = 0, ignored;
+    double log_ratio = disk_ratio(log, &capacity);
+    char key[1100];
+
+    add_text(j, "commitLogDirCapacity", "Total : %.1f GiB, Free : %.1f GiB.",
+             (double)capacity / (1 << 30),
+             log_ratio < 0 ? 0.0 : (double)capacity * (1 - log_ratio) / (1 << 30));
+    add_text(j, "commitLogDiskRatio", "%.4f", log_ratio);
+    snprintf(key, sizeof(key), "commitLogDiskRatio_%s", log);
+    add_text(j, key, "%.4f", log_ratio);
+    add_text(j, "consumeQueueDiskRatio", "%.4f", disk_ratio(c->store_path_root_dir, &ignored));
+}
+
+static void add_pools(struct json_out *j)
+{
+    static const char *const pools[] = {"send", "pull", "query"};
+    char key[64];
+
+    /* There are no such pools here: requests are served as they come. Tools want the numbers. */
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(key, sizeof(key), "%sThreadPoolQueueCapacity", pools[i]);
+        add_number(j, key, 0);
+        snprintf(key, sizeof(key), "%sThreadPoolQueueHeadWaitTimeMills", pools[i]);
+        add_number(j, key, 0);
+        snprintf(key, sizeof(key), "%sThreadPoolQueueSize", pools[i]);
+        add_number(j, key, 0);
+    }
+    add_number(j, "EndTransactionQueueSize", 0);
+    add_number(j, "EndTransactionThreadPoolQueueCapacity", 0);
+}
+
+static void add_messages(struct json_out *j, struct broker *b)
+{
+    struct rates_view view;
+
+    rates_view(b->rates, clock_wall_ms(), &view);
+    add_rates(j, "putTps", view.put_tps);
+    add_rates(j, "getFoundTps", view.found_tps);
+    add_rates(j, "getMissTps", view.missed_tps);
+    {
+        double total[3];
+
+        for (int i = 0; i < 3; i++)
+            total[i] = view.found_tps[i] + view.missed_tps[i];
+        add_rates(j, "getTotalTps", total);
+    }
+    add_rates(j, "getTransferedTps", view.got_tps);
+    add_rates(j, "getTransferredTps", view.got_tps);
+    add_number(j, "msgPutTotalYesterdayMorning", view.put_yesterday_morning);
+    add_number(j, "msgPutTotalTodayMorning", view.put_today_morning);
+    add_number(j, "msgPutTotalTodayNow", view.total.put_messages);
+    add_number(j, "msgGetTotalYesterdayMorning", view.got_yesterday_morning);
+    add_number(j, "msgGetTotalTodayMorning", view.got_today_morning);
+    add_number(j, "msgGetTotalTodayNow", view.total.got_messages);
+    add_number(j, "putMessageTimesTotal", view.total.put_messages);
+    add_number(j, "putMessageSizeTotal", view.total.put_bytes);
+    add_number(j, "putMessageFailedTimes", view.total.failed_puts);
+    add_text(j, "putMessageAverageSize", "%.1f",
+             view.total.put_messages
+                 ? (double)view.total.put_bytes / (double)view.total.put_messages
+                 : 0.0);
+}
+
+static void add_store(struct json_out *j, struct broker *b)
+{
+    struct store_stats stats;
+    char reason[160];
+    uint64_t written = store_written(b->store), flushed = store_flushed(b->store);
+
+    store_stats(b->store, &stats);
+    add_number(j, "commitLogMinOffset", store_min(b->store));
+    add_number(j, "commitLogMaxOffset", store_confirmed(b->store));
+    add_number(j, "dispatchBehindBytes", 0);
+    add_number(j, "dispatchMaxBuffer", 0);
+    add_text(j, "earliestMessageTimeStamp", "%lld", (long long)store_earliest_ms(b->store));
+    add_text(j, "remainHowManyDataToFlush", "%llu B",
+             (unsigned long long)(written > flushed ? written - flushed : 0));
+    add_number(j, "remainTransientStoreBufferNumbs", 0);
+    add_number(j, "pageCacheLockTimeMills", 0);
+    add_number(j, "putMessageEntireTimeMax", 0);
+    add_number(j, "getMessageEntireTimeMax", 0);
+    add_number(j, "putLatency99", 0);
+    add_number(j, "putLatency999", 0);
+    add_text(j, "putMessageDistributeTime", "[<=0ms]:0");
+    /* ours */
+    add_number(j, "ternCommitLogWritten", written);
+    add_number(j, "ternCommitLogFlushed", flushed);
+    add_number(j, "ternFlushes", stats.flushes);
+    add_number(j, "ternFlushFailures", stats.flush_failures);
+    add_number(j, "ternQueues", stats.queues.queues);
+    add_number(j, "ternQueueMemoryBytes", stats.queues.chunk_bytes);
+    add_number(j, "ternQueueMemoryBudget", stats.queues.chunk_budget);
+    add_number(j, "ternQueueEntriesPending", stats.queues.pending_entries);
+    add_number(j, "ternQueueFilesOpen", stats.queues.open_files);
+    add_number(j, "ternDamagedRecords", stats.damaged_records);
+    add_text(j, "ternDiskFull", "%s", store_disk_full(b->store) ? "true" : "false");
+    add_text(j, "ternWritesStopped", "%s", store_stopped(b->store, reason) ? reason : "");
+    add_number(j, "ternMetadataDurable", metadata_durable(b->metadata));
+    add_number(j, "ternMetadataLast", metadata_last(b->metadata));
+}
+
+static void add_delays(struct json_out *j, struct broker *b)
+{
+    struct topic *topic = metadata_topic(b->metadata, BYTES_LIT("SCHEDULE_TOPIC_XXXX"), NULL);
+
+    for (int level = 1; topic && level <= b->delay_levels; level++) {
+        uint32_t queue = store_queue(b->store, topic, level - 1);
+        char key[48];
+
+        if (queue == QUEUE_NONE)
+            continue;
+        snprintf(key, sizeof(key), "scheduleMessageOffset_%d", level);
+        add_text(j, key, "%lld,%lld", (long long)metadata_delay(b->metadata, level),
+                 (long long)store_range(b->store, queue).max);
+    }
+}
+
+static void add_loops(struct json_out *j, struct broker *b)
+{
+    struct loop_stats sum = {0};
+    uint64_t mailbox_high = 0;
+
+    for (unsigned i = 0; i < b->loop_count; i++) {
+        struct loop_stats stats;
+
+        loop_stats(b->loops[i], &stats);
+        sum.turns += stats.turns;
+        sum.bytes_in += stats.bytes_in;
+        sum.bytes_out += stats.bytes_out;
+        sum.connections += stats.connections;
+        sum.mailbox_full += stats.mailbox_full;
+        if (stats.mailbox_high > mailbox_high)
+            mailbox_high = stats.mailbox_high;
+    }
+    add_number(j, "ternLoops", b->loop_count);
+    add_number(j, "ternTurns", sum.turns);
+    add_number(j, "ternBytesIn", sum.bytes_in);
+    add_number(j, "ternBytesOut", sum.bytes_out);
+    add_number(j, "ternConnections", sum.connections);
+    add_number(j, "ternMailboxHigh", mailbox_high);
+    add_number(j, "ternMailboxFull", sum.mailbox_full);
+    add_number(j, "ternClients", clients_count(b->clients));
+}
+
+enum call_result handle_runtime_info(struct call *call)
+{
+    struct broker *b = call->broker;
+    const struct broker_config *c = &b->settings->config;
+    int64_t now = clock_wall_ms(), up = (now - b->boot_ms) / 1000;
+    unsigned current, configured;
+    struct remoting_writer w;
+    struct json_out j;
+
+    call_begin(call, &w, RESPONSE_SUCCESS, false);
+    remoting_body(&w);
+    jout_begin(&j, call->out);
+    jout_object(&j);
+    jout_key(&j, "table");
+    jout_object(&j);
+    add_text(&j, "bootTimestamp", "%lld", (long long)b->boot_ms);
+    add_number(&j, "brokerVersion", REMOTING_VERSION);
+    add_text(&j, "brokerVersionDesc", "V4_9_8");
+    add_text(&j, "runtime", "[ %lld days, %lld hours, %lld minutes, %lld seconds ]",
+             (long long)(up / 86400), (long long)(up / 3600 % 24), (long long)(up / 60 % 60),
+             (long long)(up % 60));
+    add_text(&j, "startAcceptSendRequestTimeStamp", "%lld",
+             (long long)c->start_accept_send_request_time_stamp);
+    add_text(&j, "ternVersion", "%s", TERN_VERSION);
+    registrar_status(b->registrar, &current, &configured);
+    add_text(&j, "ternNameServers", "%u of %u up to date", current, configured);
+    add_messages(&j, b);
+    add_pools(&j);
+    add_store(&j, b);
+    add_disk(&j, c);
+    add_delays(&j, b);
+    add_loops(&j, b);
+    jout_object_end(&j);
+    jout_object_end(&j);
+    remoting_end(&w);
+    return CALL_DONE;
+}
