@@ -29,10 +29,10 @@ struct queue_entry {
 };
 
 struct queue_table_options {
-    const char *dir;        /* <store>/consumequeue */
-    int64_t file_bytes;     /* mappedFileSizeConsumeQueue rounded up to a multiple of 20 */
-    size_t memory_budget;   /* bytes of chunks; full: the flusher writes early, then appends fail */
-    unsigned descriptors;   /* open queue files at most */
+    const char *dir;      /* <store>/consumequeue */
+    int64_t file_bytes;   /* mappedFileSizeConsumeQueue rounded up to a multiple of 20 */
+    size_t memory_budget; /* bytes of chunks; full: the flusher writes early, then appends fail */
+    unsigned descriptors; /* open queue files at most */
     pthread_mutex_t *append_lock;
 };
 int queue_table_new(struct queue_table **out, const struct queue_table_options *options,
@@ -41,7 +41,8 @@ struct queue_table *queue_table_free(struct queue_table *t);
 
 /* The state index of a queue, making states for ids up to queue_id when `create`; QUEUE_NONE when
  * absent or the table is full. (append lock) */
-uint32_t queue_table_find(struct queue_table *t, struct topic *topic, int32_t queue_id, bool create);
+uint32_t queue_table_find(struct queue_table *t, struct topic *topic, int32_t queue_id,
+                          bool create);
 /* Back from an index (any thread; an index once given out stays good). */
 struct topic *queue_table_topic(struct queue_table *t, uint32_t queue, int32_t *queue_id);
 
@@ -59,9 +60,11 @@ struct queue_range {
     int64_t max; /* one past the last visible one */
 };
 struct queue_range queue_table_range(struct queue_table *t, uint32_t queue, uint64_t confirmed);
-/* Copies up to `count` entries from `offset` on, all below range.max. Returns how many (0 at the
- * end); QUEUE_WOULD_BLOCK when `may_block` is false and the file's page is not in memory; negative
- * for an I/O error. */
+/* Copies up to `count` entries from `offset` on, all below range.max. Returns how many, which may
+ * be fewer than there are (0: nothing at that offset); QUEUE_WOULD_BLOCK when `may_block` is false
+ * and the file is not open or its page not in memory; negative for an I/O error. An entry of size 0
+ * stands for one that does not exist (fillers of RocketMQ, entries lost from the middle): skip it.
+ */
 enum { QUEUE_WOULD_BLOCK = -0x10000 };
 int queue_table_read(struct queue_table *t, uint32_t queue, int64_t offset, struct queue_entry *to,
                      int count, uint64_t confirmed, bool may_block);
@@ -71,10 +74,13 @@ int queue_table_read(struct queue_table *t, uint32_t queue, int64_t offset, stru
 uint32_t queue_table_waiting(const struct queue_table *t, uint32_t queue);
 void queue_table_set_waiting(struct queue_table *t, uint32_t queue, unsigned loop, bool waiting);
 
-/* Flusher only: writes entries whose records end at or below `flushed` into the files: queues with a
- * full 4 KiB page, all that are older than a minute, everything when `all` (then also *complete_to
- * rises to the log offset below which every entry is in a file; the caller syncs the file system
- * before it believes it). -errno leaves the entries in memory for the next try. */
+/* Flusher only: writes entries whose records end at or below `flushed` into the files: queues with
+ * a full 4 KiB page, all that are older than a minute, everything when `all` (then also
+ * *complete_to rises to the log offset below which every entry is in a file; the caller syncs the
+ * file system before it believes it). -errno leaves the entries in memory for the next try. The
+ * veil is cheapest when `flushed` is never above `confirmed`: range() then need not look into
+ * files. `now_ms` is any clock that goes forward; a minute counts from the first call after the
+ * append. */
 int queue_table_write_back(struct queue_table *t, uint64_t flushed, int64_t now_ms, bool all,
                            uint64_t *complete_to);
 bool queue_table_pressed(const struct queue_table *t); /* above 3/4 of the budget: write back now */
@@ -82,13 +88,15 @@ bool queue_table_pressed(const struct queue_table *t); /* above 3/4 of the budge
 /* --- recovery, single-threaded --- */
 /* Reads the folders and sets each queue's ends from its files: the last entry that is whole and
  * whose record ends at or below log_end; later bytes are zeroed. Topics unknown to `m` are made by
- * `make_topic` (NULL result: the folder is left alone with a warning). *max_end = the highest record
- * end seen. */
+ * `make_topic` (NULL result: the folder is left alone with a warning); with `m` NULL all are. */
 int queue_table_load(struct queue_table *t, struct metadata *m, uint64_t log_min, uint64_t log_end,
                      struct topic *(*make_topic)(void *ctx, struct bytes name, int32_t queue_id),
                      void *ctx, struct err *err);
-/* A record met by the scan: appends its entry, or drops it when the queue has it already. `queue_offset`
- * above the queue's next offset is taken as the queue's state (a gap is logged once per queue). */
+/* The highest record end of all queues, 0 when they are empty. */
+uint64_t queue_table_max_end(struct queue_table *t);
+/* A record met by the scan: appends its entry, or drops it when the queue has it already.
+ * `queue_offset` above the queue's next offset is taken as the queue's state (a gap is logged once
+ * per queue). */
 int queue_table_recover(struct queue_table *t, uint32_t queue, int64_t queue_offset,
                         const struct queue_entry *entry);
 /* Cuts every queue to entries whose records end at or below log_end, physically. */

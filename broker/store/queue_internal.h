@@ -1,0 +1,277 @@
+/* queue_internal.h - what the queue_*.c files share; nobody else includes it (tests and the fuzzer
+ * of the snapshot apart).
+ *
+ * A queue, from left to right:
+ *
+ *      min ........ in files ........ file_end ...... in chunks ...... next
+ *
+ * Entries are in order of their records, so "visible at a watermark" is always a prefix. Chunks
+ * hold them as they stand in the files, so write-back hands their memory to pwritev.
+ *
+ * Locks, in the order in which they are taken:
+ *   io_lock      one at a time writes, cuts or removes the files of queues
+ *   append lock  states, chunks, lists; never held over a system call but the mmap of a new block
+ *   (a leaf)     the lock of the descriptor cache
+ */
+#ifndef TERN_BROKER_STORE_QUEUE_INTERNAL_H
+#define TERN_BROKER_STORE_QUEUE_INTERNAL_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+#include "broker/store/queue_table.h"
+
+/* Far above any real queue, far below what multiplied by 20 overflows. */
+#define QUEUE_OFFSET_MAX (INT64_C(1) << 58)
+#define CHUNK_NONE UINT32_MAX
+
+enum {
+    CHUNK_ENTRIES = 12,
+    BLOCK_CHUNKS = 1024, /* chunks are mapped 256 KiB at a time */
+    PAGE_STATES = 1024,
+    TABLE_PAGES = (QUEUES_MAX + PAGE_STATES - 1) / PAGE_STATES,
+    /* So many pending entries always hold all that a 4 KiB page was still lacking, wherever in a
+     * page they begin: 206 * 20 >= 4095 + 20. */
+    QUEUE_BATCH = 206,
+    QUEUE_FILLER_SIZE = 0x7FFFFFFF,
+    READ_UNITS = 204, /* units read at a time: about a page */
+    WRITE_PIECES = 1024,
+    AGE_MARKS = 16,
+    AGE_MARK_MS = 5000,
+    AGE_LIMIT_MS = 60000,
+};
+
+/* Twelve entries of one queue: those with offset / 12 == ordinal, which is not stored. Whoever
+ * walks from the tail knows it from the state. `jump` goes back jump_by chunks (a skew-binary
+ * list: from any chunk to any earlier one in O(log n) steps, O(1) to add one); it may point before
+ * the head, to a chunk that is no longer ours, so compare jump_by with the distance to the head
+ * first.
+ */
+struct queue_chunk {
+    uint32_t next, prev;
+    uint32_t jump, jump_by;
+    uint8_t entries[CHUNK_ENTRIES * QUEUE_ENTRY_BYTES];
+};
+static_assert(sizeof(struct queue_chunk) == 256, "a chunk is four cache lines");
+
+enum { STATE_DIRTY = 1, STATE_READY = 2, STATE_GAP_LOGGED = 4 };
+
+/* Topic and queue id are constant; everything else is under the append lock. Links are indexes. */
+struct queue_state {
+    struct topic *topic;
+    int64_t min, file_end, next;
+    uint64_t last_end;      /* end of the record of entry next - 1 */
+    uint64_t file_last_end; /* end of the record of entry file_end - 1 */
+    int32_t queue_id;
+    uint32_t generation; /* moves when files go away; part of the key of cached descriptors */
+    uint32_t head, tail; /* chunks; CHUNK_NONE exactly when file_end == next */
+    uint32_t dirty_prev, dirty_next;
+    uint32_t dirty_seq; /* when it became dirty, in steps of queue_table.dirty_seq */
+    uint32_t ready_next;
+    uint32_t waiting;
+    uint8_t flags;
+};
+static_assert(sizeof(struct queue_state) < 100, "a million queues are a plan");
+
+struct queue_files;
+
+struct queue_table {
+    pthread_mutex_t *append_lock;
+    char *dir;
+    int64_t file_units, file_bytes;
+
+    /* append lock; the page pointers are set once and read by anybody */
+    _Atomic(struct queue_state *) pages[TABLE_PAGES];
+    uint32_t count;
+
+    struct queue_chunk **blocks;
+    uint32_t chunks_max, chunks_mapped, chunks_carved;
+    uint32_t free_head, free_count;
+    _Atomic uint32_t chunks_used; /* written under the append lock */
+    uint64_t pending;
+
+    /* Queues with pending entries, in the order in which they became dirty, and those of them that
+     * have QUEUE_BATCH or more. */
+    uint32_t dirty_head, dirty_tail, dirty_seq;
+    uint32_t ready_head, ready_tail, ready_count;
+
+    /* flusher only: dirty_seq at some moments of the last minute */
+    struct age_mark {
+        int64_t ms;
+        uint32_t seq;
+    } marks[AGE_MARKS];
+    unsigned mark_count, mark_newest;
+
+    pthread_mutex_t io_lock;
+    struct iovec pieces[WRITE_PIECES]; /* io_lock */
+    struct queue_files *files;
+};
+
+/* A queue as code without the append lock may use it. */
+struct queue_place {
+    const struct topic *topic;
+    int32_t queue_id;
+    uint32_t queue, generation;
+};
+
+/* --- units: 20 bytes as they stand in files and chunks --- */
+
+static inline void queue_unit_encode(uint8_t *to, const struct queue_entry *e)
+{
+    store_be64(to, (uint64_t)e->log_offset);
+    store_be32(to + 8, (uint32_t)e->size);
+    store_be64(to + 12, (uint64_t)e->tags_code);
+}
+
+/* RocketMQ fills the units before the first entry of a queue with these (store.md, 3.1). */
+static inline void queue_unit_fill(uint8_t *to)
+{
+    queue_unit_encode(to, &(struct queue_entry){0, QUEUE_FILLER_SIZE, 0});
+}
+
+enum queue_unit { UNIT_EMPTY, UNIT_FILLER, UNIT_ENTRY };
+
+/* What the 20 bytes are. *out is all zero unless they are an entry. */
+static inline enum queue_unit queue_unit_decode(const uint8_t *at, struct queue_entry *out)
+{
+    struct queue_entry e = {(int64_t)load_be64(at), (int32_t)load_be32(at + 8),
+                            (int64_t)load_be64(at + 12)};
+
+    *out = (struct queue_entry){0};
+    if (e.log_offset == 0 && e.size == QUEUE_FILLER_SIZE && e.tags_code == 0)
+        return UNIT_FILLER;
+    if (e.log_offset < 0 || e.size <= 0)
+        return UNIT_EMPTY;
+    *out = e;
+    return UNIT_ENTRY;
+}
+
+/* Where the record of an entry ends; of anything else 0. */
+static inline uint64_t queue_entry_end(const struct queue_entry *e)
+{
+    return (uint64_t)e->log_offset + (uint64_t)(int64_t)e->size;
+}
+
+/* --- queue_table.c (append lock held) --- */
+
+static inline struct queue_state *queue_state(const struct queue_table *t, uint32_t queue)
+{
+    struct queue_state *page =
+        atomic_load_explicit(&t->pages[queue / PAGE_STATES], memory_order_acquire);
+
+    return &page[queue % PAGE_STATES];
+}
+
+static inline struct queue_chunk *queue_chunk(const struct queue_table *t, uint32_t chunk)
+{
+    return &t->blocks[chunk / BLOCK_CHUNKS][chunk % BLOCK_CHUNKS];
+}
+
+struct queue_place queue_place(const struct queue_table *t, uint32_t queue);
+/* Where entry `offset` (file_end <= offset < next) is. */
+uint8_t *queue_memory_at(const struct queue_table *t, const struct queue_state *s, int64_t offset);
+/* One past the last entry whose record ends at or below `limit`, looking at chunks only: at least
+ * file_end. */
+int64_t queue_memory_end(const struct queue_table *t, const struct queue_state *s, uint64_t limit);
+/* Entries below `end`, which is above file_end, are in files now. */
+void queue_memory_written(struct queue_table *t, uint32_t queue, int64_t end, uint64_t last_end);
+/* Forgets entries from `end` (file_end <= end <= next) on; last_end follows. */
+void queue_memory_cut(struct queue_table *t, uint32_t queue, int64_t end);
+/* What is known of a queue that is all in files. */
+struct queue_ends {
+    int64_t min, next;
+    uint64_t last_end; /* 0: no entry at all */
+};
+/* Makes the state and sets it; takes the append lock. -ENOSPC when the table is full. */
+int queue_state_set(struct queue_table *t, struct topic *topic, int32_t queue_id,
+                    const struct queue_ends *ends);
+/* Forgets the entries; the queue goes on, or begins, at `offset`. */
+void queue_restart(struct queue_table *t, uint32_t queue, int64_t offset);
+void queue_dirty_add(struct queue_table *t, uint32_t queue);
+void queue_dirty_remove(struct queue_table *t, uint32_t queue);
+void queue_ready_add(struct queue_table *t, uint32_t queue);
+uint32_t queue_ready_pop(struct queue_table *t); /* QUEUE_NONE when there is none */
+
+/* --- queue_files.c (no lock held; those marked * are for the holder of io_lock or for recovery)
+ * --- */
+
+int queue_files_new(struct queue_files **out, unsigned descriptors);
+struct queue_files *queue_files_free(struct queue_files *f);
+uint64_t queue_files_count(struct queue_files *f);
+/* Closes the cached descriptors of queues [first, first + count), those in use as soon as they are
+ * not.
+ */
+void queue_files_forget(struct queue_files *f, uint32_t first, uint32_t count);
+
+/* Path of a queue's folder, or of the file that begins at `number` files from 0. */
+int queue_folder_path(char *to, size_t to_size, const char *dir, struct bytes topic,
+                      int32_t queue_id);
+int queue_file_path(char *to, size_t to_size, const char *folder, int64_t first_byte);
+/* 20 digits and a multiple of file_bytes. */
+bool queue_file_name_parse(const char *name, int64_t file_bytes, int64_t *first_byte);
+
+/* Raw units from `offset` on, at most to the end of the file: how many (at least 1),
+ * QUEUE_WOULD_BLOCK or -errno. */
+int queue_units_read(struct queue_table *t, const struct queue_place *place, int64_t offset,
+                     uint8_t *to, int count, bool may_block);
+/* * Whole units from `offset` on, all in one file, which is made when it is not there; uses up the
+ * pieces. */
+int queue_units_write(struct queue_table *t, const struct queue_place *place, int64_t offset,
+                      struct iovec *pieces, int count);
+/* * Fillers for [from, to). */
+int queue_units_fill(struct queue_table *t, const struct queue_place *place, int64_t from,
+                     int64_t to);
+/* Searches files: *end = the largest offset in [low, high] below which every entry's record ends at
+ * or below `limit`, with a real entry right before it (or low). 0, QUEUE_WOULD_BLOCK or -errno. */
+int queue_files_end(struct queue_table *t, const struct queue_place *place, int64_t low,
+                    int64_t high, uint64_t limit, bool may_block, int64_t *end);
+/* * Removes a queue's folder and what has a file's name in it; fine when it is not there. */
+int queue_folder_remove(const char *folder);
+/* * Makes [at, end) of an open file read as zeroes; its size stays. */
+int queue_file_zero(int fd, int64_t at, int64_t end);
+
+/* --- queue_write_back.c (for recovery, flushed or not) --- */
+
+int queue_write_all(struct queue_table *t, uint32_t queue);
+int queue_write_everything(struct queue_table *t);
+
+/* --- queue_snapshot.c --- */
+
+/* The snapshot's bytes, taken apart without trust:
+ *
+ *   at  size  field
+ *    0     4  magic "TNQS"
+ *    4     4  version 1
+ *    8     8  log end
+ *   16     8  bytes of a queue file
+ *   24     4  number of runs
+ *   28     -  runs: 1 length of the topic's name, the name, 4 first queue id, 4 count, then for
+ * each queue 8 min, 8 next, 8 end of its last record
+ *    -     4  CRC-32 of all bytes before
+ *
+ * A run is a row of queues of one topic; the runs of a topic follow one another without gaps in
+ * their ids, from 0.
+ */
+struct queue_snapshot_run {
+    struct bytes topic; /* borrowed */
+    int32_t first, count;
+    const uint8_t *ends; /* count times 24 bytes */
+};
+struct queue_snapshot {
+    uint64_t log_end;
+    int64_t file_bytes;
+    uint32_t runs;
+    struct bytes body; /* borrowed: the runs, checked */
+};
+/* 0, or 1 when anything is wrong with the bytes: sizes, names, ids, ends, the checksum. */
+int queue_snapshot_parse(struct bytes in, struct queue_snapshot *out);
+/* Walks the runs of a parsed snapshot: start with *at = 0; false at the end. */
+bool queue_snapshot_next(const struct queue_snapshot *s, size_t *at,
+                         struct queue_snapshot_run *run);
+/* The two halves of queue_table_snapshot_load() behind the file: `find` gives the topic of a name.
+ */
+int queue_snapshot_apply(struct queue_table *t, struct bytes in, uint64_t log_end,
+                         struct topic *(*find)(void *ctx, struct bytes name), void *ctx);
+
+#endif
