@@ -220,7 +220,7 @@ static json_t *load_body(struct call *call)
     return NULL;
 }
 
-enum call_result handle_heart_beat(struct call *call)
+enum call_result serve_heart_beat(struct call *call)
 {
     json_t *body = load_body(call);
     enum call_result result;
@@ -232,7 +232,7 @@ enum call_result handle_heart_beat(struct call *call)
     return result;
 }
 
-enum call_result handle_unregister_client(struct call *call)
+enum call_result serve_unregister_client(struct call *call)
 {
     struct clients *clients = call->broker->clients;
     const struct bytes *producer = remoting_field(call->frame, "producerGroup");
@@ -252,7 +252,7 @@ enum call_result handle_unregister_client(struct call *call)
     return CALL_DONE;
 }
 
-enum call_result handle_check_client_config(struct call *call)
+enum call_result serve_check_client_config(struct call *call)
 {
     json_t *body = load_body(call);
     const json_t *data;
@@ -278,7 +278,7 @@ static void add_id(void *ctx, const struct client_member *m)
     jout_bytes(ctx, m->client_id);
 }
 
-enum call_result handle_consumer_list(struct call *call)
+enum call_result serve_consumer_list(struct call *call)
 {
     struct remoting_writer w;
     struct json_out j;
@@ -347,7 +347,7 @@ static void add_subscription(void *ctx, const struct client_subscription_data *s
     jout_object_end(j);
 }
 
-enum call_result handle_consumer_connections(struct call *call)
+enum call_result serve_consumer_connections(struct call *call)
 {
     struct clients *clients = call->broker->clients;
     struct client_group_view view;
@@ -380,7 +380,7 @@ enum call_result handle_consumer_connections(struct call *call)
     return CALL_DONE;
 }
 
-enum call_result handle_producer_connections(struct call *call)
+enum call_result serve_producer_connections(struct call *call)
 {
     struct remoting_writer w;
     struct json_out j;

@@ -105,11 +105,11 @@ bool clients_group_view(struct clients *c, struct bytes group, struct client_gro
                         void *ctx);
 
 /* --- requests --- */
-enum call_result handle_heart_beat(struct call *call);           /* 34, loop */
-enum call_result handle_unregister_client(struct call *call);    /* 35, loop */
-enum call_result handle_check_client_config(struct call *call);  /* 46, loop */
-enum call_result handle_consumer_list(struct call *call);        /* 38, loop */
-enum call_result handle_consumer_connections(struct call *call); /* 203, reader */
-enum call_result handle_producer_connections(struct call *call); /* 204, reader */
+enum call_result serve_heart_beat(struct call *call);           /* 34, loop */
+enum call_result serve_unregister_client(struct call *call);    /* 35, loop */
+enum call_result serve_check_client_config(struct call *call);  /* 46, loop */
+enum call_result serve_consumer_list(struct call *call);        /* 38, loop */
+enum call_result serve_consumer_connections(struct call *call); /* 203, reader */
+enum call_result serve_producer_connections(struct call *call); /* 204, reader */
 
 #endif

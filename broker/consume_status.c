@@ -20,7 +20,7 @@ static int64_t time_before(struct broker *b, uint32_t queue, int64_t offset)
     return ms < 0 ? 0 : ms;
 }
 
-enum call_result handle_topic_stats(struct call *call)
+enum call_result serve_topic_stats(struct call *call)
 {
     struct broker *b = call->broker;
     struct topic_config config;
@@ -146,7 +146,7 @@ static void add_topic_progress(struct call *call, struct json_out *j, struct byt
     }
 }
 
-enum call_result handle_consume_stats(struct call *call)
+enum call_result serve_consume_stats(struct call *call)
 {
     struct broker *b = call->broker;
     const struct bytes *topic = remoting_field(call->frame, "topic");
@@ -193,7 +193,7 @@ enum call_result handle_consume_stats(struct call *call)
     return CALL_DONE;
 }
 
-enum call_result handle_topic_consume_by_who(struct call *call)
+enum call_result serve_topic_consume_by_who(struct call *call)
 {
     struct broker *b = call->broker;
     struct names groups = {0};

@@ -192,7 +192,7 @@ static bool read_request(struct call *call, struct lock_request *r)
     return true;
 }
 
-enum call_result handle_lock_batch(struct call *call)
+enum call_result serve_lock_batch(struct call *call)
 {
     int64_t now = clock_mono_ms();
     struct lock_request request;
@@ -223,7 +223,7 @@ enum call_result handle_lock_batch(struct call *call)
     return CALL_DONE;
 }
 
-enum call_result handle_unlock_batch(struct call *call)
+enum call_result serve_unlock_batch(struct call *call)
 {
     struct lock_request request;
     json_t *item;

@@ -18,7 +18,7 @@ bool locks_take(struct locks *l, struct bytes group, struct bytes topic, int32_t
 void locks_release(struct locks *l, struct bytes group, struct bytes topic, int32_t queue_id,
                    struct bytes client_id);
 
-enum call_result handle_lock_batch(struct call *call);   /* 41, loop */
-enum call_result handle_unlock_batch(struct call *call); /* 42, loop */
+enum call_result serve_lock_batch(struct call *call);   /* 41, loop */
+enum call_result serve_unlock_batch(struct call *call); /* 42, loop */
 
 #endif

@@ -72,7 +72,7 @@ static bool begins_at_zero(struct broker *b, const struct queue_header *h)
            (int64_t)store_confirmed(b->store) - first.log_offset <= memory / 100 * 40;
 }
 
-enum call_result handle_query_consumer_offset(struct call *call)
+enum call_result serve_query_consumer_offset(struct call *call)
 {
     struct broker *b = call->broker;
     struct queue_header h;
@@ -97,7 +97,7 @@ enum call_result handle_query_consumer_offset(struct call *call)
     return CALL_DONE;
 }
 
-enum call_result handle_update_consumer_offset(struct call *call)
+enum call_result serve_update_consumer_offset(struct call *call)
 {
     struct broker *b = call->broker;
     struct queue_header h;
@@ -121,7 +121,7 @@ enum call_result handle_update_consumer_offset(struct call *call)
     return CALL_DONE;
 }
 
-enum call_result handle_max_offset(struct call *call)
+enum call_result serve_max_offset(struct call *call)
 {
     struct queue_header h;
 
@@ -131,7 +131,7 @@ enum call_result handle_max_offset(struct call *call)
                       store_range(call->broker->store, find_queue(call->broker, &h)).max);
 }
 
-enum call_result handle_min_offset(struct call *call)
+enum call_result serve_min_offset(struct call *call)
 {
     struct queue_header h;
 
@@ -141,7 +141,7 @@ enum call_result handle_min_offset(struct call *call)
                       store_range(call->broker->store, find_queue(call->broker, &h)).min);
 }
 
-enum call_result handle_search_offset(struct call *call)
+enum call_result serve_search_offset(struct call *call)
 {
     enum store_boundary how = STORE_NEAREST;
     const struct bytes *boundary = remoting_field(call->frame, "boundaryType");
@@ -167,7 +167,7 @@ enum call_result handle_search_offset(struct call *call)
                           : store_offset_by_time(call->broker->store, queue, ms, how));
 }
 
-enum call_result handle_earliest_store_time(struct call *call)
+enum call_result serve_earliest_store_time(struct call *call)
 {
     struct broker *b = call->broker;
     struct queue_header h;
@@ -182,7 +182,7 @@ enum call_result handle_earliest_store_time(struct call *call)
                           : store_time_at(b->store, queue, store_range(b->store, queue).min));
 }
 
-enum call_result handle_view_message(struct call *call)
+enum call_result serve_view_message(struct call *call)
 {
     struct remoting_writer w;
     struct record record;
@@ -216,12 +216,12 @@ static enum call_result answer_json(struct call *call,
     return CALL_DONE;
 }
 
-enum call_result handle_all_consumer_offsets(struct call *call)
+enum call_result serve_all_consumer_offsets(struct call *call)
 {
     return answer_json(call, metadata_offsets_json);
 }
 
-enum call_result handle_all_delay_offsets(struct call *call)
+enum call_result serve_all_delay_offsets(struct call *call)
 {
     return answer_json(call, metadata_delays_json);
 }

@@ -9,14 +9,14 @@
 int offsets_commit(struct broker *b, struct topic *topic, struct bytes topic_name,
                    struct bytes group, int32_t queue_id, int64_t offset);
 
-enum call_result handle_query_consumer_offset(struct call *call);  /* 14, reader */
-enum call_result handle_update_consumer_offset(struct call *call); /* 15, loop */
-enum call_result handle_max_offset(struct call *call);             /* 30, loop */
-enum call_result handle_min_offset(struct call *call);             /* 31, loop */
-enum call_result handle_search_offset(struct call *call);          /* 29, reader */
-enum call_result handle_earliest_store_time(struct call *call);    /* 32, reader */
-enum call_result handle_view_message(struct call *call);           /* 33, reader */
-enum call_result handle_all_consumer_offsets(struct call *call);   /* 43, reader */
-enum call_result handle_all_delay_offsets(struct call *call);      /* 45, reader */
+enum call_result serve_query_consumer_offset(struct call *call);  /* 14, reader */
+enum call_result serve_update_consumer_offset(struct call *call); /* 15, loop */
+enum call_result serve_max_offset(struct call *call);             /* 30, loop */
+enum call_result serve_min_offset(struct call *call);             /* 31, loop */
+enum call_result serve_search_offset(struct call *call);          /* 29, reader */
+enum call_result serve_earliest_store_time(struct call *call);    /* 32, reader */
+enum call_result serve_view_message(struct call *call);           /* 33, reader */
+enum call_result serve_all_consumer_offsets(struct call *call);   /* 43, reader */
+enum call_result serve_all_delay_offsets(struct call *call);      /* 45, reader */
 
 #endif

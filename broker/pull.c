@@ -150,7 +150,7 @@ static enum call_result refuse_read(struct call *call, const struct pull_header 
     return call_error(call, RESPONSE_NO_PERMISSION, "topic \"%s\" may not be read", SAFE(h->topic));
 }
 
-enum call_result handle_pull(struct call *call)
+enum call_result serve_pull(struct call *call)
 {
     struct broker *b = call->broker;
     struct pull_request request = {.to = call->to};

@@ -18,7 +18,7 @@ struct pull_request {
     struct tag_filter filter; /* owned or borrowed as the holder says */
 };
 
-enum call_result handle_pull(struct call *call);
+enum call_result serve_pull(struct call *call);
 
 /* Evaluates and writes the reply to `out`. With `suspend` an empty result (19) writes nothing.
  * Returns ANSWERED; NOTHING (only with suspend); WOULD_BLOCK: nothing written, give it to a reader

@@ -443,7 +443,7 @@ static enum call_result send_batch(struct call *call, const struct send_header *
     return store_and_park(call, on->messages, count, asked_queue, waits(&common));
 }
 
-enum call_result handle_send(struct call *call)
+enum call_result serve_send(struct call *call)
 {
     struct broker *b = call->broker;
     struct store_message message = {.prepared_offset = 0};

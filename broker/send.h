@@ -5,8 +5,8 @@
 #include "broker/call.h"
 #include "broker/store/properties.h"
 
-enum call_result handle_send(struct call *call);      /* 10, 310, 320; loop */
-enum call_result handle_send_back(struct call *call); /* 36; reader */
+enum call_result serve_send(struct call *call);      /* 10, 310, 320; loop */
+enum call_result serve_send_back(struct call *call); /* 36; reader */
 
 /* Turns a message with a delay level into one of the schedule topic: topic and queue replaced, REAL_TOPIC
  * and REAL_QID put into the property text in `properties` (rewritten there, message->properties

@@ -111,7 +111,7 @@ static enum call_result store_copy(struct call *call, const struct record *recor
     return CALL_LATER;
 }
 
-enum call_result handle_send_back(struct call *call)
+enum call_result serve_send_back(struct call *call)
 {
     struct broker *b = call->broker;
     struct group_config group;

@@ -16,7 +16,7 @@
 #include "common/json.h"
 #include "tern_version.h"
 
-enum call_result handle_update_config(struct call *call)
+enum call_result serve_update_config(struct call *call)
 {
     struct broker *b = call->broker;
     struct err err = {0};
@@ -34,7 +34,7 @@ enum call_result handle_update_config(struct call *call)
     return call_ok(call);
 }
 
-enum call_result handle_get_config(struct call *call)
+enum call_result serve_get_config(struct call *call)
 {
     struct broker_settings *s = call->broker->settings;
     struct remoting_writer w;
@@ -174,11 +174,6 @@ static void add_store(struct json_out *j, struct broker *b)
              (unsigned long long)(written > flushed ? written - flushed : 0));
     add_number(j, "remainTransientStoreBufferNumbs", 0);
     add_number(j, "pageCacheLockTimeMills", 0);
-    add_number(j, "putMessageEntireTimeMax", 0);
-    add_number(j, "getMessageEntireTimeMax", 0);
-    add_number(j, "putLatency99", 0);
-    add_number(j, "putLatency999", 0);
-    add_text(j, "putMessageDistributeTime", "[<=0ms]:0");
     /* ours */
     add_number(j, "ternCommitLogWritten", written);
     add_number(j, "ternCommitLogFlushed", flushed);
@@ -239,7 +234,7 @@ static void add_loops(struct json_out *j, struct broker *b)
     add_number(j, "ternClients", clients_count(b->clients));
 }
 
-enum call_result handle_runtime_info(struct call *call)
+enum call_result serve_runtime_info(struct call *call)
 {
     struct broker *b = call->broker;
     const struct broker_config *c = &b->settings->config;

@@ -40,7 +40,7 @@ static bool in_range(struct call *call, const char *key, int32_t value, int32_t 
     return false;
 }
 
-enum call_result handle_update_topic(struct call *call)
+enum call_result serve_update_topic(struct call *call)
 {
     struct broker *b = call->broker;
     struct topic_config config = {.sys_flag = 0};
@@ -83,7 +83,7 @@ enum call_result handle_update_topic(struct call *call)
     return call_ok_when_durable(call, sequence, true);
 }
 
-enum call_result handle_delete_topic(struct call *call)
+enum call_result serve_delete_topic(struct call *call)
 {
     struct broker *b = call->broker;
     struct topic *topic;
@@ -118,12 +118,12 @@ static enum call_result answer_json(struct call *call,
     return CALL_DONE;
 }
 
-enum call_result handle_all_topics(struct call *call)
+enum call_result serve_all_topics(struct call *call)
 {
     return answer_json(call, metadata_topics_json);
 }
 
-enum call_result handle_all_groups(struct call *call)
+enum call_result serve_all_groups(struct call *call)
 {
     return answer_json(call, metadata_groups_json);
 }
@@ -142,7 +142,7 @@ static void add_if_system(void *ctx, const struct topic *topic, const struct top
         jout_str(list->json, topic->name);
 }
 
-enum call_result handle_system_topics(struct call *call)
+enum call_result serve_system_topics(struct call *call)
 {
     struct remoting_writer w;
     struct json_out j;
@@ -210,7 +210,7 @@ static enum call_result update_group(struct call *call, const json_t *body)
     return call_ok_when_durable(call, sequence, false);
 }
 
-enum call_result handle_update_group(struct call *call)
+enum call_result serve_update_group(struct call *call)
 {
     struct err err = {0};
     enum call_result result;
@@ -229,7 +229,7 @@ enum call_result handle_update_group(struct call *call)
     return result;
 }
 
-enum call_result handle_delete_group(struct call *call)
+enum call_result serve_delete_group(struct call *call)
 {
     struct bytes name;
     bool offsets = false;

@@ -26,12 +26,12 @@ bool groups_find_or_make(struct broker *b, struct bytes name, struct group_confi
 enum { PREFIXED_MAX = 300 };
 struct bytes topic_of_group(char to[PREFIXED_MAX], const char *prefix, struct bytes group);
 
-enum call_result handle_update_topic(struct call *call);       /* 17, reader */
-enum call_result handle_delete_topic(struct call *call);       /* 215, reader */
-enum call_result handle_all_topics(struct call *call);         /* 21, reader */
-enum call_result handle_system_topics(struct call *call);      /* 305, reader */
-enum call_result handle_update_group(struct call *call);       /* 200, reader */
-enum call_result handle_delete_group(struct call *call);       /* 207, reader */
-enum call_result handle_all_groups(struct call *call);         /* 201, reader */
+enum call_result serve_update_topic(struct call *call);       /* 17, reader */
+enum call_result serve_delete_topic(struct call *call);       /* 215, reader */
+enum call_result serve_all_topics(struct call *call);         /* 21, reader */
+enum call_result serve_system_topics(struct call *call);      /* 305, reader */
+enum call_result serve_update_group(struct call *call);       /* 200, reader */
+enum call_result serve_delete_group(struct call *call);       /* 207, reader */
+enum call_result serve_all_groups(struct call *call);         /* 201, reader */
 
 #endif
