@@ -1,5 +1,6 @@
 /* commit_log.h - the bytes of the log: segments on disk, the memory tail, the write ticket, the
- * flusher's mark. Knows records only as bytes with an end; offsets count bytes since the log was born.
+ * flusher's mark. Knows records only as bytes with an end; offsets count bytes since the log was
+ * born.
  *
  * Watermarks: min <= flushed <= written <= end. Nothing above `written` leaves the process.
  *
@@ -24,63 +25,82 @@
 struct commit_log;
 
 struct commit_log_options {
-    const char *dir;        /* <store>/commitlog (or storePathCommitLog) */
-    const char *spare_dir;  /* where segments are made: <store>/tern */
-    int64_t segment_bytes;  /* mappedFileSizeCommitLog */
-    size_t tail_bytes;      /* power of two, at least 4 times the largest record */
+    const char *dir;       /* <store>/commitlog (or storePathCommitLog) */
+    const char *spare_dir; /* where segments are made: <store>/tern */
+    int64_t segment_bytes; /* mappedFileSizeCommitLog */
+    size_t tail_bytes;     /* power of two, at least 4 times the largest record */
     size_t record_max;
     pthread_mutex_t *append_lock;
 };
-/* Opens the segments that are there (none: an empty log at 0). A file of another size or with another
- * name is an error that names it. The end is not known yet: recovery calls commit_log_set_end(). */
+/* Opens the segments that are there (none: an empty log at 0), making the folders. A file of
+ * another size or with another name is an error that names it; an empty last file, left by a crash,
+ * is removed; folders are ignored. The end is not known yet: until recovery calls
+ * commit_log_set_end(), everything in the segments can be read and nothing appended. On failure
+ * *out is untouched. */
 int commit_log_open(struct commit_log **out, const struct commit_log_options *options,
                     struct err *err);
-struct commit_log *commit_log_close(struct commit_log *log); /* files only; no flush */
+struct commit_log *
+commit_log_close(struct commit_log *log); /* files only; no flush; NULL is fine */
+/* Clean stop: deletes segments made ahead that no byte was written to, as RocketMQ does (the only
+ * segment stays). Nobody else may be using the log. */
+int commit_log_trim(struct commit_log *log);
 
 uint64_t commit_log_min(const struct commit_log *log);
 uint64_t commit_log_end(const struct commit_log *log);     /* appended; relaxed outside the lock */
 uint64_t commit_log_written(const struct commit_log *log); /* acquire */
 uint64_t commit_log_flushed(const struct commit_log *log); /* acquire */
-uint64_t commit_log_limit(const struct commit_log *log);   /* end of the last segment on disk */
+/* Appends may go up to here without another commit_log_prepare(): the end of the last segment whose
+ * space is allocated. */
+uint64_t commit_log_limit(const struct commit_log *log);
 int64_t commit_log_segment_bytes(const struct commit_log *log);
 
-/* Recovery: end = written = flushed = offset. Later segments are deleted, the rest of the segment
- * after `offset` is zeroed where it is not zero, and synced; what stood there is first copied to
- * `aside` (a path; NULL: not) when it was not all zero. */
+/* Recovery, no other thread in the log: end = written = flushed = offset. Later segments are
+ * deleted, the rest of the segment after `offset` is zeroed where it is not zero, and synced; what
+ * stood there and in the later ones, if it was not all zero, is first copied and synced to a new
+ * sparse file `aside` (or aside.1 ... when that exists; NULL: not), where byte 0 is log offset
+ * `offset`. Space for the rest of the segment is allocated; when the disk has none,
+ * commit_log_prepare() tries again. A log without segments begins at `offset`, a multiple of
+ * segment_bytes. -EINVAL: below the first segment or above the last. */
 int commit_log_set_end(struct commit_log *log, uint64_t offset, const char *aside, struct err *err);
-/* Recovery: writes [from, to) again in place and syncs (after a failed fsync the kernel may call dirty
- * pages clean). */
+/* Recovery: writes [from, to), below the end, again in place and syncs (after a failed fsync the
+ * kernel may call dirty pages clean). */
 int commit_log_rewrite(struct commit_log *log, uint64_t from, uint64_t to, struct err *err);
 
 /* --- append lock held --- */
-/* Room for a record of `size` bytes: *at to fill before the lock is released, *offset its log offset.
- * When the segment has no room for it and the 8-byte blank record, the blank is put and the next
- * segment begins. 0; TAIL_FULL: release the lock, commit_log_write(), try again; NEED_SEGMENT:
- * release the lock, commit_log_prepare(), try again; STOPPED: a write or a flush has failed.
- * A second call before commit_log_commit() discards the first. */
+/* Room for `size` bytes, at most record_max: *at to fill before the lock is released, *offset its
+ * log offset. When the segment has no room for it and the 8-byte blank record, the blank is put and
+ * the next segment begins. 0; TAIL_FULL: release the lock, commit_log_write(), try again when
+ * `written` has moved; NEED_SEGMENT: release the lock, commit_log_prepare(), try again; STOPPED: a
+ * write or a flush has failed; -EMSGSIZE: no segment is large enough. Without commit_log_commit()
+ * nothing has happened: a second call discards the first. */
 enum { COMMIT_LOG_TAIL_FULL = 1, COMMIT_LOG_NEED_SEGMENT, COMMIT_LOG_STOPPED };
 int commit_log_reserve(struct commit_log *log, size_t size, uint8_t **at, uint64_t *offset);
 /* The reserved bytes (the first `size` of them) are the log's: end moves. */
 void commit_log_commit(struct commit_log *log, size_t size);
 
 /* --- any thread, no lock --- */
-/* Makes the next segment if there is none ahead. -ENOSPC and the like leave everything as it was; the
- * next call tries again (at most once a second asks the disk). */
+/* Makes the next segment, allocated and durable, if there is none ahead of the one that holds the
+ * end. -ENOSPC and the like leave everything as it was; the next call tries again (at most once a
+ * second asks the disk, others get the last answer). Not to be called when there is room: an
+ * unneeded segment holds space. */
 int commit_log_prepare(struct commit_log *log);
-/* 1: bytes were written by this call (written has moved); 0: nothing to do or another thread is at it
- * and will write ours too; negative: the log has stopped for good. */
+/* 1: bytes were written by this call (written has moved); 0: nothing to do or another thread is at
+ * it and will write ours too; negative: the log has stopped for good. */
 int commit_log_write(struct commit_log *log);
 /* Copies [offset, offset+size) to `to`. 0; WOULD_BLOCK when `may_block` is false and pages are
- * not in memory; -ENODATA below min or above written; -errno. Bytes still in the tail are copied from
- * there (takes the append lock for the memcpy). */
+ * not in memory; -ENODATA below min or above written; -errno. Bytes still in the tail are copied
+ * from there (takes the append lock for the memcpy). */
 enum { COMMIT_LOG_WOULD_BLOCK = 1 };
 int commit_log_read(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size,
                     bool may_block);
+/* True once a write or a flush has failed, for good; `reason` (may be NULL) gets the first cause.
+ */
 bool commit_log_stopped(const struct commit_log *log, char reason[160]);
+/* Stops it for a reason of the caller's. When it returns, written and flushed move no more. */
 void commit_log_stop(struct commit_log *log, const char *reason);
 
 /* --- flusher thread --- */
-/* sync_file_range of what was written since the last call. */
+/* Starts the writeback (sync_file_range) of whole pages written since the last call. */
 void commit_log_writeback(struct commit_log *log);
 /* fdatasync of every segment with bytes between flushed and the `written` read before; then flushed
  * moves. A failure stops the log for good. 1: moved; 0: nothing to do. */
