@@ -1,1 +1,471 @@
-/* store.c */
+/* store.c - opening and closing, and the small questions. See store.h.
+ *
+ * What stands where: store_internal.h.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "broker/store/store_internal.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
+
+enum { THREAD_STACK_BYTES = 512 << 10, FAR_PERCENT = 40 };
+
+int store_path(const struct store *s, char to[PATH_MAX], const char *name)
+{
+    int n = snprintf(to, PATH_MAX, "%s/%s", s->root_dir, name);
+
+    return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+int store_thread(pthread_t *id, const char *name, void *(*main)(void *arg), void *arg)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int r;
+
+    r = pthread_attr_init(&attributes);
+    if (r != 0)
+        return -r;
+    r = pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
+    if (r == 0) {
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        r = pthread_create(id, &attributes, main, arg);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    pthread_attr_destroy(&attributes);
+    if (r == 0)
+        pthread_setname_np(*id, name);
+    return -r;
+}
+
+int64_t store_delivery_ms(const struct store_options *options, int64_t store_ms, int32_t level)
+{
+    assert(level > 0);
+    if (options->delay_levels == 0)
+        return store_ms + 1000;
+    if (level > options->delay_levels)
+        level = options->delay_levels;
+    return store_ms + options->delay_ms[level - 1];
+}
+
+int store_lock(const char *root_dir, struct err *err)
+{
+    int r = file_mkdirs(root_dir);
+
+    if (r < 0)
+        return err_set(err, r, "make the store folder %s", root_dir);
+    return lock_take(root_dir, err);
+}
+
+void store_unlock(int lock)
+{
+    if (lock >= 0)
+        file_close(
+            lock); /* the lock goes with the descriptor; the file stays, as RocketMQ has it */
+}
+
+/* --- opening --- */
+
+static uint64_t far_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+    if (pages <= 0 || size <= 0)
+        return UINT64_MAX;
+    return (uint64_t)pages * (uint64_t)size / 100 * FAR_PERCENT;
+}
+
+static size_t tail_bytes_for(size_t wanted, size_t record_max)
+{
+    size_t bytes = 4096;
+
+    while (bytes < wanted || bytes / 4 < record_max)
+        bytes *= 2;
+    return bytes;
+}
+
+static int copy_options(struct store *s, const struct store_options *o, struct err *err)
+{
+    s->options = *o;
+    s->metadata = o->metadata;
+    if (o->segment_bytes < 4096 || o->segment_bytes > INT32_MAX)
+        return err_say(err, -EINVAL, "commit log segments of %lld bytes: must be 4096 to %d",
+                       (long long)o->segment_bytes, INT32_MAX);
+    if (o->message_max == 0 || o->message_max > STORE_RECORD_READ_MAX - STORE_RECORD_EXTRA)
+        return err_say(err, -EINVAL, "messages of at most %zu bytes: the limit must be 1 to %d",
+                       o->message_max, STORE_RECORD_READ_MAX - STORE_RECORD_EXTRA);
+    assert(o->reader_threads >= 1);
+    assert(o->flush_interval_ms > 0);
+    assert(o->delay_levels >= 0 && o->delay_levels <= 64);
+    s->record_max = o->message_max + STORE_RECORD_EXTRA;
+    if (s->record_max > (size_t)o->segment_bytes - RECORD_BLANK_BYTES)
+        s->record_max = (size_t)o->segment_bytes - RECORD_BLANK_BYTES;
+    s->far_bytes = far_bytes();
+    s->root_dir = strdup(o->root_dir);
+    if (!s->root_dir)
+        return err_set(err, -ENOMEM, "open the store %s", o->root_dir);
+    if (o->commit_log_dir)
+        s->commit_log_dir = strdup(o->commit_log_dir);
+    else if (asprintf(&s->commit_log_dir, "%s/commitlog", o->root_dir) < 0)
+        s->commit_log_dir = NULL;
+    if (!s->commit_log_dir)
+        return err_set(err, -ENOMEM, "open the store %s", o->root_dir);
+    if (strchr(s->commit_log_dir, ','))
+        return err_say(err, -EINVAL,
+                       "storePathCommitLog=%s: several folders are not supported, name one",
+                       s->commit_log_dir);
+    s->options.root_dir = s->root_dir;
+    s->options.commit_log_dir = s->commit_log_dir;
+    return 0;
+}
+
+static int same_disk(const char *a, const char *b)
+{
+    struct stat at, bt;
+    int r = file_stat(a, &at);
+
+    if (r == 0)
+        r = file_stat(b, &bt);
+    return r < 0 ? r : at.st_dev == bt.st_dev;
+}
+
+/* Segments are made elsewhere and moved in, which only works within one file system: tern/, or a
+ * neighbour of the commit log when that is on a disk of its own. */
+static int choose_spare_dir(struct store *s, struct err *err)
+{
+    char tern[PATH_MAX];
+    size_t len = strlen(s->commit_log_dir);
+    int r = store_path(s, tern, "tern");
+
+    if (r == 0)
+        r = same_disk(tern, s->commit_log_dir);
+    if (r < 0)
+        return err_set(err, r, "look at %s and %s/tern", s->commit_log_dir, s->root_dir);
+    if (r == 1) {
+        s->spare_dir = strdup(tern);
+        return s->spare_dir ? 0 : err_set(err, -ENOMEM, "open the store %s", s->root_dir);
+    }
+    while (len > 1 && s->commit_log_dir[len - 1] == '/')
+        len--;
+    if (asprintf(&s->spare_dir, "%.*s.tern", (int)len, s->commit_log_dir) < 0) {
+        s->spare_dir = NULL;
+        return err_set(err, -ENOMEM, "open the store %s", s->root_dir);
+    }
+    r = file_mkdirs(s->spare_dir);
+    if (r == 0)
+        r = same_disk(s->spare_dir, s->commit_log_dir);
+    if (r < 0)
+        return err_set(err, r, "make %s", s->spare_dir);
+    if (r == 0)
+        return err_say(err, -EXDEV,
+                       "the commit log folder %s is a mount point: name a folder below it as "
+                       "storePathCommitLog",
+                       s->commit_log_dir);
+    return 0;
+}
+
+static int make_folders(struct store *s, struct err *err)
+{
+    static const char *const names[] = {"tern", "consumequeue"};
+    char path[PATH_MAX];
+    int r;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        r = store_path(s, path, names[i]);
+        if (r == 0)
+            r = file_mkdirs(path);
+        if (r < 0)
+            return err_set(err, r, "make %s/%s", s->root_dir, names[i]);
+    }
+    r = file_mkdirs(s->commit_log_dir);
+    if (r < 0)
+        return err_set(err, r, "make %s", s->commit_log_dir);
+    return choose_spare_dir(s, err);
+}
+
+static int open_log(struct store *s, struct err *err)
+{
+    struct commit_log_options log = {
+        .dir = s->commit_log_dir,
+        .spare_dir = s->spare_dir,
+        .segment_bytes = s->options.segment_bytes,
+        .tail_bytes = tail_bytes_for(s->options.tail_bytes, s->record_max),
+        .record_max = s->record_max,
+        .append_lock = &s->append_lock,
+    };
+
+    return commit_log_open(&s->log, &log, err);
+}
+
+int store_open_queues(struct store *s, struct err *err)
+{
+    char path[PATH_MAX];
+    struct queue_table_options queues = {
+        .dir = path,
+        .file_bytes = (s->options.queue_file_bytes + QUEUE_ENTRY_BYTES - 1) / QUEUE_ENTRY_BYTES *
+                      QUEUE_ENTRY_BYTES,
+        .memory_budget = s->options.queue_memory,
+        .descriptors = s->options.queue_descriptors,
+        .append_lock = &s->append_lock,
+    };
+    int r = store_path(s, path, "consumequeue");
+
+    if (r < 0)
+        return err_set(err, r, "open %s/consumequeue", s->root_dir);
+    return queue_table_new(&s->queues, &queues, err);
+}
+
+static void init_locks(struct store *s)
+{
+    pthread_mutexattr_t adaptive;
+    pthread_condattr_t monotonic;
+
+    /* Held for well under a microsecond: spinning a little is cheaper than sleeping. */
+    pthread_mutexattr_init(&adaptive);
+    pthread_mutexattr_settype(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&s->append_lock, &adaptive);
+    pthread_mutexattr_destroy(&adaptive);
+    pthread_mutex_init(&s->tail_lock, NULL);
+    pthread_mutex_init(&s->scratch_lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->tail_moved, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    flusher_init(&s->flusher);
+}
+
+static void store_free(struct store *s)
+{
+    flusher_stop(s);
+    reader_pool_free(s->readers);
+    queue_table_free(s->queues);
+    commit_log_close(s->log);
+    flusher_destroy(&s->flusher);
+    store_scratch_free(s);
+    pthread_cond_destroy(&s->tail_moved);
+    pthread_mutex_destroy(&s->scratch_lock);
+    pthread_mutex_destroy(&s->tail_lock);
+    pthread_mutex_destroy(&s->append_lock);
+    store_unlock(s->lock_fd);
+    free(s->spare_dir);
+    free(s->commit_log_dir);
+    free(s->root_dir);
+    free(s);
+}
+
+/* From here on the store is not cleanly stopped, and the snapshot of queue ends gets old. */
+static int leave_clean_state(struct store *s, struct err *err)
+{
+    struct flusher *f = &s->flusher;
+    char path[PATH_MAX];
+    int r = store_path(s, path, "abort");
+
+    if (r == 0)
+        r = abort_create(path);
+    if (r < 0)
+        return err_set(err, r, "create %s/abort", s->root_dir);
+    r = store_path(s, path, "tern/queues");
+    if (r == 0)
+        r = file_unlink(path);
+    if (r < 0 && r != -ENOENT)
+        return err_set(err, r, "remove %s/tern/queues", s->root_dir);
+    f->mark.clean = false;
+    f->mark.tail_crc = 0;
+    r = mark_write(&f->mark_file, &f->mark);
+    if (r == -ENOSPC || r == -EDQUOT) {
+        /* Reading must go on with a full disk, and an old mark is a safe one. */
+        log_warn("store %s: no room to write tern/flushed", s->root_dir);
+        return 0;
+    }
+    if (r < 0)
+        return err_set(err, r, "write %s/tern/flushed", s->root_dir);
+    return 0;
+}
+
+int store_open(struct store **out, const struct store_options *options, struct err *err)
+{
+    struct store *s = aligned_alloc(alignof(struct store), sizeof(*s));
+    int r;
+
+    if (!s)
+        return err_set(err, -ENOMEM, "open the store %s", options->root_dir);
+    memset(s, 0, sizeof(*s));
+    s->lock_fd = -1;
+    init_locks(s);
+    r = copy_options(s, options, err);
+    if (r < 0)
+        goto fail;
+    if (!options->locked) {
+        r = store_lock(s->root_dir, err);
+        if (r < 0)
+            goto fail;
+        s->lock_fd = r;
+    }
+    r = make_folders(s, err);
+    if (r < 0)
+        goto fail;
+    r = open_log(s, err);
+    if (r == 0)
+        r = store_open_queues(s, err);
+    if (r < 0)
+        goto fail;
+    r = store_recover(s, err);
+    if (r < 0)
+        goto fail;
+    r = leave_clean_state(s, err);
+    if (r < 0)
+        goto fail;
+    r = reader_pool_new(&s->readers, options->reader_threads, err);
+    if (r < 0)
+        goto fail;
+    r = flusher_start(s, err);
+    if (r < 0)
+        goto fail;
+    *out = s;
+    return 0;
+
+fail:
+    store_free(s);
+    return r;
+}
+
+/* --- closing --- */
+
+/* The statements that the next start may skip its scan: each only after what it speaks of is on the
+ * disk, `abort` last. */
+static int state_clean(struct store *s)
+{
+    struct flusher *f = &s->flusher;
+    struct mark mark = f->mark;
+    char path[PATH_MAX];
+    bool ends_there;
+    int r;
+
+    r = commit_log_trim(s->log);
+    if (r == 0)
+        r = store_path(s, path, "tern/queues");
+    if (r == 0)
+        r = queue_table_snapshot_save(s->queues, path, mark.flushed);
+    if (r == 0)
+        r = store_tail_look(s, mark.flushed, &mark.tail_crc, &ends_there);
+    if (r < 0)
+        return r;
+    mark.clean = true;
+    r = mark_write(&f->mark_file, &mark);
+    if (r == 0)
+        r = store_path(s, path, "abort");
+    return r < 0 ? r : abort_remove(path);
+}
+
+int store_close(struct store *s)
+{
+    char room[128];
+    uint64_t end;
+    int r;
+
+    if (!s)
+        return 0;
+    pthread_mutex_lock(&s->append_lock);
+    atomic_store(&s->closing, true);
+    pthread_mutex_unlock(&s->append_lock);
+    flusher_stop(s);
+    s->readers = reader_pool_free(s->readers);
+    r = flusher_finish(s);
+    if (r == 0)
+        r = state_clean(s);
+    end = commit_log_end(s->log);
+    if (r == 0)
+        log_info("store %s stopped cleanly at %" PRIu64, s->root_dir, end);
+    else
+        log_error("store %s: the stop was not clean (%s): the next start looks at the whole state",
+                  s->root_dir, strerror_r(-r, room, sizeof(room)));
+    store_free(s);
+    return r;
+}
+
+/* --- questions --- */
+
+uint64_t store_end(const struct store *s)
+{
+    return commit_log_end(s->log);
+}
+
+uint64_t store_written(const struct store *s)
+{
+    return commit_log_written(s->log);
+}
+
+uint64_t store_flushed(const struct store *s)
+{
+    return commit_log_flushed(s->log);
+}
+
+/* The one place that says what is safe enough to be seen. */
+uint64_t store_confirmed(const struct store *s)
+{
+    return s->options.sync_flush ? commit_log_flushed(s->log) : commit_log_written(s->log);
+}
+
+uint64_t store_min(const struct store *s)
+{
+    return commit_log_min(s->log);
+}
+
+bool store_stopped(const struct store *s, char reason[160])
+{
+    return commit_log_stopped(s->log, reason);
+}
+
+bool store_disk_full(const struct store *s)
+{
+    return atomic_load_explicit(&s->disk_full, memory_order_relaxed);
+}
+
+int store_run(struct store *s, void (*job)(void *ctx), void *ctx)
+{
+    return reader_pool_run(s->readers, job, ctx);
+}
+
+void store_set_waiting(struct store *s, uint32_t queue, unsigned loop, bool waiting)
+{
+    queue_table_set_waiting(s->queues, queue, loop, waiting);
+}
+
+void store_on_waited(struct store *s,
+                     void (*on_waited)(void *ctx, uint32_t loops_mask, uint32_t queue,
+                                       uint64_t log_end),
+                     void *ctx)
+{
+    pthread_mutex_lock(&s->append_lock);
+    s->on_waited = on_waited;
+    s->on_waited_ctx = ctx;
+    pthread_mutex_unlock(&s->append_lock);
+}
+
+int store_drop_topic(struct store *s, struct topic *topic)
+{
+    return queue_table_drop_topic(s->queues, topic);
+}
+
+void store_stats(struct store *s, struct store_stats *out)
+{
+    *out = (struct store_stats){
+        .appended_messages = atomic_load_explicit(&s->appended_messages, memory_order_relaxed),
+        .appended_bytes = atomic_load_explicit(&s->appended_bytes, memory_order_relaxed),
+        .written_calls = atomic_load_explicit(&s->written_calls, memory_order_relaxed),
+        .flushes = atomic_load_explicit(&s->flushes, memory_order_relaxed),
+        .flush_failures = atomic_load_explicit(&s->flush_failures, memory_order_relaxed),
+        .records_recovered = s->records_recovered,
+        .damaged_records = s->damaged_records,
+        .boot_recovery_ms = s->boot_recovery_ms,
+    };
+    queue_table_stats(s->queues, &out->queues);
+}

@@ -1,1 +1,403 @@
-/* store_read.c */
+/* store_read.c - everything that reads, none of it beyond the confirmed end.
+ *
+ * An entry is a claim about a record; before a record is served, the record itself has to say the
+ * same: size, log offset, queue, queue offset, topic. Records that an earlier process wrote are
+ * checked down to their checksums on every read, ours by their header (the bytes come from the tail
+ * or the page cache that this process filled).
+ */
+#include <errno.h>
+#include <limits.h>
+
+#include "broker/store/store_internal.h"
+
+enum {
+    FIND_CHUNK = 128,        /* entries read at once */
+    FIND_SCAN_BYTES = 16000, /* entries looked at for one pull, at least */
+    NEAR_BYTES = 262144,     /* what one pull may get near the head */
+    NEAR_COUNT = 32,
+    FAR_BYTES = 65536, /* and far behind, where it comes from the disk */
+    FAR_COUNT = 8,
+    TIME_BYTES = 48 + 20 + 8, /* of a record, up to the end of its store time */
+    TIME_PROBES = 64,         /* unreadable entries that a search by time steps over */
+    RECORD_MIN_BYTES = 91,
+};
+
+uint32_t store_queue(struct store *s, struct topic *topic, int32_t queue_id)
+{
+    uint32_t queue;
+
+    pthread_mutex_lock(&s->append_lock);
+    queue = queue_table_find(s->queues, topic, queue_id, false);
+    pthread_mutex_unlock(&s->append_lock);
+    return queue;
+}
+
+uint32_t store_queue_make(struct store *s, struct topic *topic, int32_t queue_id)
+{
+    uint32_t queue;
+
+    if (queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX)
+        return QUEUE_NONE;
+    pthread_mutex_lock(&s->append_lock);
+    queue = queue_table_find(s->queues, topic, queue_id, true);
+    pthread_mutex_unlock(&s->append_lock);
+    return queue;
+}
+
+struct queue_range store_range(struct store *s, uint32_t queue)
+{
+    if (queue == QUEUE_NONE)
+        return (struct queue_range){0, 0};
+    return queue_table_range(s->queues, queue, store_confirmed(s));
+}
+
+/* --- pulls: which messages --- */
+
+struct find {
+    struct store *s;
+    const struct store_get *get;
+    struct store_found *found;
+    uint64_t confirmed, min;
+    int64_t next;         /* first queue offset not examined */
+    uint64_t examined_to; /* log offset of the last one examined */
+    bool removed, unreadable;
+};
+
+/* Whether what is chosen already is enough; the first message is always taken. */
+static bool full_before(const struct find *f, const struct queue_entry *e)
+{
+    const struct store_got *got = &f->found->got;
+    size_t bytes = got->bytes + (size_t)e->size;
+    bool far;
+
+    if (f->found->count == 0)
+        return false;
+    if (f->get->max_bytes > 0)
+        return bytes > f->get->max_bytes;
+    far = f->confirmed - (uint64_t)e->log_offset > f->s->far_bytes;
+    return far ? bytes > FAR_BYTES || got->messages >= FAR_COUNT
+               : bytes > NEAR_BYTES || got->messages >= NEAR_COUNT;
+}
+
+/* False when the pull is complete before this entry. */
+static bool examine(struct find *f, const struct queue_entry *e)
+{
+    const struct store_filter *filter = &f->get->filter;
+    struct store_found *found = f->found;
+
+    if (found->count == STORE_FIND_MAX ||
+        (found->count > 0 && found->count >= f->get->max_messages))
+        return false;
+    if (e->log_offset >= 0 && (uint64_t)e->log_offset < f->min) {
+        f->removed = true;
+    } else if (e->log_offset < 0 || e->size < RECORD_MIN_BYTES || e->size > STORE_RECORD_READ_MAX ||
+               (uint64_t)e->log_offset + (uint64_t)e->size > f->confirmed) {
+        f->unreadable = true; /* also the fillers that RocketMQ puts before a queue's first entry */
+    } else if (!filter->match || filter->match(filter->ctx, e->tags_code)) {
+        if (full_before(f, e))
+            return false;
+        found->first_offset[found->count] = f->next;
+        found->entries[found->count++] = *e;
+        found->got.messages++;
+        found->got.bytes += (size_t)e->size;
+        f->examined_to = (uint64_t)e->log_offset;
+    } else {
+        f->examined_to = (uint64_t)e->log_offset;
+    }
+    f->next++;
+    return true;
+}
+
+/* The queue file at `offset` cannot be read: go on behind it. */
+static int64_t behind_file(const struct store *s, int64_t offset, int64_t max)
+{
+    int64_t per_file = s->options.queue_file_bytes / QUEUE_ENTRY_BYTES;
+    int64_t next = per_file > 0 ? (offset / per_file + 1) * per_file : max;
+
+    return next < max ? next : max;
+}
+
+static void scan_entries(struct find *f, int64_t max)
+{
+    struct queue_entry chunk[FIND_CHUNK];
+    struct store_got *got = &f->found->got;
+    int64_t limit = FIND_SCAN_BYTES / QUEUE_ENTRY_BYTES;
+
+    if (limit < f->get->max_messages)
+        limit = f->get->max_messages;
+    if (limit > max - f->get->offset)
+        limit = max - f->get->offset;
+    for (int64_t end = f->get->offset + limit; f->next < end;) {
+        int want = end - f->next < FIND_CHUNK ? (int)(end - f->next) : FIND_CHUNK;
+        if (f->found->count == 0 && f->next == f->get->offset && want > NEAR_COUNT &&
+            !f->get->filter.match)
+            want = NEAR_COUNT; /* usually enough */
+        int n = queue_table_read(f->s->queues, f->get->queue, f->next, chunk, want, f->confirmed,
+                                 f->get->may_block);
+        if (n == QUEUE_WOULD_BLOCK && f->found->count == 0)
+            got->status = STORE_GET_WOULD_BLOCK;
+        if (n == QUEUE_WOULD_BLOCK)
+            return;
+        if (n <= 0) {
+            if (f->found->count == 0) {
+                f->unreadable = true;
+                f->next = behind_file(f->s, f->next, max);
+            }
+            return;
+        }
+        for (int i = 0; i < n; i++) {
+            if (!examine(f, &chunk[i]))
+                return;
+        }
+    }
+}
+
+void store_find(struct store *s, const struct store_get *get, struct store_found *found)
+{
+    struct find f = {
+        .s = s, .get = get, .found = found, .confirmed = store_confirmed(s), .next = get->offset};
+    struct store_got *got = &found->got;
+    struct queue_range range;
+
+    f.examined_to = f.confirmed;
+    *got = (struct store_got){.status = STORE_GET_NO_MATCH};
+    found->queue = get->queue;
+    found->count = 0;
+    if (get->queue == QUEUE_NONE) {
+        got->status = STORE_GET_NO_QUEUE;
+        return;
+    }
+    range = queue_table_range(s->queues, get->queue, f.confirmed);
+    got->min = range.min;
+    got->max = range.max;
+    got->next_offset = get->offset;
+    if (range.max == 0) {
+        got->status = STORE_GET_EMPTY;
+        got->next_offset = 0;
+    } else if (get->offset < range.min) {
+        got->status = STORE_GET_TOO_SMALL;
+        got->next_offset = range.min;
+    } else if (get->offset == range.max) {
+        got->status = STORE_GET_AT_END;
+    } else if (get->offset > range.max) {
+        got->status = STORE_GET_BEYOND_END;
+        got->next_offset = range.max;
+    } else {
+        f.min = commit_log_min(s->log);
+        scan_entries(&f, range.max);
+        if (got->status == STORE_GET_WOULD_BLOCK)
+            return;
+        got->next_offset = f.next;
+        got->far_behind = f.confirmed - f.examined_to > s->far_bytes;
+        if (found->count > 0)
+            got->status = STORE_GET_FOUND;
+        else if (f.removed)
+            got->status = STORE_GET_REMOVED;
+        else if (f.unreadable)
+            got->status = STORE_GET_UNREADABLE;
+    }
+}
+
+/* --- pulls: their bytes --- */
+
+static bool record_matches(struct store *s, const struct store_found *found, int i,
+                           struct bytes whole)
+{
+    const struct queue_entry *e = &found->entries[i];
+    const struct topic *topic;
+    struct record r;
+    const char *why;
+    int32_t queue_id;
+
+    if (record_decode(whole, &r) != 0 || r.total_size != whole.len ||
+        r.log_offset != e->log_offset || r.queue_offset != found->first_offset[i])
+        return false;
+    topic = queue_table_topic(s->queues, found->queue, &queue_id);
+    if (r.queue_id != queue_id || !bytes_equal(r.topic, bytes_of(topic->name, topic->name_len)))
+        return false;
+    return (uint64_t)e->log_offset >= s->boot_end ||
+           record_check(&r, whole, e->log_offset, &why) == 0;
+}
+
+int store_fill(struct store *s, const struct store_found *found, struct buf *out, bool may_block,
+               int64_t *bad)
+{
+    size_t total = 0, at = 0;
+    uint8_t *to;
+
+    for (int i = 0; i < found->count; i++)
+        total += (size_t)found->entries[i].size;
+    if (total == 0)
+        return 0;
+    to = buf_reserve(out, total);
+    if (!to)
+        return -ENOMEM;
+    for (int i = 0; i < found->count;) {
+        uint64_t from = (uint64_t)found->entries[i].log_offset;
+        size_t size = 0;
+        int n = i;
+        /* Neighbours in the log are read at once. */
+        while (n < found->count && (uint64_t)found->entries[n].log_offset == from + size)
+            size += (size_t)found->entries[n++].size;
+        int r = commit_log_read(s->log, from, to + at, size, may_block);
+        if (r == COMMIT_LOG_WOULD_BLOCK)
+            return STORE_WOULD_BLOCK;
+        if (r ==
+            -ENODATA) { /* the segment was deleted since _find looked, or never reached so far */
+            *bad = found->first_offset[i];
+            return -EBADMSG;
+        }
+        if (r < 0)
+            return r;
+        for (; i < n; i++) {
+            size = (size_t)found->entries[i].size;
+            if (!record_matches(s, found, i, bytes_of(to + at, size))) {
+                *bad = found->first_offset[i];
+                return -EBADMSG;
+            }
+            at += size;
+        }
+    }
+    out->len += total;
+    return 0;
+}
+
+/* --- single records and entries --- */
+
+int store_read_record(struct store *s, uint64_t log_offset, struct buf *out, struct record *record)
+{
+    uint64_t confirmed = store_confirmed(s), segment = (uint64_t)s->options.segment_bytes;
+    uint8_t head[RECORD_MIN_BYTES], *to;
+    const char *why;
+    uint64_t room;
+    uint32_t size;
+    int r;
+
+    if (log_offset < commit_log_min(s->log) || log_offset >= confirmed)
+        return -ENOENT;
+    room = confirmed - log_offset;
+    if (room > segment - log_offset % segment)
+        room = segment - log_offset % segment;
+    if (room < sizeof(head))
+        return -ENOENT;
+    r = commit_log_read(s->log, log_offset, head, sizeof(head), true);
+    if (r < 0)
+        return r == -ENODATA ? -ENOENT : r;
+    /* Any offset may be asked for: believe the size only when the rest of the front fits too. */
+    size = load_be32(head);
+    if ((load_be32(head + 4) != RECORD_MAGIC_V1 && load_be32(head + 4) != RECORD_MAGIC_V2) ||
+        load_be64(head + 28) != log_offset || size < RECORD_MIN_BYTES || size > room ||
+        size > STORE_RECORD_READ_MAX)
+        return -ENOENT;
+    to = buf_reserve(out, size);
+    if (!to)
+        return -ENOMEM;
+    r = commit_log_read(s->log, log_offset, to, size, true);
+    if (r < 0)
+        return r == -ENODATA ? -ENOENT : r;
+    if (record_decode(bytes_of(to, size), record) != 0 ||
+        record_check(record, bytes_of(to, size), (int64_t)log_offset, &why) != 0)
+        return -ENOENT;
+    out->len += size;
+    return 0;
+}
+
+int store_entry(struct store *s, uint32_t queue, int64_t offset, struct queue_entry *entry)
+{
+    uint64_t confirmed = store_confirmed(s);
+    struct queue_range range;
+    int n;
+
+    if (queue == QUEUE_NONE)
+        return -ENOENT;
+    range = queue_table_range(s->queues, queue, confirmed);
+    if (offset < range.min || offset >= range.max)
+        return -ENOENT;
+    n = queue_table_read(s->queues, queue, offset, entry, 1, confirmed, true);
+    if (n == 1)
+        return 0;
+    return n < 0 ? n : -ENOENT;
+}
+
+/* --- by time --- */
+
+/* Store time of the record at log_offset, -1 when it is not a record of that size (0: any). */
+static int64_t record_time(struct store *s, uint64_t log_offset, uint32_t size)
+{
+    uint64_t confirmed = store_confirmed(s);
+    uint8_t head[TIME_BYTES];
+    size_t at;
+
+    if (log_offset < commit_log_min(s->log) || log_offset >= confirmed ||
+        confirmed - log_offset < RECORD_MIN_BYTES)
+        return -1;
+    if (commit_log_read(s->log, log_offset, head, sizeof(head), true) < 0)
+        return -1;
+    if ((load_be32(head + 4) != RECORD_MAGIC_V1 && load_be32(head + 4) != RECORD_MAGIC_V2) ||
+        load_be64(head + 28) != log_offset || (size > 0 && load_be32(head) != size))
+        return -1;
+    at = load_be32(head + 36) & RECORD_BORN_V6 ? 48 + 20 : 48 + 8;
+    return (int64_t)load_be64(head + at);
+}
+
+int64_t store_time_at(struct store *s, uint32_t queue, int64_t offset)
+{
+    struct queue_entry e;
+
+    if (store_entry(s, queue, offset, &e) != 0 || e.log_offset < 0 || e.size < RECORD_MIN_BYTES)
+        return -1;
+    return record_time(s, (uint64_t)e.log_offset, (uint32_t)e.size);
+}
+
+int64_t store_earliest_ms(struct store *s)
+{
+    return record_time(s, commit_log_min(s->log), 0);
+}
+
+/* First queue offset in [low, high) whose message was stored at or after `ms`, high when there is
+ * none. Entries without a readable record are stepped over; those whose record is deleted are
+ * earlier than everything. */
+static int64_t first_since(struct store *s, uint32_t queue, int64_t low, int64_t high, int64_t ms)
+{
+    while (low < high) {
+        int64_t mid = low + (high - low) / 2, probe = mid, time = -1;
+        struct queue_entry e;
+        bool deleted = false;
+
+        for (int i = 0; i < TIME_PROBES && probe < high && time < 0 && !deleted; i++) {
+            time = store_time_at(s, queue, probe);
+            deleted = time < 0 && store_entry(s, queue, probe, &e) == 0 && e.log_offset >= 0 &&
+                      (uint64_t)e.log_offset < commit_log_min(s->log);
+            if (time < 0 && !deleted)
+                probe++;
+        }
+        if (deleted || (time >= 0 && time < ms))
+            low = probe + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+int64_t store_offset_by_time(struct store *s, uint32_t queue, int64_t ms, enum store_boundary how)
+{
+    struct queue_range range = store_range(s, queue);
+    int64_t at, before, after;
+
+    if (range.min >= range.max)
+        return range.min;
+    if (how == STORE_UPPER) {
+        at = ms == INT64_MAX ? range.max : first_since(s, queue, range.min, range.max, ms + 1);
+        return at > range.min ? at - 1 : range.min;
+    }
+    at = first_since(s, queue, range.min, range.max, ms);
+    if (how == STORE_LOWER || at == range.min)
+        return at;
+    if (at == range.max)
+        return range.max - 1;
+    after = store_time_at(s, queue, at);
+    before = store_time_at(s, queue, at - 1);
+    if (after == ms || before < 0)
+        return at;
+    return ms - before <= after - ms ? at - 1 : at;
+}

@@ -1,1 +1,679 @@
-/* store_recovery.c */
+/* store_recovery.c - from what is found on the disk to a store that can go on.
+ *
+ * After a clean stop nothing is read but the snapshot of queue ends: the mark says where the log
+ * ends, the bytes there agree, and nothing follows. Otherwise the queues are loaded from their
+ * files and the log is read from where they are complete: each record gets its entry back, and the
+ * first place that is no record is judged.
+ *
+ *   below the mark        damage: said with its offset, counted, stepped over, never cut
+ *   above the mark        the torn tail: kept aside, zeroed
+ *   no mark (a directory  damage when a record follows that is no older than the last one before,
+ *   that RocketMQ wrote)  or when a later segment begins with one; otherwise the end
+ *
+ * Without a mark age decides, because RocketMQ leaves old records standing behind the end of a log
+ * that it has cut; those are older than what was written before them since.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/store/log_scan.h"
+#include "broker/store/properties.h"
+#include "broker/store/store_internal.h"
+#include "common/clock.h"
+#include "common/crc.h"
+#include "common/file.h"
+#include "common/log.h"
+
+enum {
+    TAIL_BYTES = 4096, /* of the log's end are compared after a clean stop */
+    PROGRESS_MS = 5000,
+    DAMAGE_LINES = 20,       /* in the log; all are counted */
+    CLOCK_SLACK_MS = 600000, /* a store time further in the future than this is not inherited */
+    DEFAULT_QUEUES = 4,      /* of a topic that is only known by its records */
+    LEAP_MAX = INT32_MAX,    /* entries that a queue may lack between two of its records */
+};
+static const char SCHEDULE_TOPIC[] = "SCHEDULE_TOPIC_XXXX";
+
+struct recovery {
+    struct store *s;
+    struct mark mark;
+    bool marked, whole; /* there is a usable mark; the whole log is scanned */
+    uint64_t min, limit;
+    uint64_t from, end;
+    const char *why; /* why the log ends there */
+    int64_t newest_ms;
+    int64_t began_ms, progress_ms;
+    struct topic *topic; /* of the last record */
+    struct topic **made; /* topics made here */
+    size_t made_count, made_cap;
+    uint64_t scanned_bytes, records, nameless;
+    bool gap; /* a queue lacks entries below `from`: start again from the beginning */
+    struct log_scan scan;
+    struct err *err;
+};
+
+static uint64_t segment_end(const struct recovery *v, uint64_t offset)
+{
+    return log_scan_segment_end(&v->scan, offset);
+}
+
+/* --- what a record means for its queue --- */
+
+static struct topic_config default_config(struct bytes name, int32_t queue_id)
+{
+    bool narrow =
+        bytes_starts(name, BYTES_LIT("%RETRY%")) || bytes_starts(name, BYTES_LIT("%DLQ%"));
+    int32_t queues = narrow ? 1 : DEFAULT_QUEUES;
+
+    if (queues <= queue_id)
+        queues = queue_id + 1;
+    return (struct topic_config){
+        .read_queues = queues, .write_queues = queues, .perm = PERM_READ | PERM_WRITE};
+}
+
+static int made_add(struct recovery *v, struct topic *topic)
+{
+    if (v->made_count == v->made_cap) {
+        size_t cap = v->made_cap ? v->made_cap * 2 : 16;
+        struct topic **made = reallocarray(v->made, cap, sizeof(*made));
+        if (!made)
+            return -ENOMEM;
+        v->made = made;
+        v->made_cap = cap;
+    }
+    v->made[v->made_count++] = topic;
+    return 0;
+}
+
+static bool made_here(const struct recovery *v, const struct topic *topic)
+{
+    for (size_t i = 0; i < v->made_count; i++) {
+        if (v->made[i] == topic)
+            return true;
+    }
+    return false;
+}
+
+/* A topic whose queues or records are there, but nothing else of it. NULL when it cannot be. */
+static struct topic *make_topic(void *ctx, struct bytes name, int32_t queue_id)
+{
+    struct recovery *v = ctx;
+    struct topic_config config;
+    struct topic *topic;
+    uint64_t sequence;
+
+    if (!topic_name_ok(name) || queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX ||
+        metadata_topic_floor(v->s->metadata, name) > 0)
+        return NULL;
+    config = default_config(name, queue_id);
+    if (metadata_topic_put(v->s->metadata, name, &config, 0, &sequence, NULL, &topic) < 0)
+        return NULL;
+    log_warn("store %s: topic %s was known by its messages only; it is there again with %d queues",
+             v->s->root_dir, topic->name, config.read_queues);
+    return made_add(v, topic) < 0 ? NULL : topic;
+}
+
+/* The topic of a record, made when it is unknown; NULL when the record belongs to none any more. */
+static struct topic *topic_of(struct recovery *v, const struct record *r, uint64_t offset)
+{
+    struct topic_config config;
+    struct topic *topic = v->topic;
+
+    if (!topic || !bytes_equal(r->topic, bytes_of(topic->name, topic->name_len))) {
+        topic = metadata_topic(v->s->metadata, r->topic, NULL);
+        if (!topic) {
+            if (offset < metadata_topic_floor(v->s->metadata, r->topic))
+                return NULL;
+            topic = make_topic(v, r->topic, r->queue_id);
+            if (!topic) {
+                v->nameless++;
+                return NULL;
+            }
+        }
+        v->topic = topic;
+    }
+    /* A topic that came back with the ids seen so far grows with those seen later. */
+    if (v->made_count > 0 && made_here(v, topic) &&
+        metadata_topic(v->s->metadata, r->topic, &config) && r->queue_id >= config.read_queues &&
+        r->queue_id < TOPIC_QUEUES_MAX) {
+        uint64_t sequence;
+        config.read_queues = config.write_queues = r->queue_id + 1;
+        if (metadata_topic_put(v->s->metadata, r->topic, &config, 0, &sequence, NULL, NULL) < 0)
+            v->nameless++;
+    }
+    return offset < topic->log_floor ? NULL : topic;
+}
+
+static int64_t tags_code_of(const struct store *s, const struct record *r)
+{
+    if (bytes_is(r->topic, SCHEDULE_TOPIC)) {
+        struct bytes delay = properties_find(r->properties, BYTES_LIT("DELAY"));
+        int32_t level;
+        if (bytes_to_i32(delay, &level) && level > 0)
+            return store_delivery_ms(&s->options, r->store_ms, level);
+    }
+    return properties_tags_code(properties_find(r->properties, BYTES_LIT("TAGS")));
+}
+
+/* The log up to `offset` is as good as it gets: entries may go to files to make room. */
+static int relieve(struct recovery *v, uint64_t offset)
+{
+    uint64_t complete = 0;
+    int r = queue_table_write_back(v->s->queues, offset, clock_mono_ms(), false, &complete);
+
+    if (r == 0 && queue_table_pressed(v->s->queues))
+        r = queue_table_write_back(v->s->queues, offset, clock_mono_ms(), true, &complete);
+    if (r < 0)
+        return err_set(v->err, r, "write the consume queues of %s", v->s->root_dir);
+    return 0;
+}
+
+static int dispatch(struct recovery *v, const struct record *r, uint64_t offset)
+{
+    struct store *s = v->s;
+    int32_t type = r->sys_flag & RECORD_TRANSACTION_MASK;
+    struct queue_entry entry = {.log_offset = (int64_t)offset, .size = (int32_t)r->total_size};
+    struct topic *topic;
+    uint32_t queue;
+    int64_t next = 0;
+    int result;
+
+    if (type == RECORD_TRANSACTION_PREPARED || type == RECORD_TRANSACTION_ROLLBACK)
+        return 0;
+    topic = topic_of(v, r, offset);
+    if (!topic)
+        return 0;
+    entry.tags_code = tags_code_of(s, r);
+    pthread_mutex_lock(&s->append_lock);
+    queue = queue_table_find(s->queues, topic, r->queue_id, true);
+    if (queue != QUEUE_NONE)
+        next = queue_table_next(s->queues, queue);
+    pthread_mutex_unlock(&s->append_lock);
+    /* RocketMQ's checksum does not cover the queue offset: one that is absurd moves no queue. */
+    if (queue == QUEUE_NONE || r->queue_offset < 0 ||
+        (next > 0 && r->queue_offset - next > LEAP_MAX)) {
+        v->nameless++;
+        return 0;
+    }
+    if (v->from > v->min && r->queue_offset > next) {
+        v->gap = true;
+        return 0;
+    }
+    result = queue_table_recover(s->queues, queue, r->queue_offset, &entry);
+    if (result == -EINVAL) {
+        v->nameless++;
+        return 0;
+    }
+    if (result < 0)
+        return err_set(v->err, result, "give record %" PRIu64 " its entry in %s queue %d", offset,
+                       topic->name, r->queue_id);
+    return 0;
+}
+
+/* --- places that are no record --- */
+
+/* Without a mark: whether a later segment begins with a record of the log. */
+static int later_segment(struct recovery *v, uint64_t at, uint64_t *next)
+{
+    struct record record;
+    const char *why;
+
+    for (uint64_t begin = segment_end(v, at); begin < v->limit; begin = segment_end(v, begin)) {
+        int r = log_scan_judge(&v->scan, begin, &record, &why);
+        if (r < 0)
+            return r;
+        if (r == LOG_SCAN_RECORD) {
+            *next = begin;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void report_damage(struct recovery *v, uint64_t at, uint64_t next, const char *why)
+{
+    v->s->damaged_records++;
+    if (v->s->damaged_records > DAMAGE_LINES)
+        return;
+    log_error("store %s: damage at log offset %" PRIu64 ": %s; %" PRIu64 " bytes are not served%s",
+              v->s->root_dir, at, why, next - at,
+              v->s->damaged_records == DAMAGE_LINES ? "; further damage is only counted" : "");
+}
+
+/* A place that is no record: damage to step over (1, *next), or the end of the log (0). */
+static int bad_place(struct recovery *v, uint64_t at, const char *why, uint64_t *next)
+{
+    uint64_t bound = segment_end(v, at);
+    int r;
+
+    if (v->marked && at >= v->mark.flushed)
+        return 0;
+    if (v->marked && bound > v->mark.flushed)
+        bound = v->mark.flushed;
+    r = log_scan_resume(&v->scan, at, bound, v->marked ? INT64_MIN : v->newest_ms, next);
+    if (r == 0 && v->marked) {
+        *next = bound; /* the mark stands where a record ended, a segment begins with one */
+        r = 1;
+    }
+    if (r == 0)
+        r = later_segment(v, at, next);
+    if (r == 1)
+        report_damage(v, at, *next, why);
+    return r;
+}
+
+/* --- the scan --- */
+
+static void progress(struct recovery *v, uint64_t at)
+{
+    int64_t now = clock_mono_ms();
+
+    if (now - v->progress_ms < PROGRESS_MS)
+        return;
+    v->progress_ms = now;
+    log_info("store %s: reading the log, %" PRIu64 " of %" PRIu64 " MiB, %" PRIu64 " records",
+             v->s->root_dir, (at - v->from) >> 20, (v->limit - v->from) >> 20, v->records);
+}
+
+static int scan(struct recovery *v)
+{
+    struct record record;
+    uint64_t at = v->from, next = 0;
+    const char *why = at < v->limit ? "" : v->limit > 0 ? "the last segment is full" : "empty";
+
+    while (at < v->limit && !v->gap) {
+        int r = log_scan_judge(&v->scan, at, &record, &why);
+        if (r < 0)
+            return r;
+        if (r == LOG_SCAN_RECORD) {
+            r = dispatch(v, &record, at);
+            if (r < 0)
+                return r;
+            if (record.store_ms > v->newest_ms)
+                v->newest_ms = record.store_ms;
+            at += record.total_size;
+            if (++v->records % 1024 == 0) {
+                progress(v, at);
+                r = queue_table_pressed(v->s->queues) ? relieve(v, at) : 0;
+                if (r < 0)
+                    return r;
+            }
+            continue;
+        }
+        if (r == LOG_SCAN_BLANK) {
+            at = segment_end(v, at);
+            why = "the last segment is full";
+            continue;
+        }
+        r = bad_place(v, at, why, &next);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            break;
+        at = next;
+    }
+    v->end = at;
+    v->why = why;
+    v->scanned_bytes = at - v->from;
+    return 0;
+}
+
+/* `from` must be the beginning of a record. The mark of our own directory names one; should it not,
+ * its segment begins with one for sure. */
+static int settle_start(struct recovery *v)
+{
+    struct record record;
+    const char *why;
+    int r;
+
+    if (v->from >= v->limit || v->from % (uint64_t)v->s->options.segment_bytes == 0)
+        return 0;
+    r = log_scan_judge(&v->scan, v->from, &record, &why);
+    if (r < 0)
+        return r;
+    if (r == LOG_SCAN_BAD && v->from != v->mark.flushed)
+        v->from = segment_end(v, v->from) - (uint64_t)v->s->options.segment_bytes;
+    return 0;
+}
+
+/* --- queues --- */
+
+static int queues_empty(const struct store *s)
+{
+    struct file_list list;
+    char path[PATH_MAX];
+    int r = store_path(s, path, "consumequeue");
+
+    if (r == 0)
+        r = file_list(path, &list);
+    if (r < 0)
+        return r;
+    r = list.count == 0;
+    file_list_free(&list);
+    return r;
+}
+
+/* No topic has queues in a table yet that is new; topics outlive the store. */
+static void forget_extents(struct store *s)
+{
+    uint32_t count = metadata_topic_count(s->metadata);
+
+    pthread_mutex_lock(&s->append_lock);
+    for (uint32_t i = 0; i < count; i++)
+        metadata_topic_at(s->metadata, i)->extent_count = 0;
+    pthread_mutex_unlock(&s->append_lock);
+}
+
+static int remove_tree(const char *path, int depth)
+{
+    struct file_list list;
+    char child[PATH_MAX];
+    int r = file_list(path, &list);
+
+    if (r == -ENOTDIR)
+        return file_unlink(path);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < list.count && r == 0; i++) {
+        if (snprintf(child, sizeof(child), "%s/%s", path, list.names[i]) >= (int)sizeof(child))
+            r = -ENAMETOOLONG;
+        else
+            r = depth > 0 ? remove_tree(child, depth - 1) : file_unlink(child);
+    }
+    file_list_free(&list);
+    return r < 0 ? r : file_rmdir(path);
+}
+
+/* Folders of topics that were deleted while the crash came: what is left of them would be taken for
+ * the queues of the next topic of that name. */
+static int remove_deleted_topics(struct recovery *v)
+{
+    struct store *s = v->s;
+    char dir[PATH_MAX], path[PATH_MAX];
+    struct file_list list;
+    int r = store_path(s, dir, "consumequeue");
+
+    if (r == 0)
+        r = file_list(dir, &list);
+    if (r < 0)
+        return err_set(v->err, r, "list %s/consumequeue", s->root_dir);
+    for (size_t i = 0; i < list.count && r == 0; i++) {
+        struct bytes name = bytes_str(list.names[i]);
+        if (!topic_name_ok(name) || metadata_topic(s->metadata, name, NULL) ||
+            metadata_topic_floor(s->metadata, name) == 0)
+            continue;
+        log_info("store %s: topic %s is deleted, its queues go too", s->root_dir, list.names[i]);
+        if (snprintf(path, sizeof(path), "%s/%s", dir, list.names[i]) >= (int)sizeof(path))
+            r = -ENAMETOOLONG;
+        else
+            r = remove_tree(path, 2);
+        if (r < 0)
+            err_set(v->err, r, "remove %s/%s", dir, list.names[i]);
+    }
+    file_list_free(&list);
+    return r;
+}
+
+static int load_queues(struct recovery *v)
+{
+    struct store *s = v->s;
+    int r, empty = queues_empty(s);
+
+    if (empty < 0)
+        return err_set(v->err, empty, "list %s/consumequeue", s->root_dir);
+    if (empty)
+        v->whole = true; /* somebody wants them made anew */
+    r = remove_deleted_topics(v);
+    if (r < 0)
+        return r;
+    forget_extents(s);
+    r = queue_table_load(s->queues, s->metadata, v->min, v->limit, make_topic, v, v->err);
+    if (r < 0)
+        return r;
+    v->from = v->min;
+    if (v->marked && !v->whole && v->mark.queues_complete_to > v->min)
+        v->from = v->mark.queues_complete_to;
+    return settle_start(v);
+}
+
+/* Starts over with an empty table. */
+static int load_again(struct recovery *v)
+{
+    struct store *s = v->s;
+    int r;
+
+    log_warn("store %s: consume queues lack entries that the last checkpoint had; the whole log is "
+             "read",
+             s->root_dir);
+    s->queues = queue_table_free(s->queues);
+    r = store_open_queues(s, v->err);
+    if (r < 0)
+        return r;
+    v->gap = false;
+    v->whole = true;
+    v->topic = NULL;
+    v->records = 0;
+    s->damaged_records = 0;
+    return load_queues(v);
+}
+
+/* --- the two ways to start --- */
+
+int store_tail_look(const struct store *s, uint64_t end, uint32_t *crc, bool *ends_there)
+{
+    uint64_t segment = (uint64_t)s->options.segment_bytes;
+    uint64_t begin = end - end % segment, limit = commit_log_limit(s->log);
+    uint8_t bytes[TAIL_BYTES], next[RECORD_BLANK_BYTES];
+    size_t n = end - begin < sizeof(bytes) ? (size_t)(end - begin) : sizeof(bytes);
+    int fd, r = 0;
+
+    *crc = 0;
+    *ends_there = true;
+    if (end > limit)
+        return -ENODATA;
+    if (begin < limit) {
+        fd = log_scan_open_segment(s->commit_log_dir, begin);
+        if (fd < 0)
+            return fd;
+        r = file_read_all(fd, bytes, n, (off_t)(end - begin - n));
+        *crc = crc32_of(0, bytes_of(bytes, n));
+        if (r == 0 && segment - (end - begin) >= sizeof(next)) {
+            r = file_read_all(fd, next, sizeof(next), (off_t)(end - begin));
+            *ends_there = load_be64(next) == 0;
+        }
+        file_close(fd);
+    }
+    /* Also no record in a segment behind it. */
+    if (r == 0 && *ends_there && begin + segment < limit) {
+        fd = log_scan_open_segment(s->commit_log_dir, begin + segment);
+        if (fd < 0)
+            return fd;
+        r = file_read_all(fd, next, sizeof(next), 0);
+        *ends_there = load_be64(next) == 0;
+        file_close(fd);
+    }
+    return r;
+}
+
+/* 1 when the last stop was clean and nobody has touched the directory since: everything is loaded.
+ */
+static int start_clean(struct recovery *v)
+{
+    struct store *s = v->s;
+    char path[PATH_MAX];
+    uint32_t crc;
+    bool ends_there;
+    int r;
+
+    if (!v->marked || !v->mark.clean || v->mark.queues_complete_to != v->mark.flushed)
+        return 0;
+    r = store_tail_look(s, v->mark.flushed, &crc, &ends_there);
+    if (r < 0)
+        return err_set(v->err, r, "read the log of %s before %" PRIu64, s->root_dir,
+                       v->mark.flushed);
+    if (crc != v->mark.tail_crc || !ends_there)
+        return 0; /* RocketMQ was here */
+    r = queues_empty(s);
+    if (r < 0)
+        return err_set(v->err, r, "list %s/consumequeue", s->root_dir);
+    if (r == 1 && v->mark.flushed > v->min)
+        return 0;
+    r = store_path(s, path, "tern/queues");
+    if (r < 0)
+        return err_set(v->err, r, "open %s/tern/queues", s->root_dir);
+    forget_extents(s);
+    r = queue_table_snapshot_load(s->queues, s->metadata, path, v->mark.flushed, v->err);
+    if (r < 0)
+        return r;
+    if (r > 0)
+        return 0;
+    v->end = v->mark.flushed;
+    r = commit_log_set_end(s->log, v->end, NULL, v->err);
+    return r < 0 ? r : 1;
+}
+
+/* Pages that the kernel holds for clean may never have reached the disk, when an fsync had failed
+ * before the stop: they are written again before anything claims that they are there. */
+static int rewrite(struct recovery *v)
+{
+    uint64_t from =
+        v->marked ? v->mark.flushed : v->end - v->end % (uint64_t)v->s->options.segment_bytes;
+
+    if (from < v->min)
+        from = v->min;
+    return from < v->end ? commit_log_rewrite(v->s->log, from, v->end, v->err) : 0;
+}
+
+static int start_scanning(struct recovery *v)
+{
+    struct store *s = v->s;
+    char aside[PATH_MAX], name[64];
+    int r = load_queues(v);
+
+    if (r == 0)
+        r = scan(v);
+    if (r == 0 && v->gap) {
+        r = load_again(v);
+        if (r == 0)
+            r = scan(v);
+    }
+    if (r < 0)
+        return r;
+    snprintf(name, sizeof(name), "tern/cut-%" PRIu64 "-%" PRId64, v->end, clock_wall_ms());
+    r = store_path(s, aside, name);
+    if (r < 0)
+        return err_set(v->err, r, "name a place for the torn tail of %s", s->root_dir);
+    r = commit_log_set_end(s->log, v->end, aside, v->err);
+    if (r == 0)
+        r = rewrite(v);
+    if (r == 0)
+        r = queue_table_truncate(s->queues, v->end, v->err);
+    return r;
+}
+
+static void report(struct recovery *v, const char *how)
+{
+    struct queue_table_stats queues;
+    struct store *s = v->s;
+
+    queue_table_stats(s->queues, &queues);
+    s->records_recovered = v->records;
+    s->boot_recovery_ms = clock_mono_ms() - v->began_ms;
+    log_info("store %s: %s, log from %" PRIu64 " to %" PRIu64 " (%s), %" PRIu64
+             " records read from %" PRIu64 " on, %" PRIu64 " queues, %zu topics made, %" PRIu64
+             " damaged, %" PRId64 " ms",
+             s->root_dir, how, v->min, v->end, v->why, v->records, v->from, queues.queues,
+             v->made_count, s->damaged_records, s->boot_recovery_ms);
+    if (v->nameless > 0)
+        log_warn("store %s: %" PRIu64
+                 " records name a topic or a queue that cannot be; they are in "
+                 "no queue",
+                 s->root_dir, v->nameless);
+}
+
+static int read_mark(struct recovery *v)
+{
+    struct store *s = v->s;
+    char path[PATH_MAX];
+    int r = store_path(s, path, "tern/flushed");
+
+    if (r == 0)
+        r = mark_open(&s->flusher.mark_file, path, &v->mark);
+    if (r < 0)
+        return err_set(v->err, r, "read %s/tern/flushed", s->root_dir);
+    v->marked = r == 0;
+    if (v->marked && v->mark.flushed > v->limit) {
+        log_error("store %s: tern/flushed knows of %" PRIu64
+                  " bytes of log, but the segments in %s "
+                  "end at %" PRIu64 ": the newest are missing; going on with what is there",
+                  s->root_dir, v->mark.flushed, s->commit_log_dir, v->limit);
+        v->marked = false;
+    }
+    if (!v->marked)
+        v->mark = (struct mark){0};
+    return 0;
+}
+
+static int64_t inherited_ms(const struct recovery *v)
+{
+    int64_t now = clock_wall_ms();
+
+    if (v->newest_ms <= now + CLOCK_SLACK_MS)
+        return v->newest_ms;
+    log_warn("store %s: the newest record was stored %" PRId64
+             " s in the future; store times go back "
+             "to the clock",
+             v->s->root_dir, (v->newest_ms - now) / 1000);
+    return now;
+}
+
+int store_recover(struct store *s, struct err *err)
+{
+    struct recovery v = {
+        .s = s,
+        .err = err,
+        .why = "as it was left",
+        .min = commit_log_min(s->log),
+        .limit = commit_log_limit(s->log),
+        .began_ms = clock_mono_ms(),
+    };
+    const char *how = "clean stop";
+    char path[PATH_MAX];
+    int r, unclean;
+
+    v.progress_ms = v.began_ms;
+    log_scan_init(&v.scan, s->commit_log_dir, (uint64_t)s->options.segment_bytes, err);
+    r = store_path(s, path, "abort");
+    unclean = r == 0 ? abort_found(path) : r;
+    if (unclean < 0)
+        return err_set(err, unclean, "look for %s/abort", s->root_dir);
+    r = read_mark(&v);
+    if (r < 0)
+        return r;
+    v.newest_ms = v.mark.store_ms;
+    r = unclean ? 0 : start_clean(&v);
+    if (r == 0) {
+        how = unclean    ? "stopped without notice"
+              : v.marked ? "changed since the last stop"
+              : v.limit  ? "not opened by us before"
+                         : "new";
+        r = start_scanning(&v);
+    }
+    log_scan_destroy(&v.scan);
+    free(v.made);
+    if (r < 0)
+        return r;
+    s->boot_end = v.end;
+    s->last_store_ms = inherited_ms(&v);
+    s->flusher.mark.flushed = v.end;
+    s->flusher.mark.queues_complete_to = v.marked && !v.whole ? v.mark.queues_complete_to : v.min;
+    if (s->flusher.mark.queues_complete_to > v.end)
+        s->flusher.mark.queues_complete_to = v.end;
+    s->flusher.mark.store_ms = s->last_store_ms;
+    report(&v, how);
+    return 0;
+}

@@ -1,0 +1,137 @@
+/* store_internal.h - what the files of the store share. Nobody else includes it.
+ *
+ *   store.c           open and close, watermarks, what is asked once in a while
+ *   store_append.c    appending, and the write at the end of a turn
+ *   store_flush.c     the flusher thread: durability, marks, segments ahead
+ *   store_read.c      everything that reads
+ *   store_recovery.c  from what is found on the disk to a store that can go on (with log_scan.h)
+ *
+ * Locks, outermost first: append_lock; then the leaf locks tail_lock, scratch_lock, flusher.lock,
+ * none of which is held together with another.
+ */
+#ifndef TERN_BROKER_STORE_STORE_INTERNAL_H
+#define TERN_BROKER_STORE_STORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+
+#include "broker/store/commit_log.h"
+#include "broker/store/reader_pool.h"
+#include "broker/store/store.h"
+#include "broker/store/store_mark.h"
+
+enum {
+    STORE_RECORD_EXTRA = 65536,       /* a record may exceed message_max by this much */
+    STORE_RECORD_READ_MAX = 64 << 20, /* larger ones, from a store with larger settings, are taken
+                                         for damage */
+    STORE_SCRATCH_KEPT = 4,           /* scratch buffers that wait for their next use */
+    STORE_EARLY_BYTES = 8 << 20,      /* so much unsynced starts a writeback at once */
+};
+
+struct scratch {
+    struct scratch *next;
+    size_t size;
+    uint8_t bytes[];
+};
+
+/* The flusher sleeps until `written` reaches wake_at, until it is called, or until a time. */
+struct flusher {
+    alignas(64) _Atomic uint64_t wake_at; /* UINT64_MAX while it is awake and will look by itself */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool called, stop; /* under lock */
+    bool started;
+    pthread_t thread;
+    /* The thread's own; of store_open() and store_close() while it does not run. */
+    struct mark_file mark_file;
+    struct mark mark;        /* as last written */
+    int64_t mark_ms;         /* when (monotonic) */
+    int64_t dirty_since_ms;  /* first look that found written > flushed; 0: clean */
+    int64_t writeback_ms;    /* last one */
+    uint64_t writeback_to;   /* `written` at the last writeback */
+    int64_t queues_ms;       /* last write-back of queues */
+    uint64_t queues_flushed; /* `flushed` then */
+    int64_t checkpoint_ms; /* when the traffic began that the next checkpoint will cover; 0: none */
+    uint64_t checkpoint_to; /* `flushed` at the last checkpoint */
+    bool complaining;       /* the last queue write-back or mark has failed */
+};
+
+struct store {
+    struct store_options options; /* strings point to the copies below */
+    char *root_dir, *commit_log_dir, *spare_dir;
+    int lock_fd; /* -1 when the caller holds the lock */
+    struct commit_log *log;
+    struct queue_table *queues;
+    struct metadata *metadata;
+    struct reader_pool *readers;
+    size_t record_max;
+    uint64_t far_bytes; /* further below confirmed than this is "far behind" */
+    uint64_t boot_end;  /* records below were written by an earlier process: checked when read */
+    uint64_t records_recovered, damaged_records;
+    int64_t boot_recovery_ms;
+
+    alignas(64) pthread_mutex_t append_lock;
+    int64_t last_store_ms; /* append lock, as the next four */
+    void (*on_waited)(void *ctx, uint32_t loops_mask, uint32_t queue, uint64_t log_end);
+    void *on_waited_ctx;
+    _Atomic uint64_t appended_messages, appended_bytes; /* written under the lock only */
+
+    alignas(64) _Atomic uint64_t written_calls;
+    _Atomic uint64_t flushes, flush_failures;
+    _Atomic bool disk_full;
+    _Atomic bool stop_told; /* the log line about a stopped log was written */
+    _Atomic bool closing;
+    _Atomic unsigned tail_waiters;
+    pthread_mutex_t tail_lock;
+    pthread_cond_t tail_moved; /* `written` moved while somebody waited for room in the tail */
+    pthread_mutex_t scratch_lock;
+    struct scratch *scratch;
+    unsigned scratch_count;
+
+    struct flusher flusher;
+};
+
+/* --- store.c --- */
+/* root_dir/name; -ENAMETOOLONG. */
+int store_path(const struct store *s, char to[PATH_MAX], const char *name);
+/* A thread of the store: signals blocked (they belong to main), a small stack, a name of at most 15
+ * characters. 0 or -errno. */
+int store_thread(pthread_t *id, const char *name, void *(*main)(void *arg), void *arg);
+/* Makes the (empty) table of queues. */
+int store_open_queues(struct store *s, struct err *err);
+/* Delivery time of a message of that level stored at store_ms. */
+int64_t store_delivery_ms(const struct store_options *options, int64_t store_ms, int32_t level);
+static inline void store_progress(struct store *s)
+{
+    if (s->options.on_progress)
+        s->options.on_progress(s->options.ctx);
+}
+
+/* --- store_append.c --- */
+/* The log has stopped for good: says so once. */
+void store_note_stop(struct store *s);
+/* What commit_log_prepare() returned: keeps the disk-full flag, says when it changes. */
+void store_note_prepare(struct store *s, int r);
+void store_scratch_free(struct store *s);
+
+/* --- store_flush.c --- */
+void flusher_init(struct flusher *f);
+void flusher_destroy(struct flusher *f);
+int flusher_start(struct store *s, struct err *err);
+void flusher_stop(struct store *s);
+/* `written` has moved: wakes the flusher when it sleeps and this is worth it. */
+void flusher_written(struct store *s, uint64_t written);
+/* Wakes it for something else (memory pressed, disk full). */
+void flusher_call(struct store *s);
+/* Everything that was appended is on the disk, in the queue files and in the mark. For
+ * store_close(), after flusher_stop(). 0 or the first failure. */
+int flusher_finish(struct store *s);
+
+/* --- store_recovery.c --- */
+int store_recover(struct store *s, struct err *err);
+/* CRC-32 of the last bytes of the log before `end`, and whether nothing stands behind them: what a
+ * clean stop leaves and the next start looks at. */
+int store_tail_look(const struct store *s, uint64_t end, uint32_t *crc, bool *ends_there);
+
+#endif
