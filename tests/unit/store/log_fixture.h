@@ -35,6 +35,8 @@ static struct {
     uint64_t range_from, range_to;
     int range_calls;
     char trace[1024]; /* what was called, in order */
+    void (*during)(
+        void); /* runs once, inside the next pwritev or fdatasync: another thread's doing */
 } disk;
 
 static inline void note(const char *what)
@@ -42,6 +44,15 @@ static inline void note(const char *what)
     size_t n = strlen(disk.trace);
 
     snprintf(disk.trace + n, sizeof(disk.trace) - n, "%s ", what);
+}
+
+static inline void meanwhile(void)
+{
+    void (*during)(void) = disk.during;
+
+    disk.during = NULL;
+    if (during)
+        during();
 }
 
 static inline int denied(int e)
@@ -59,6 +70,7 @@ static inline ssize_t disk_pwrite(int fd, const void *from, size_t n, off_t at)
 static inline ssize_t disk_pwritev(int fd, const struct iovec *iov, int n, off_t at)
 {
     disk.pwritev_calls++;
+    meanwhile();
     if (disk.pwritev_calls == disk.pwritev_fails_at)
         return denied(disk.pwritev_errno);
     if (disk.pwritev_most > 0 && iov[0].iov_len > disk.pwritev_most)
@@ -89,6 +101,7 @@ static inline int disk_fsync(int fd)
 static inline int disk_fdatasync(int fd)
 {
     disk.fdatasync_calls++;
+    meanwhile();
     note("fdatasync");
     return disk.fdatasync_errno ? denied(disk.fdatasync_errno) : fdatasync(fd);
 }

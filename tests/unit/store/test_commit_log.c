@@ -123,6 +123,24 @@ START_TEST(a_write_over_a_border_is_one_call_for_each_file)
 }
 END_TEST
 
+/* As another thread would: appends, and finds the ticket taken. */
+static void append_and_write_meanwhile(void)
+{
+    append(50);
+    ck_assert_int_eq(commit_log_write(the_log), 0);
+}
+
+START_TEST(bytes_appended_during_a_write_are_left_to_the_writer)
+{
+    open_ready();
+    append(100);
+    disk.during = append_and_write_meanwhile;
+    ck_assert_int_eq(commit_log_write(the_log), 1);
+    ck_assert_uint_eq(commit_log_written(the_log), 150);
+    ck_assert_int_eq(disk.pwritev_calls, 2);
+}
+END_TEST
+
 START_TEST(reservation_that_is_not_committed_leaves_nothing)
 {
     uint64_t offset, old = 3 * SEGMENT - 8;
@@ -430,6 +448,30 @@ START_TEST(stopped_log_moves_no_mark)
 }
 END_TEST
 
+static void stop_meanwhile(void)
+{
+    commit_log_stop(the_log, "stopped meanwhile");
+}
+
+START_TEST(write_or_sync_that_ends_after_the_stop_does_not_count)
+{
+    open_ready();
+    append(100);
+    disk.during = stop_meanwhile;
+    ck_assert_int_lt(commit_log_write(the_log), 0);
+    ck_assert_uint_eq(commit_log_written(the_log), 0);
+    the_log = commit_log_close(the_log);
+
+    open_log();
+    set_end(0, NULL);
+    append(100);
+    write_log();
+    disk.during = stop_meanwhile;
+    ck_assert_int_lt(commit_log_flush(the_log), 0);
+    ck_assert_uint_eq(commit_log_flushed(the_log), 0);
+}
+END_TEST
+
 START_TEST(flush_syncs_only_the_segments_that_were_written_to)
 {
     open_ready();
@@ -628,6 +670,7 @@ static Suite *suite(void)
     tcase_add_test(append_case, record_that_leaves_7_bytes_goes_to_the_next_segment);
     tcase_add_test(append_case, nothing_of_older_records_reaches_the_disk_behind_a_blank);
     tcase_add_test(append_case, a_write_over_a_border_is_one_call_for_each_file);
+    tcase_add_test(append_case, bytes_appended_during_a_write_are_left_to_the_writer);
     tcase_add_test(append_case, reservation_that_is_not_committed_leaves_nothing);
     tcase_add_test(append_case, less_than_reserved_can_be_committed);
     tcase_add_test(append_case, full_tail_asks_for_a_write_and_has_room_after_it);
@@ -645,6 +688,7 @@ static Suite *suite(void)
     tcase_add_test(fail_case, write_that_fails_behind_a_border_keeps_what_is_before_it);
     tcase_add_test(fail_case, failed_sync_stops_the_log_and_is_never_tried_again);
     tcase_add_test(fail_case, stopped_log_moves_no_mark);
+    tcase_add_test(fail_case, write_or_sync_that_ends_after_the_stop_does_not_count);
     tcase_add_test(fail_case, flush_syncs_only_the_segments_that_were_written_to);
     tcase_add_test(fail_case, writeback_takes_whole_pages_and_each_once);
 
