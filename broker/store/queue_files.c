@@ -517,9 +517,9 @@ int queue_files_end(struct queue_table *t, const struct queue_place *place, int6
 
     if (r < 0)
         return r;
-    /* Fillers have no end of their own and may have led the search too far: walk back to a real
-     * entry that is at or below the limit. */
-    at = high;
+    /* Fillers have no record of their own and may have led the search too far. Back to an entry
+     * that is at or below the limit; fillers behind it count as it does. */
+    *end = at = high;
     while (at > low) {
         int64_t start = at - low > READ_UNITS ? at - READ_UNITS : low;
         int64_t file_start = (at - 1) / t->file_units * t->file_units;
@@ -534,16 +534,16 @@ int queue_files_end(struct queue_table *t, const struct queue_place *place, int6
             if (r < 0)
                 return r;
         }
-        for (; n > 0; n--, at--) {
+        while (n-- > 0) {
             struct queue_entry e;
-            if (queue_unit_decode(units + (size_t)(n - 1) * QUEUE_ENTRY_BYTES, &e) == UNIT_ENTRY &&
-                queue_entry_end(&e) <= limit) {
-                *end = at;
+            at--;
+            if (queue_unit_decode(units + (size_t)n * QUEUE_ENTRY_BYTES, &e) != UNIT_ENTRY)
+                continue;
+            if (queue_entry_end(&e) <= limit)
                 return 0;
-            }
+            *end = at;
         }
     }
-    *end = low;
     return 0;
 }
 

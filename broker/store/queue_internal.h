@@ -35,7 +35,7 @@ enum {
      * page they begin: 206 * 20 >= 4095 + 20. */
     QUEUE_BATCH = 206,
     QUEUE_FILLER_SIZE = 0x7FFFFFFF,
-    READ_UNITS = 204, /* units read at a time: about a page */
+    READ_UNITS = 205, /* units read at a time: all that a first page touches */
     WRITE_PIECES = 1024,
     AGE_MARKS = 16,
     AGE_MARK_MS = 5000,
@@ -183,8 +183,9 @@ struct queue_ends {
     int64_t min, next;
     uint64_t last_end; /* 0: no entry at all */
 };
-/* Makes the state and sets it; takes the append lock. -ENOSPC when the table is full. */
-int queue_state_set(struct queue_table *t, struct topic *topic, int32_t queue_id,
+/* Sets a state, after making those of ids up to last_id (at once, so that none too many is made);
+ * takes the append lock. -ENOSPC when the table is full. */
+int queue_state_set(struct queue_table *t, struct topic *topic, int32_t last_id, int32_t queue_id,
                     const struct queue_ends *ends);
 /* Forgets the entries; the queue goes on, or begins, at `offset`. */
 void queue_restart(struct queue_table *t, uint32_t queue, int64_t offset);
@@ -223,7 +224,7 @@ int queue_units_write(struct queue_table *t, const struct queue_place *place, in
 int queue_units_fill(struct queue_table *t, const struct queue_place *place, int64_t from,
                      int64_t to);
 /* Searches files: *end = the largest offset in [low, high] below which every entry's record ends at
- * or below `limit`, with a real entry right before it (or low). 0, QUEUE_WOULD_BLOCK or -errno. */
+ * or below `limit`. 0, QUEUE_WOULD_BLOCK or -errno. */
 int queue_files_end(struct queue_table *t, const struct queue_place *place, int64_t low,
                     int64_t high, uint64_t limit, bool may_block, int64_t *end);
 /* * Removes a queue's folder and what has a file's name in it; fine when it is not there. */

@@ -26,8 +26,6 @@
  * first > last: none. */
 struct folder {
     const char *path;
-    struct bytes topic;
-    int32_t queue_id;
     int64_t units, bytes; /* of a file */
     int64_t first, last;
     int fd; /* of file `open`, -1: none */
@@ -180,8 +178,9 @@ static int folder_list(struct folder *f, struct err *err)
         while (number > f->first && folder_file(f, number - 1, path) == 0 &&
                file_stat(path, &st) == 0)
             number--;
-        log_warn("%s: the file before %020lld is missing, the queue begins there", f->path,
-                 (long long)(number * f->bytes));
+        log_warn_limited("holes in queues",
+                         "%s: the file before %020lld is missing, the queue begins there", f->path,
+                         (long long)(number * f->bytes));
         f->first = number;
     }
     if (empty >= 0) {
@@ -413,6 +412,7 @@ struct load {
     uint64_t log_min, log_end;
     struct topic *(*make_topic)(void *ctx, struct bytes name, int32_t queue_id);
     void *ctx;
+    int32_t last_id; /* largest queue id of the topic at hand */
     bool cut;
 };
 
@@ -439,7 +439,7 @@ static int load_queue(struct load *load, struct bytes name, struct topic *topic,
                        (const char *)name.at);
     r = folder_list(&f, err);
     if (r == -ENOTDIR) {
-        log_warn("%s is not a folder, ignored", path);
+        log_warn_limited(load->t->dir, "%s is not a folder, ignored", path);
         return 0;
     }
     if (r == 0)
@@ -452,10 +452,10 @@ static int load_queue(struct load *load, struct bytes name, struct topic *topic,
     if (!topic)
         topic = load->make_topic(load->ctx, name, queue_id);
     if (!topic) {
-        log_warn("%s belongs to no topic that is known, left alone", path);
+        log_warn_limited(load->t->dir, "%s belongs to no topic that is known, left alone", path);
         return 0;
     }
-    r = queue_state_set(load->t, topic, queue_id, &ends);
+    r = queue_state_set(load->t, topic, load->last_id, queue_id, &ends);
     if (r < 0)
         return err_set(err, r, "make queue %d of topic %s", queue_id, topic->name);
     return 0;
@@ -477,11 +477,13 @@ static int load_topic(struct load *load, const char *name, struct err *err)
     char path[PATH_MAX];
     uint64_t floor = 0;
     struct dirent *d;
+    int32_t id;
     DIR *dir;
     int r = 0;
 
     if (!topic_name_ok(text)) {
-        log_warn("%s/%s is not named like a topic, ignored", load->t->dir, name);
+        log_warn_limited(load->t->dir, "%s/%s is not named like a topic, ignored", load->t->dir,
+                         name);
         return 0;
     }
     if (load->m) {
@@ -497,12 +499,17 @@ static int load_topic(struct load *load, const char *name, struct err *err)
         log_warn("%s is not a folder, ignored", path);
         return 0;
     }
+    load->last_id = 0;
+    while ((d = readdir(dir)) != NULL) {
+        if (queue_id_parse(d->d_name, &id) && id > load->last_id)
+            load->last_id = id;
+    }
+    rewinddir(dir);
     while (r == 0 && (errno = 0, d = readdir(dir)) != NULL) {
-        int32_t id;
         if (queue_id_parse(d->d_name, &id))
             r = load_queue(load, text, topic, floor, id, err);
         else if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-            log_warn("%s/%s is not named like a queue, ignored", path, d->d_name);
+            log_warn_limited(path, "%s/%s is not named like a queue, ignored", path, d->d_name);
     }
     if (r == 0 && errno != 0)
         r = err_set(err, -errno, "read the folder %s", path);
@@ -526,7 +533,7 @@ int queue_table_load(struct queue_table *t, struct metadata *m, uint64_t log_min
                      struct topic *(*make_topic)(void *ctx, struct bytes name, int32_t queue_id),
                      void *ctx, struct err *err)
 {
-    struct load load = {t, m, log_min, log_end, make_topic, ctx, false};
+    struct load load = {t, m, log_min, log_end, make_topic, ctx, 0, false};
     struct file_list topics;
     int r = file_list(t->dir, &topics);
 
@@ -557,18 +564,21 @@ uint64_t queue_table_max_end(struct queue_table *t)
 
 /* --- cutting a queue --- */
 
-/* End of the record of entry `offset`; 0 when it is a filler. */
-static int end_at(struct queue_table *t, const struct queue_place *place, int64_t offset,
-                  uint64_t *out)
+/* End of the record of the last entry in [min, end) that is no filler; 0 when there is none. */
+static int end_before(struct queue_table *t, const struct queue_place *place, int64_t min,
+                      int64_t end, uint64_t *out)
 {
-    uint8_t unit[QUEUE_ENTRY_BYTES];
-    struct queue_entry e;
-    int r = queue_units_read(t, place, offset, unit, 1, true);
+    *out = 0;
+    for (int64_t at = end - 1; at >= min && *out == 0; at--) {
+        uint8_t unit[QUEUE_ENTRY_BYTES];
+        struct queue_entry e;
+        int r = queue_units_read(t, place, at, unit, 1, true);
 
-    if (r < 0)
-        return r;
-    queue_unit_decode(unit, &e);
-    *out = queue_entry_end(&e);
+        if (r < 0)
+            return r;
+        queue_unit_decode(unit, &e);
+        *out = queue_entry_end(&e);
+    }
     return 0;
 }
 
@@ -632,8 +642,8 @@ static int truncate_in_files(struct queue_table *t, uint32_t queue, uint64_t log
     int r;
 
     r = queue_files_end(t, &place, s->min, s->file_end, log_end, true, &end);
-    if (r == 0 && end > s->min)
-        r = end_at(t, &place, end - 1, &last_end);
+    if (r == 0)
+        r = end_before(t, &place, s->min, end, &last_end);
     if (r == 0)
         r = cut_queue(t, queue, end, last_end);
     return r < 0 ? err_set(err, r, "cut queue %s/%d to log offset %llu", place.topic->name,
@@ -697,13 +707,11 @@ static int check_known(struct queue_table *t, uint32_t queue, int64_t offset,
     log_warn_limited(t->dir,
                      "queue %s/%d: entry %lld is not that of its record, made again from there",
                      place.topic->name, place.queue_id, (long long)offset);
-    if (offset > s->min) {
-        r = end_at(t, &place, offset - 1, &last_end);
-        if (r < 0 && r != -ENOENT)
-            return r;
-        if (last_end > (uint64_t)entry->log_offset)
-            last_end = 0;
-    }
+    r = end_before(t, &place, s->min, offset, &last_end);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (last_end > (uint64_t)entry->log_offset)
+        last_end = 0;
     r = cut_queue(t, queue, offset, last_end);
     return r < 0 ? r : 1;
 }

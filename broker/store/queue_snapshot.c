@@ -170,13 +170,11 @@ int queue_table_snapshot_save(struct queue_table *t, const char *path, uint64_t 
         r = out.failed ? -ENOMEM : 0;
     }
     if (r < 0)
-        log_warn("no snapshot of the queues in %s: error %d; the next start reads their folders",
-                 path, -r);
-    if (r == 0) {
+        err_set(&err, r, "make the snapshot of queues %s", path);
+    else
         r = file_replace(path, buf_bytes(&out), &err);
-        if (r < 0)
-            log_warn("%s; the next start reads the queues' folders", err.text);
-    }
+    if (r < 0)
+        log_warn("%s; the next start reads the queues' folders instead", err.text);
     buf_destroy(&out);
     return r;
 }
@@ -201,9 +199,9 @@ static int run_apply(struct queue_table *t, struct topic *topic,
     }
     if (have != (uint32_t)run->first)
         return 1;
-    for (int32_t i = run->count - 1; i >= 0; i--) { /* the last id first: one extent */
+    for (int32_t i = 0; i < run->count; i++) {
         struct queue_ends ends = run_ends(run, i);
-        int r = queue_state_set(t, topic, run->first + i, &ends);
+        int r = queue_state_set(t, topic, run->first + run->count - 1, run->first + i, &ends);
         if (r < 0)
             return r;
     }
@@ -246,7 +244,8 @@ int queue_table_snapshot_load(struct queue_table *t, struct metadata *m, const c
         return 1;
     }
     if (r < 0) {
-        log_warn("read %s: error %d; the queues' folders are read instead", path, -r);
+        err_set(err, r, "read %s", path);
+        log_warn("%s; the queues' folders are read instead", err ? err->text : path);
         r = 1;
     } else {
         r = queue_snapshot_apply(t, buf_bytes(&in), log_end, find_in_metadata, m);

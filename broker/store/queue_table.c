@@ -483,13 +483,14 @@ void queue_restart(struct queue_table *t, uint32_t queue, int64_t offset)
     s->generation++;
 }
 
-int queue_state_set(struct queue_table *t, struct topic *topic, int32_t queue_id,
+int queue_state_set(struct queue_table *t, struct topic *topic, int32_t last_id, int32_t queue_id,
                     const struct queue_ends *ends)
 {
-    uint32_t queue;
+    uint32_t queue = QUEUE_NONE;
 
     pthread_mutex_lock(t->append_lock);
-    queue = queue_table_find(t, topic, queue_id, true);
+    if (queue_table_find(t, topic, last_id, true) != QUEUE_NONE)
+        queue = queue_table_find(t, topic, queue_id, true);
     if (queue != QUEUE_NONE) {
         struct queue_state *s = queue_state(t, queue);
         queue_restart(t, queue, ends->next);
@@ -747,9 +748,11 @@ int queue_table_drop_topic(struct queue_table *t, struct topic *topic)
         queue_files_forget(t->files, extents[i].base, extents[i].count);
     r = topic_remove(t, bytes_of(topic->name, topic->name_len));
     pthread_mutex_unlock(&t->io_lock);
-    if (r < 0)
-        log_warn("remove the queues of topic %s: error %d; what is left will not be read",
-                 topic->name, -r);
+    if (r < 0) {
+        struct err err;
+        err_set(&err, r, "remove the queues of topic %s", topic->name);
+        log_warn("%s; what is left will not be read", err.text);
+    }
     return r;
 }
 

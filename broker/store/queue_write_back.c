@@ -113,9 +113,9 @@ static void write_queue(struct queue_table *t, uint32_t queue, bool whole, struc
     pthread_mutex_unlock(&t->io_lock);
 
     if (r < 0) {
-        log_warn_limited(t->dir,
-                         "write entries of queue %s/%d: error %d; they stay in memory, tried again",
-                         place.topic->name, place.queue_id, -r);
+        struct err err;
+        err_set(&err, r, "write entries of queue %s/%d", place.topic->name, place.queue_id);
+        log_warn_limited(t->dir, "%s; they stay in memory for the next try", err.text);
         pass->failures++;
         if (pass->error == 0)
             pass->error = r;

@@ -1,0 +1,1046 @@
+/* test_queue_recovery.c - ends of queues: from RocketMQ's files and ours, after crashes, cut with
+ * the log, corrected by it, from a snapshot. */
+#include <stdatomic.h>
+
+#include "broker/store/queue_internal.h"
+#include "common/crc.h"
+#include "queue_fixture.h"
+
+static struct file_ops ops;
+static int opens, preads, syncs;
+
+static int counted_open(const char *path, int flags, mode_t mode)
+{
+    opens++;
+    return file_ops_system.open(path, flags, mode);
+}
+
+static ssize_t counted_pread(int fd, void *to, size_t n, off_t at)
+{
+    preads++;
+    return file_ops_system.pread(fd, to, n, at);
+}
+
+static int counted_syncfs(int fd)
+{
+    syncs++;
+    return file_ops_system.syncfs(fd);
+}
+
+static void begin_with_disk(void)
+{
+    ops = file_ops_system;
+    ops.open = counted_open;
+    ops.pread = counted_pread;
+    ops.syncfs = counted_syncfs;
+    file_ops_set(&ops);
+    begin();
+}
+
+static void load_again(uint64_t log_min, uint64_t to)
+{
+    reopen_table();
+    load(log_min, to);
+}
+
+static void recover_record(uint32_t queue, int64_t offset, uint64_t log)
+{
+    struct queue_entry e = entry_at(log, offset);
+
+    ck_assert_int_eq(queue_table_recover(table, queue, offset, &e), 0);
+}
+
+/* Writes over bytes of a queue file. */
+static void scribble(const char *path, long at, const void *bytes, size_t size)
+{
+    FILE *f = fopen(path, "r+b");
+
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fseek(f, at, SEEK_SET), 0);
+    ck_assert_uint_eq(fwrite(bytes, 1, size, f), size);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static bool all_zero_from(const char *path, size_t at)
+{
+    size_t size = 0;
+    uint8_t *bytes = slurp(path, &size);
+    bool zero = true;
+
+    ck_assert_ptr_nonnull(bytes);
+    ck_assert_uint_eq(size, (size_t)options.file_bytes);
+    for (size_t i = at; i < size; i++)
+        zero = zero && bytes[i] == 0;
+    free(bytes);
+    return zero;
+}
+
+/* --- files that RocketMQ wrote --- */
+
+/* Puts the files of the vector below consumequeue/. */
+static void unpack_vector(void)
+{
+    FILE *f = fopen(TERN_TEST_VECTORS "/queue_files.txt", "r");
+    char line[8192], topic[128], name[32], hex[4096], path[600];
+    int queue_id, size, files = 0;
+
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof(line), f)) {
+        if (line[0] == '#')
+            continue;
+        ck_assert_int_eq(
+            sscanf(line, "%127s %d %31s %d %4095s", topic, &queue_id, name, &size, hex), 5);
+        ck_assert_int_eq(size, FILE_BYTES);
+        uint8_t bytes[FILE_BYTES] = {0};
+        for (size_t i = 0; 2 * i < strlen(hex); i++) {
+            unsigned byte;
+            ck_assert_int_eq(sscanf(hex + 2 * i, "%2x", &byte), 1);
+            bytes[i] = (uint8_t)byte;
+        }
+        snprintf(path, sizeof(path), "%s/%s/%d", queues_dir, topic, queue_id);
+        ck_assert_int_eq(file_mkdirs(path), 0);
+        spill(queue_file(topic, queue_id, strtoll(name, NULL, 10)), bytes, FILE_BYTES);
+        files++;
+    }
+    fclose(f);
+    ck_assert_int_eq(files, 11);
+    name_topic(&topics[0], "FixOrders");
+    name_topic(&topics[1], "SCHEDULE_TOPIC_XXXX");
+    name_topic(&topics[2], "%RETRY%Fix_G");
+}
+
+/* Numbers of messages, and places of some, as the clients of that broker were told them. */
+START_TEST(queues_of_rocketmq_are_loaded)
+{
+    struct queue_entry e;
+
+    unpack_vector();
+    load(0, 698761);
+    expect_range(queue_of(0, 0), UINT64_MAX, 0, 118);
+    expect_range(queue_of(0, 1), UINT64_MAX, 0, 123);
+    expect_range(queue_of(0, 2), UINT64_MAX, 0, 148);
+    expect_range(queue_of(0, 3), UINT64_MAX, 0, 135);
+    expect_range(queue_of(1, 0), UINT64_MAX, 0, 24);
+    expect_range(queue_of(1, 17), UINT64_MAX, 0, 2);
+    expect_range(queue_of(1, 5), UINT64_MAX, 0, 0);
+    expect_range(queue_of(2, 0), UINT64_MAX, 0, 22);
+    ck_assert_uint_eq(queue_table_max_end(table), 682642);
+    ck_assert_int_eq(syncs, 0); /* nothing was cut */
+
+    ck_assert_int_eq(queue_table_read(table, queue_of(0, 1), 0, &e, 1, UINT64_MAX, true), 1);
+    ck_assert_int_eq(e.log_offset, 0x17A);
+    ck_assert_int_eq(e.size, 0x309 - 0x17A);
+    ck_assert_int_eq(queue_table_read(table, queue_of(0, 3), 99, &e, 1, UINT64_MAX, true), 1);
+    ck_assert_int_eq(e.log_offset, 0x6E2BC);
+    /* "TagB".hashCode() */
+    ck_assert_int_eq(queue_table_read(table, queue_of(0, 3), 0, &e, 1, UINT64_MAX, true), 1);
+    ck_assert_int_eq(e.tags_code, 2598920);
+    /* In the schedule topic it is a time. */
+    ck_assert_int_eq(queue_table_read(table, queue_of(1, 17), 0, &e, 1, UINT64_MAX, true), 1);
+    ck_assert_int_eq(e.tags_code, INT64_C(0x1a204409fb3));
+}
+END_TEST
+
+START_TEST(appends_go_on_in_the_files_of_rocketmq)
+{
+    uint32_t queue;
+
+    unpack_vector();
+    load(0, 698761);
+    log_end = 698761;
+    queue = queue_of(0, 0);
+    append_to(queue, 100);
+    write_all();
+    expect_entries(queue, 118, 218, 698761);
+    expect_on_disk("FixOrders", 0, 118, 698761);
+    expect_on_disk("FixOrders", 0, 217, 698761 + 99 * RECORD);
+    ck_assert_int_eq(count_on_disk("FixOrders", 0, 0), 218);
+}
+END_TEST
+
+START_TEST(entries_of_records_that_the_log_lacks_are_cut_on_disk)
+{
+    unpack_vector();
+    load(0, 449055); /* the record of FixOrders/0, entry 91, ends somewhere above */
+    for (int id = 0; id < 4; id++) {
+        uint32_t queue = queue_of(0, id);
+        int64_t next = next_of(queue);
+        struct queue_entry last = on_disk("FixOrders", id, next - 1);
+        ck_assert_int_gt(next, 80);
+        ck_assert_int_le(last.log_offset + last.size, 449055);
+        ck_assert_int_eq(on_disk("FixOrders", id, next).size, 0);
+    }
+    ck_assert_int_eq(syncs, 1);
+    ck_assert_uint_le(queue_table_max_end(table), 449055);
+}
+END_TEST
+
+/* RocketMQ's fillers look like entries; a queue begins behind them. */
+START_TEST(fillers_are_never_served)
+{
+    uint8_t filler[20] = {0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF};
+    uint32_t queue = queue_of(0, 0);
+    struct queue_entry e = {1, 1, 1};
+
+    append_to(queue, 60);
+    write_all();
+    for (int i = 0; i < 35; i++)
+        scribble(queue_file("Topic0", 0, 0), i * 20, filler, sizeof(filler));
+    load_again(0, log_end);
+    queue = queue_of(0, 0);
+    expect_range(queue, UINT64_MAX, 35, 60);
+    ck_assert_int_eq(queue_table_read(table, queue, 34, &e, 1, UINT64_MAX, true), 0);
+    expect_entries(queue, 35, 60, 35 * RECORD);
+}
+END_TEST
+
+/* --- ends from files --- */
+
+START_TEST(ends_are_found_again)
+{
+    static const int64_t counts[] = {1, 2, 99, 100, 101, 199, 200, 203, 204, 205, 999, 1000};
+
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+        append_to(queue_of(0, (int32_t)i), counts[i]);
+    write_all();
+    load_again(0, log_end);
+    uint64_t log = 0;
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        uint32_t queue = queue_of(0, (int32_t)i);
+        expect_range(queue, UINT64_MAX, 0, counts[i]);
+        expect_entries(queue, 0, counts[i], log);
+        log += (uint64_t)counts[i] * RECORD;
+        expect_range(queue, log - 1, 0, counts[i] - 1);
+    }
+    ck_assert_uint_eq(queue_table_max_end(table), log_end);
+    ck_assert_int_eq(syncs, 0);
+}
+END_TEST
+
+/* A copied file has no holes that show where its data ends. */
+START_TEST(ends_are_found_without_holes)
+{
+    static const int64_t counts[] = {1, 203, 204, 205, 2999, 3000};
+
+    options.file_bytes = 60000;
+    reopen_table();
+    for (int i = 0; i < 6; i++)
+        append_to(queue_of(0, i), counts[i]);
+    write_all();
+    for (int i = 0; i < 6; i++) {
+        size_t size = 0;
+        uint8_t *bytes = slurp(queue_file("Topic0", i, 0), &size);
+        spill(queue_file("Topic0", i, 0), bytes, size);
+        free(bytes);
+    }
+    load_again(0, log_end);
+    for (int i = 0; i < 6; i++)
+        ck_assert_int_eq(next_of(queue_of(0, i)), counts[i]);
+}
+END_TEST
+
+START_TEST(load_asks_little_of_each_file)
+{
+    enum { QUEUES = 1000 };
+
+    options.file_bytes = 6000000;
+    reopen_table();
+    for (int32_t id = 0; id < QUEUES; id++)
+        append_to(queue_of(0, id), 150);
+    write_all();
+    reopen_table();
+    opens = preads = 0;
+    load(0, log_end);
+    ck_assert_uint_eq(stats_now().queues, QUEUES);
+    ck_assert_int_le(opens, QUEUES + 10);
+    ck_assert_int_le(preads, QUEUES + 10);
+    ck_assert_int_eq(next_of(queue_of(0, QUEUES - 1)), 150);
+}
+END_TEST
+
+/* RocketMQ leaves old bytes behind a tail that was cut; taken for entries they would point
+ * anywhere. */
+START_TEST(stale_bytes_behind_the_end_are_zeroed)
+{
+    const char *path;
+    uint8_t stale[20 * 20];
+
+    append_to(queue_of(0, 0), 70);
+    write_all();
+    path = queue_file("Topic0", 0, 0);
+    memset(stale, 0, sizeof(stale));
+    stale[sizeof(stale) - 1] = 1;
+    scribble(path, 70 * 20, stale, sizeof(stale));
+    load_again(0, log_end);
+    ck_assert_int_eq(next_of(queue_of(0, 0)), 70);
+    ck_assert(all_zero_from(path, 70 * 20));
+    ck_assert_int_eq(syncs, 1);
+    expect_entries(queue_of(0, 0), 0, 70, 0);
+}
+END_TEST
+
+START_TEST(stale_bytes_in_a_later_page_are_zeroed_too)
+{
+    const char *path;
+
+    options.file_bytes = 600000;
+    reopen_table();
+    append_to(queue_of(0, 0), 70);
+    write_all();
+    path = queue_file("Topic0", 0, 0);
+    scribble(path, 400000, "stale", 5);
+    load_again(0, log_end);
+    ck_assert_int_eq(next_of(queue_of(0, 0)), 70);
+    ck_assert(all_zero_from(path, 70 * 20));
+    expect_entries(queue_of(0, 0), 0, 70, 0);
+}
+END_TEST
+
+START_TEST(files_without_an_entry_go_unless_they_are_the_first)
+{
+    append_to(queue_of(0, 0), 2 * UNITS + 30);
+    write_all();
+    load_again(0, UNITS * RECORD);
+    ck_assert_int_eq(next_of(queue_of(0, 0)), UNITS);
+    ck_assert(exists(queue_file("Topic0", 0, 0)));
+    ck_assert(!exists(queue_file("Topic0", 0, FILE_BYTES)));
+    ck_assert(!exists(queue_file("Topic0", 0, 2 * FILE_BYTES)));
+}
+END_TEST
+
+/* Offsets that were given out are not given out again. */
+START_TEST(queue_whose_entries_are_all_cut_goes_on_where_it_began)
+{
+    append_to(queue_of(0, 0), 2 * UNITS + 30);
+    write_all();
+    ck_assert_int_eq(unlink(queue_file("Topic0", 0, 0)), 0);
+    load_again(0, UNITS * RECORD);
+    expect_range(queue_of(0, 0), UINT64_MAX, UNITS, UNITS);
+    ck_assert(all_zero_from(queue_file("Topic0", 0, FILE_BYTES), 0));
+    ck_assert(!exists(queue_file("Topic0", 0, 2 * FILE_BYTES)));
+    load_again(0, UNITS * RECORD);
+    ck_assert_int_eq(next_of(queue_of(0, 0)), UNITS);
+}
+END_TEST
+
+START_TEST(queue_begins_with_the_first_message_that_the_log_still_has)
+{
+    append_to(queue_of(0, 0), 2 * UNITS + 30);
+    write_all();
+    for (int64_t first = 0; first <= 2 * UNITS + 30; first += 23) {
+        load_again((uint64_t)first * RECORD, log_end);
+        expect_range(queue_of(0, 0), UINT64_MAX, first, 2 * UNITS + 30);
+    }
+    load_again((uint64_t)77 * RECORD - 1, log_end);
+    expect_range(queue_of(0, 0), UINT64_MAX, 77, 2 * UNITS + 30);
+    load_again(log_end, log_end);
+    expect_range(queue_of(0, 0), UINT64_MAX, 2 * UNITS + 30, 2 * UNITS + 30);
+}
+END_TEST
+
+START_TEST(file_of_another_size_is_named)
+{
+    struct err err = {0};
+
+    append_to(queue_of(0, 3), UNITS + 1);
+    write_all();
+    ck_assert_int_eq(truncate(queue_file("Topic0", 3, FILE_BYTES), FILE_BYTES - 20), 0);
+    reopen_table();
+    ck_assert_int_eq(try_load(0, log_end, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "/Topic0/3/00000000000000002000 has 1980 bytes"));
+    ck_assert_ptr_nonnull(strstr(err.text, "expected 2000"));
+}
+END_TEST
+
+START_TEST(file_with_another_name_is_named)
+{
+    static const char *const names[] = {"x", "0000000000000000200", "00000000000000002001",
+                                        "-0000000000000002000", "99999999999999999999"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct err err = {0};
+        char path[600];
+        append_to(queue_of(0, 3), 1);
+        write_all();
+        snprintf(path, sizeof(path), "%s/Topic0/3/%s", queues_dir, names[i]);
+        spill(path, "", 0);
+        reopen_table();
+        ck_assert_int_eq(try_load(0, log_end, &err), -EINVAL);
+        ck_assert_ptr_nonnull(strstr(err.text, names[i]));
+        ck_assert_int_eq(unlink(path), 0);
+    }
+}
+END_TEST
+
+/* Made but not stretched when the crash came. */
+START_TEST(empty_last_file_is_removed)
+{
+    append_to(queue_of(0, 0), UNITS);
+    write_all();
+    spill(queue_file("Topic0", 0, FILE_BYTES), "", 0);
+    load_again(0, log_end);
+    ck_assert_int_eq(next_of(queue_of(0, 0)), UNITS);
+    ck_assert(!exists(queue_file("Topic0", 0, FILE_BYTES)));
+    append_to(queue_of(0, 0), 1);
+    write_all();
+    expect_entries(queue_of(0, 0), 0, UNITS + 1, 0);
+}
+END_TEST
+
+START_TEST(queue_begins_behind_a_file_that_is_missing)
+{
+    append_to(queue_of(0, 0), 4 * UNITS + 10);
+    write_all();
+    ck_assert_int_eq(unlink(queue_file("Topic0", 0, FILE_BYTES)), 0);
+    load_again(0, log_end);
+    expect_range(queue_of(0, 0), UINT64_MAX, 2 * UNITS, 4 * UNITS + 10);
+    ck_assert(exists(queue_file("Topic0", 0, 0)));
+}
+END_TEST
+
+START_TEST(what_is_not_a_queue_is_left_alone)
+{
+    static const char *const paths[] = {
+        "consumequeue/Topic0/x",  "consumequeue/Topic0/01", "consumequeue/Topic0/65536",
+        "consumequeue/Topic0/-1", "consumequeue/To.pic/0",  "consumequeue/Topic0/2147483648"};
+
+    append_to(queue_of(0, 0), 1);
+    write_all();
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        ck_assert_int_eq(file_mkdirs(in_root(paths[i])), 0);
+    spill(in_root("consumequeue/file"), "x", 1);
+    spill(in_root("consumequeue/Topic0/7"), "x", 1);
+    load_again(0, log_end);
+    ck_assert_uint_le(stats_now().queues, 8);
+    ck_assert_int_eq(next_of(queue_of(0, 0)), 1);
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        ck_assert(exists(in_root(paths[i])));
+    ck_assert(exists(in_root("consumequeue/file")));
+}
+END_TEST
+
+START_TEST(queues_of_a_topic_that_nobody_knows_are_left_alone)
+{
+    name_topic(&topics[3], "Unknown");
+    append_to(queue_of(3, 1), 10);
+    append_to(queue_of(0, 0), 5);
+    write_all();
+    name_topic(&topics[3], "Topic3");
+    made_count = 0;
+    load_again(0, log_end);
+    ck_assert_int_eq(made_count, 1);
+    ck_assert_str_eq(made_names[0], "Topic0");
+    ck_assert_uint_eq(stats_now().queues, 1);
+    ck_assert_int_eq(count_on_disk("Unknown", 1, 0), 10);
+}
+END_TEST
+
+/* --- records met by the scan of the log --- */
+
+START_TEST(records_that_a_queue_has_are_dropped)
+{
+    uint32_t queue;
+
+    append_to(queue_of(0, 0), 150);
+    write_all();
+    load_again(0, log_end);
+    queue = queue_of(0, 0);
+    for (int64_t i = 0; i < 180; i++)
+        recover_record(queue, i, (uint64_t)i * RECORD);
+    expect_range(queue, UINT64_MAX, 0, 180);
+    ck_assert_uint_eq(stats_now().pending_entries, 30);
+    for (int64_t i = 160; i < 180; i++) /* nor is one that the scan meets twice */
+        recover_record(queue, i, (uint64_t)i * RECORD);
+    expect_entries(queue, 0, 180, 0);
+}
+END_TEST
+
+static int pwritev_calls, pwritev_last;
+
+/* The last write reaches only its first `torn` bytes before the power goes. */
+enum { TORN_BYTES = 4096 + 10 };
+
+static ssize_t torn_pwritev(int fd, const struct iovec *iov, int n, off_t at)
+{
+    struct iovec part[WRITE_PIECES];
+    size_t left = TORN_BYTES;
+    int parts = 0;
+
+    if (++pwritev_calls < pwritev_last)
+        return file_ops_system.pwritev(fd, iov, n, at);
+    for (; parts < n && left > 0; parts++) {
+        part[parts] = iov[parts];
+        if (part[parts].iov_len > left)
+            part[parts].iov_len = left;
+        left -= part[parts].iov_len;
+    }
+    (void)file_ops_system.pwritev(fd, part, parts, at);
+    errno = EIO;
+    return -1;
+}
+
+/* Queue 0 is complete, queue 1 has one page and ten bytes of an entry, queue 2 nothing. */
+START_TEST(crash_within_a_write_back_is_made_good_by_the_log)
+{
+    static const int64_t counts[] = {300, 1000, 250};
+    uint64_t first[3], log = 0;
+
+    options.file_bytes = 60000;
+    reopen_table();
+    for (int q = 0; q < 3; q++) {
+        first[q] = log_end;
+        append_to(queue_of(0, q), counts[q]);
+    }
+    ops.pwritev = torn_pwritev;
+    pwritev_last = 2;
+    (void)queue_table_write_back(table, log_end, 0, true, NULL);
+    ops.pwritev = file_ops_system.pwritev;
+    ck_assert_int_eq(unlink(queue_file("Topic0", 2, 0)), 0);
+
+    load_again(0, log_end);
+    ck_assert_int_eq(next_of(queue_of(0, 0)), 300);
+    ck_assert_int_eq(next_of(queue_of(0, 1)), TORN_BYTES / 20);
+    ck_assert_int_eq(next_of(queue_of(0, 2)), 0);
+    ck_assert(all_zero_from(queue_file("Topic0", 1, 0), TORN_BYTES / 20 * 20));
+    for (int q = 0; q < 3; q++) {
+        for (int64_t i = 0; i < counts[q]; i++, log += RECORD)
+            recover_record(queue_of(0, q), i, log);
+    }
+    for (int q = 0; q < 3; q++) {
+        ck_assert_int_eq(next_of(queue_of(0, q)), counts[q]);
+        expect_entries(queue_of(0, q), 0, counts[q], first[q]);
+    }
+    write_all();
+    for (int q = 0; q < 3; q++)
+        ck_assert_int_eq(count_on_disk("Topic0", q, 0), counts[q]);
+}
+END_TEST
+
+/* Pages of a file reach the disk in any order; the ones between may be missing after a power cut.
+ */
+START_TEST(page_that_was_lost_is_made_good_by_the_log)
+{
+    static const uint8_t zeroes[4096];
+    uint32_t queue;
+
+    options.file_bytes = 60000;
+    reopen_table();
+    append_to(queue_of(0, 0), 3000);
+    append_to(queue_of(0, 0), 500);
+    write_all();
+    scribble(queue_file("Topic0", 0, 0), 8192, zeroes, 4096);
+    scribble(queue_file("Topic0", 0, 60000), 0, zeroes, 4096);
+    load_again(0, log_end);
+    queue = queue_of(0, 0);
+    for (int64_t i = 100; i < 3500; i++)
+        recover_record(queue, i, (uint64_t)i * RECORD);
+    expect_range(queue, UINT64_MAX, 0, 3500);
+    expect_entries(queue, 0, 3500, 0);
+    write_all();
+    ck_assert_int_eq(count_on_disk("Topic0", 0, 0), 3500);
+    expect_on_disk("Topic0", 0, 3499, 3499 * RECORD);
+}
+END_TEST
+
+START_TEST(first_page_that_was_lost_is_made_good_by_the_log)
+{
+    static const uint8_t zeroes[40 * 20];
+    uint32_t queue;
+
+    append_to(queue_of(0, 0), UNITS + 50);
+    write_all();
+    scribble(queue_file("Topic0", 0, 0), 0, zeroes, sizeof(zeroes));
+    load_again(0, log_end);
+    queue = queue_of(0, 0);
+    for (int64_t i = 0; i < UNITS + 50; i++)
+        recover_record(queue, i, (uint64_t)i * RECORD);
+    expect_range(queue, UINT64_MAX, 0, UNITS + 50);
+    expect_entries(queue, 0, UNITS + 50, 0);
+}
+END_TEST
+
+/* Entries of a log that was cut since, in a file whose zeroing never reached the disk. */
+START_TEST(stale_entries_give_way_to_those_of_the_log)
+{
+    uint32_t queue = queue_of(0, 0);
+
+    append_to(queue, 50);
+    log_end += 100000;
+    append_to(queue, 30);
+    write_all();
+    load_again(0, UINT64_MAX);
+    queue = queue_of(0, 0);
+    ck_assert_int_eq(next_of(queue), 80);
+    for (int64_t i = 0; i < 60; i++)
+        recover_record(queue, i, (uint64_t)i * RECORD);
+    expect_range(queue, UINT64_MAX, 0, 60);
+    expect_entries(queue, 0, 60, 0);
+    log_end = 60 * RECORD;
+    write_all();
+    ck_assert_int_eq(count_on_disk("Topic0", 0, 0), 60);
+}
+END_TEST
+
+START_TEST(of_two_records_with_one_offset_the_first_stays)
+{
+    uint32_t queue;
+
+    append_to(queue_of(0, 0), 50);
+    write_all();
+    load_again(0, log_end);
+    queue = queue_of(0, 0);
+    recover_record(queue, 20, 50 * RECORD);
+    recover_record(queue, 50, 51 * RECORD);
+    recover_record(queue, 50, 52 * RECORD);
+    expect_range(queue, UINT64_MAX, 0, 51);
+    expect_entries(queue, 0, 50, 0);
+    expect_entries(queue, 50, 51, 51 * RECORD);
+}
+END_TEST
+
+START_TEST(record_out_of_order_is_not_believed)
+{
+    uint32_t queue = queue_of(0, 0);
+
+    append_to(queue, 50);
+    recover_record(queue, 50, 20 * RECORD);
+    ck_assert_int_eq(next_of(queue), 50);
+}
+END_TEST
+
+START_TEST(impossible_record_is_refused)
+{
+    uint32_t queue = queue_of(0, 0);
+    struct queue_entry e = entry_at(0, 0);
+
+    ck_assert_int_eq(queue_table_recover(table, queue, -1, &e), -EINVAL);
+    ck_assert_int_eq(queue_table_recover(table, queue, INT64_MAX, &e), -EINVAL);
+    e.size = 0;
+    ck_assert_int_eq(queue_table_recover(table, queue, 0, &e), -EINVAL);
+    e.size = INT32_MAX;
+    ck_assert_int_eq(queue_table_recover(table, queue, 0, &e), -EINVAL);
+    e = entry_at(0, 0);
+    e.log_offset = -1;
+    ck_assert_int_eq(queue_table_recover(table, queue, 0, &e), -EINVAL);
+    ck_assert_int_eq(next_of(queue), 0);
+}
+END_TEST
+
+/* Damage in the log takes entries out of the middle; the others keep their offsets. */
+START_TEST(gap_keeps_what_is_on_both_sides)
+{
+    uint32_t queue = queue_of(0, 0);
+    struct queue_entry got[40];
+
+    for (int64_t i = 0; i < 250; i++) {
+        if (i < 90 || i >= 120)
+            recover_record(queue, i, (uint64_t)i * RECORD);
+    }
+    log_end = 250 * RECORD;
+    for (int again = 0; again < 2; again++) {
+        expect_range(queue, UINT64_MAX, 0, 250);
+        expect_entries(queue, 0, 90, 0);
+        expect_entries(queue, 120, 250, 120 * RECORD);
+        for (int64_t at = 90; at < 120;) {
+            int n = queue_table_read(table, queue, at, got, (int)(120 - at), UINT64_MAX, true);
+            ck_assert_int_gt(n, 0);
+            for (int i = 0; i < n; i++) {
+                ck_assert_int_eq(got[i].size, 0);
+                ck_assert_int_eq(got[i].log_offset, 0);
+            }
+            at += n;
+        }
+        /* Fillers are as visible as the entry before them. */
+        expect_range(queue, 90 * RECORD - 1, 0, 89);
+        expect_range(queue, 90 * RECORD, 0, 120);
+        expect_range(queue, 121 * RECORD - 1, 0, 120);
+        expect_range(queue, 121 * RECORD, 0, 121);
+        write_all();
+        /* RocketMQ reads on over the gap. */
+        ck_assert_int_eq(count_on_disk("Topic0", 0, 0), 250);
+        load_again(0, log_end);
+        queue = queue_of(0, 0);
+    }
+}
+END_TEST
+
+START_TEST(gap_wider_than_a_file_begins_the_queue_anew)
+{
+    uint32_t queue = queue_of(0, 0);
+
+    for (int64_t i = 0; i < 150; i++)
+        recover_record(queue, i, (uint64_t)i * RECORD);
+    recover_record(queue, 150 + UNITS + 1, 150 * RECORD);
+    log_end = 151 * RECORD;
+    expect_range(queue, UINT64_MAX, 150 + UNITS + 1, 150 + UNITS + 2);
+    write_all();
+    ck_assert(!exists(queue_file("Topic0", 0, 0)));
+    ck_assert(!exists(queue_file("Topic0", 0, FILE_BYTES)));
+    load_again(0, log_end);
+    expect_range(queue_of(0, 0), UINT64_MAX, 150 + UNITS + 1, 150 + UNITS + 2);
+    expect_entries(queue_of(0, 0), 150 + UNITS + 1, 150 + UNITS + 2, 150 * RECORD);
+}
+END_TEST
+
+/* Queue files were lost, the log begins in the middle. */
+START_TEST(queue_without_files_begins_where_the_log_does)
+{
+    uint32_t queue = queue_of(0, 0);
+
+    for (int64_t i = 0; i < 10; i++)
+        recover_record(queue, 5000000 + i, 70000 + (uint64_t)i * RECORD);
+    expect_range(queue, UINT64_MAX, 5000000, 5000010);
+    expect_range(queue, 70000, 5000000, 5000000);
+    log_end = 71000;
+    write_all();
+    load_again(70000, log_end);
+    expect_range(queue_of(0, 0), UINT64_MAX, 5000000, 5000010);
+}
+END_TEST
+
+START_TEST(recovery_needs_no_more_memory_than_the_budget)
+{
+    options.memory_budget = 4 * 256;
+    reopen_table();
+    for (int64_t i = 0; i < 3000; i++)
+        recover_record(queue_of(0, (int32_t)(i % 3)), i / 3, (uint64_t)i * RECORD);
+    log_end = 3000 * RECORD;
+    for (int q = 0; q < 3; q++)
+        expect_range(queue_of(0, q), UINT64_MAX, 0, 1000);
+    write_all();
+    for (int q = 0; q < 3; q++)
+        ck_assert_int_eq(count_on_disk("Topic0", q, 0), 1000);
+}
+END_TEST
+
+/* --- cutting with the log --- */
+
+static void truncate_to(uint64_t to)
+{
+    struct err err = {0};
+
+    ck_assert_msg(queue_table_truncate(table, to, &err) == 0, "%s", err.text);
+}
+
+START_TEST(cut_reaches_entries_in_memory_and_in_files)
+{
+    uint32_t in_files = queue_of(0, 0), in_both = queue_of(0, 1), in_memory = queue_of(0, 2);
+
+    append_to(in_files, 250);
+    append_to(in_both, 150);
+    write_all();
+    append_to(in_both, 100);
+    append_to(in_memory, 100);
+    truncate_to(250 * RECORD + 200 * RECORD); /* within what in_both has in memory */
+    expect_range(in_files, UINT64_MAX, 0, 250);
+    expect_range(in_both, UINT64_MAX, 0, 200);
+    expect_range(in_memory, UINT64_MAX, 0, 0);
+    ck_assert_int_eq(syncs, 0);
+    ck_assert_uint_eq(stats_now().pending_entries, 50);
+
+    truncate_to(130 * RECORD + 1);
+    expect_range(in_files, UINT64_MAX, 0, 130);
+    expect_range(in_both, UINT64_MAX, 0, 0);
+    expect_entries(in_files, 0, 130, 0);
+    ck_assert_int_eq(syncs, 1);
+    ck_assert_uint_eq(stats_now().pending_entries, 0);
+    ck_assert(all_zero_from(queue_file("Topic0", 0, FILE_BYTES), 30 * 20));
+    ck_assert(!exists(queue_file("Topic0", 0, 2 * FILE_BYTES)));
+    ck_assert(all_zero_from(queue_file("Topic0", 1, 0), 0));
+
+    log_end = 130 * RECORD;
+    append_to(in_files, 200);
+    write_all();
+    expect_entries(in_files, 0, 330, 0);
+    load_again(0, log_end);
+    expect_range(queue_of(0, 0), UINT64_MAX, 0, 330);
+    expect_range(queue_of(0, 1), UINT64_MAX, 0, 0);
+}
+END_TEST
+
+START_TEST(cut_at_any_record_agrees_with_what_a_restart_finds)
+{
+    for (int64_t to = 0; to <= 230; to += 10) {
+        append_to(queue_of(1, 0), 230);
+        write_all();
+        truncate_to((uint64_t)to * RECORD);
+        expect_range(queue_of(1, 0), UINT64_MAX, 0, to);
+        expect_range(queue_of(1, 0), (uint64_t)to * RECORD, 0, to);
+        load_again(0, UINT64_MAX);
+        expect_range(queue_of(1, 0), UINT64_MAX, 0, to);
+        ck_assert_int_eq(queue_table_drop_topic(table, &topics[1]), 0);
+        log_end = 0;
+    }
+}
+END_TEST
+
+/* A file system that cannot punch holes gets zeroes. */
+static int no_fallocate(int fd, int mode, off_t at, off_t n)
+{
+    (void)fd, (void)mode, (void)at, (void)n;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+START_TEST(cut_needs_no_holes)
+{
+    ops.fallocate = no_fallocate;
+    append_to(queue_of(0, 0), 90);
+    write_all();
+    truncate_to(40 * RECORD);
+    ck_assert(all_zero_from(queue_file("Topic0", 0, 0), 40 * 20));
+    expect_entries(queue_of(0, 0), 0, 40, 0);
+}
+END_TEST
+
+/* --- the snapshot --- */
+
+static struct topic *find_topic(void *ctx, struct bytes name)
+{
+    return make_topic(ctx, name, 0);
+}
+
+static struct buf snapshot_of(void)
+{
+    struct buf bytes = {0};
+
+    ck_assert_int_eq(queue_table_snapshot_save(table, in_root("queues"), log_end), 0);
+    ck_assert_int_eq(file_load(in_root("queues"), 1 << 20, &bytes), 0);
+    return bytes;
+}
+
+static void fill_some_queues(void)
+{
+    append_to(queue_of(0, 3), 150);
+    append_to(queue_of(1, 0), 10);
+    append_to(queue_of(0, 6), 1);
+    queue_of(1, 2);
+    recover_record(queue_of(2, 0), 7777, log_end);
+    log_end += RECORD;
+    write_all();
+}
+
+START_TEST(snapshot_gives_back_all_ends)
+{
+    struct buf bytes;
+
+    fill_some_queues();
+    bytes = snapshot_of();
+    reopen_table();
+    opens = 0;
+    ck_assert_int_eq(queue_snapshot_apply(table, buf_bytes(&bytes), log_end, find_topic, NULL), 0);
+    ck_assert_int_eq(opens, 0);
+    expect_range(queue_of(0, 3), UINT64_MAX, 0, 150);
+    expect_range(queue_of(1, 0), UINT64_MAX, 0, 10);
+    expect_range(queue_of(0, 6), UINT64_MAX, 0, 1);
+    expect_range(queue_of(0, 0), UINT64_MAX, 0, 0);
+    expect_range(queue_of(2, 0), UINT64_MAX, 7777, 7778);
+    expect_range(queue_of(0, 3), 149 * RECORD, 0, 149);
+    ck_assert_uint_eq(queue_table_max_end(table), log_end);
+    expect_entries(queue_of(0, 3), 0, 150, 0);
+    append_to(queue_of(0, 3), 10);
+    ck_assert_int_eq(next_of(queue_of(0, 3)), 160);
+    buf_destroy(&bytes);
+}
+END_TEST
+
+static void expect_no_match(struct bytes in, uint64_t end)
+{
+    ck_assert_int_eq(queue_snapshot_apply(table, in, end, find_topic, NULL), 1);
+    for (uint32_t i = 0; i < stats_now().queues; i++)
+        ck_assert_int_eq(next_of(i), 0);
+}
+
+START_TEST(snapshot_of_another_moment_does_not_match)
+{
+    struct buf bytes;
+
+    fill_some_queues();
+    bytes = snapshot_of();
+    reopen_table();
+    expect_no_match(buf_bytes(&bytes), log_end + 1);
+    expect_no_match(buf_bytes(&bytes), 0);
+    options.file_bytes = 2 * FILE_BYTES;
+    reopen_table();
+    expect_no_match(buf_bytes(&bytes), log_end);
+    options.file_bytes = FILE_BYTES;
+    reopen_table();
+    name_topic(&topics[1], "Other");
+    expect_no_match(buf_bytes(&bytes), log_end);
+    buf_destroy(&bytes);
+}
+END_TEST
+
+START_TEST(damaged_snapshot_does_not_match)
+{
+    struct buf bytes;
+
+    fill_some_queues();
+    bytes = snapshot_of();
+    reopen_table();
+    for (size_t i = 0; i < bytes.len; i++) {
+        buf_at(&bytes)[i] ^= 0x10;
+        expect_no_match(buf_bytes(&bytes), log_end);
+        buf_at(&bytes)[i] ^= 0x10;
+        expect_no_match(bytes_of(buf_at(&bytes), i), log_end);
+    }
+    buf_destroy(&bytes);
+}
+END_TEST
+
+/* A snapshot made by hand: right checksum, any content. */
+struct crafted {
+    const char *topic;
+    uint32_t first, count;
+    uint64_t min, next, last_end;
+};
+
+static void expect_refused(const struct crafted *runs, uint32_t count, uint32_t claimed)
+{
+    struct buf b = {0};
+
+    buf_add_be32(&b, 0x544E5153);
+    buf_add_be32(&b, 1);
+    buf_add_be64(&b, 5000);
+    buf_add_be64(&b, FILE_BYTES);
+    buf_add_be32(&b, claimed);
+    for (uint32_t i = 0; i < count; i++) {
+        buf_add_u8(&b, (uint8_t)strlen(runs[i].topic));
+        buf_add_str(&b, runs[i].topic);
+        buf_add_be32(&b, runs[i].first);
+        buf_add_be32(&b, runs[i].count);
+        for (uint32_t k = 0; k < runs[i].count && k < 10; k++) {
+            buf_add_be64(&b, runs[i].min);
+            buf_add_be64(&b, runs[i].next);
+            buf_add_be64(&b, runs[i].last_end);
+        }
+    }
+    buf_add_be32(&b, crc32_of(0, buf_bytes(&b)));
+    expect_no_match(buf_bytes(&b), 5000);
+    buf_destroy(&b);
+}
+
+START_TEST(snapshot_that_lies_does_not_match)
+{
+    static const struct crafted lies[] = {
+        {"Topic0", 0, 1, 6, 5, 100},                 /* begins behind its end */
+        {"Topic0", 0, 1, UINT64_MAX, 5, 100},        /* negative */
+        {"Topic0", 0, 1, 0, UINT64_C(1) << 60, 100}, /* no such file could be named */
+        {"Topic0", 0, 1, 0, 5, 5001},                /* ends outside of the log */
+        {"Topic0", 1, 1, 0, 5, 100},                 /* ids with a gap */
+        {"Topic0", 65535, 2, 0, 5, 100},             /* ids too large */
+        {"Topic0", UINT32_MAX, 1, 0, 5, 100},        /* negative */
+        {"Topic0", 0, 0, 0, 5, 100},                 /* an empty run */
+        {"Topic0", 0, UINT32_MAX, 0, 5, 100},        /* longer than the file */
+        {"Topic0", 0, 11, 0, 5, 100},                /* by one */
+        {"../../etc", 0, 1, 0, 5, 100},              /* no topic */
+        {"", 0, 1, 0, 5, 100},
+    };
+    static const struct crafted twice[] = {{"Topic0", 0, 2, 0, 5, 100},
+                                           {"Topic0", 0, 2, 0, 6, 100}};
+
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        reopen_table();
+        expect_refused(&lies[i], 1, 1);
+    }
+    reopen_table();
+    expect_refused(twice, 2, 2);
+    reopen_table();
+    expect_refused(twice, 1, 2);
+    expect_refused(twice, 1, 0);
+    expect_refused(twice, 1, UINT32_MAX);
+}
+END_TEST
+
+START_TEST(snapshot_is_not_made_while_entries_wait_for_their_files)
+{
+    append_to(queue_of(0, 0), 1);
+    ck_assert_int_eq(queue_table_snapshot_save(table, in_root("queues"), log_end), -EBUSY);
+    ck_assert(!exists(in_root("queues")));
+}
+END_TEST
+
+START_TEST(deleted_topic_is_not_in_the_snapshot)
+{
+    struct buf bytes;
+
+    fill_some_queues();
+    topics[1].deleted = true;
+    ck_assert_int_eq(queue_table_snapshot_save(table, in_root("queues"), log_end), -EBUSY);
+    ck_assert_int_eq(queue_table_drop_topic(table, &topics[1]), 0);
+    bytes = snapshot_of();
+    reopen_table();
+    name_topic(&topics[1], "Other");
+    ck_assert_int_eq(queue_snapshot_apply(table, buf_bytes(&bytes), log_end, find_topic, NULL), 0);
+    expect_range(queue_of(0, 3), UINT64_MAX, 0, 150);
+    buf_destroy(&bytes);
+}
+END_TEST
+
+/* Whatever it said, it does not hold from now on. */
+START_TEST(snapshot_is_removed_when_it_was_read)
+{
+    struct err err = {0};
+
+    ck_assert_int_eq(queue_table_snapshot_load(table, NULL, in_root("queues"), 0, &err), 1);
+    ck_assert_int_eq(queue_table_snapshot_save(table, in_root("queues"), log_end), 0);
+    ck_assert_int_eq(queue_table_snapshot_load(table, NULL, in_root("queues"), 0, &err), 0);
+    ck_assert(!exists(in_root("queues")));
+    spill(in_root("queues"), "junk", 4);
+    ck_assert_int_eq(queue_table_snapshot_load(table, NULL, in_root("queues"), 0, &err), 1);
+    ck_assert(!exists(in_root("queues")));
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("queue_recovery");
+    TCase *c = tcase_create("queue_recovery");
+
+    tcase_set_timeout(c, 120);
+    tcase_add_checked_fixture(c, begin_with_disk, end);
+    tcase_add_test(c, queues_of_rocketmq_are_loaded);
+    tcase_add_test(c, appends_go_on_in_the_files_of_rocketmq);
+    tcase_add_test(c, entries_of_records_that_the_log_lacks_are_cut_on_disk);
+    tcase_add_test(c, fillers_are_never_served);
+    tcase_add_test(c, ends_are_found_again);
+    tcase_add_test(c, ends_are_found_without_holes);
+    tcase_add_test(c, load_asks_little_of_each_file);
+    tcase_add_test(c, stale_bytes_behind_the_end_are_zeroed);
+    tcase_add_test(c, stale_bytes_in_a_later_page_are_zeroed_too);
+    tcase_add_test(c, files_without_an_entry_go_unless_they_are_the_first);
+    tcase_add_test(c, queue_whose_entries_are_all_cut_goes_on_where_it_began);
+    tcase_add_test(c, queue_begins_with_the_first_message_that_the_log_still_has);
+    tcase_add_test(c, file_of_another_size_is_named);
+    tcase_add_test(c, file_with_another_name_is_named);
+    tcase_add_test(c, empty_last_file_is_removed);
+    tcase_add_test(c, queue_begins_behind_a_file_that_is_missing);
+    tcase_add_test(c, what_is_not_a_queue_is_left_alone);
+    tcase_add_test(c, queues_of_a_topic_that_nobody_knows_are_left_alone);
+    tcase_add_test(c, records_that_a_queue_has_are_dropped);
+    tcase_add_test(c, crash_within_a_write_back_is_made_good_by_the_log);
+    tcase_add_test(c, page_that_was_lost_is_made_good_by_the_log);
+    tcase_add_test(c, first_page_that_was_lost_is_made_good_by_the_log);
+    tcase_add_test(c, stale_entries_give_way_to_those_of_the_log);
+    tcase_add_test(c, of_two_records_with_one_offset_the_first_stays);
+    tcase_add_test(c, record_out_of_order_is_not_believed);
+    tcase_add_test(c, impossible_record_is_refused);
+    tcase_add_test(c, gap_keeps_what_is_on_both_sides);
+    tcase_add_test(c, gap_wider_than_a_file_begins_the_queue_anew);
+    tcase_add_test(c, queue_without_files_begins_where_the_log_does);
+    tcase_add_test(c, recovery_needs_no_more_memory_than_the_budget);
+    tcase_add_test(c, cut_reaches_entries_in_memory_and_in_files);
+    tcase_add_test(c, cut_at_any_record_agrees_with_what_a_restart_finds);
+    tcase_add_test(c, cut_needs_no_holes);
+    tcase_add_test(c, snapshot_gives_back_all_ends);
+    tcase_add_test(c, snapshot_of_another_moment_does_not_match);
+    tcase_add_test(c, damaged_snapshot_does_not_match);
+    tcase_add_test(c, snapshot_that_lies_does_not_match);
+    tcase_add_test(c, snapshot_is_not_made_while_entries_wait_for_their_files);
+    tcase_add_test(c, deleted_topic_is_not_in_the_snapshot);
+    tcase_add_test(c, snapshot_is_removed_when_it_was_read);
+    suite_add_tcase(s, c);
+    return s;
+}
+
+UNIT_MAIN(suite)
