@@ -1,9 +1,9 @@
 /* json_members.h - walks the members of one JSON object without building a tree.
  *
- * A registration may name a hundred thousand topics, and a tree takes a hundred times the text. So
- * the outer objects are walked, and only one small value at a time becomes a tree
- * (common/json.h), which also checks it: what is skipped here is only balanced. Takes the same
- * dialect: keys in double or single quotes, or bare. Pure, no allocation.
+ * A registration may name a hundred thousand topics, and a tree takes a hundred times the text and
+ * most of a second. What is walked over here is only balanced, not checked; a value that matters is
+ * read by the caller. Takes the same dialect as common/json.h: keys in double or single quotes, or
+ * bare. Pure, no allocation.
  */
 #ifndef TERN_NAMESRV_JSON_MEMBERS_H
 #define TERN_NAMESRV_JSON_MEMBERS_H

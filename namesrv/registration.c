@@ -16,7 +16,6 @@ enum {
     /* bounds of the small texts that become trees, which are up to a hundred times larger */
     VERSION_TEXT_MAX = 4096,
     KEY_TEXT_MAX = 6 * ROUTE_TOPIC_MAX,
-    TOPIC_TEXT_MAX = 65536,
     FILTER_TEXT_MAX = 65536,
     QUEUES_TEXT_MAX = 1048576,
 };
@@ -195,30 +194,52 @@ static int read_key(const struct json_member *member, struct registration *out, 
     return 0;
 }
 
+/* A number, or one in quotes; null is 0. */
+static bool read_number(struct bytes text, int32_t *out)
+{
+    *out = 0;
+    if (bytes_is(text, "null"))
+        return true;
+    if (text.len >= 2 && (text.at[0] == '"' || text.at[0] == '\''))
+        text = bytes_of(text.at + 1, text.len - 2);
+    return bytes_to_i32(text, out);
+}
+
+/* Where a number of a TopicConfig belongs; NULL for the members that a route does not need. */
+static int32_t *number_of(struct route_topic_config *topic, struct bytes key)
+{
+    if (bytes_is(key, "readQueueNums"))
+        return &topic->read_queues;
+    if (bytes_is(key, "writeQueueNums"))
+        return &topic->write_queues;
+    if (bytes_is(key, "perm"))
+        return &topic->perm;
+    if (bytes_is(key, "topicSysFlag"))
+        return &topic->sys_flag;
+    return NULL;
+}
+
 static int read_topic(const struct json_member *member, struct registration *out, struct err *err)
 {
     struct route_topic_config topic = {0};
-    char name[NAME_SHOWN + 1];
-    struct err why = {0};
-    json_t *tree;
+    char name[NAME_SHOWN + 1], key[NAME_SHOWN + 1], value[NAME_SHOWN + 1];
+    struct json_members settings;
+    struct json_member setting;
     int r = read_key(member, out, &topic.name, err);
 
     if (r < 0 || bytes_is(member->value, "null"))
         return r;
-    if (member->value.len > TOPIC_TEXT_MAX)
-        return err_say(err, -EINVAL, "topic %s: %zu bytes of settings, expected at most %d",
-                       shown(topic.name, name), member->value.len, TOPIC_TEXT_MAX);
-    tree = json_dialect_load(member->value, &why);
-    if (!json_is_object(tree)) {
-        json_decref(tree);
-        return err_say(err, -EINVAL, "topic %s: %s", shown(topic.name, name),
-                       tree ? "the value is not an object" : why.text);
+    json_members_begin(&settings, member->value);
+    while (json_members_next(&settings, &setting)) {
+        int32_t *number = number_of(&topic, setting.key);
+
+        if (number && !read_number(setting.value, number))
+            return err_say(err, -EINVAL, "topic %s: %s is %s, expected a whole number",
+                           shown(topic.name, name), shown(setting.key, key),
+                           shown(setting.value, value));
     }
-    topic.read_queues = read_i32(tree, "readQueueNums");
-    topic.write_queues = read_i32(tree, "writeQueueNums");
-    topic.perm = read_i32(tree, "perm");
-    topic.sys_flag = read_i32(tree, "topicSysFlag");
-    json_decref(tree);
+    if (settings.wrong)
+        return err_say(err, -EINVAL, "topic %s: %s", shown(topic.name, name), settings.wrong);
     return add_topic(out, &topic, err);
 }
 
