@@ -2,6 +2,7 @@
 #include "namesrv/namesrv_internal.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -106,6 +107,8 @@ static int visit_change(void *ctx, int line, const char *name, const char *value
         return 0;
     namesrv_options_change(&ns->options, key, value);
     change->changed = true;
+    if (key->offset == offsetof(struct namesrv_options, log_level))
+        log_set_level((enum log_level)ns->options.log_level); /* the process has one */
     log_info("%s=%s, by request", name, value);
     return 0;
 }
@@ -124,7 +127,6 @@ void handle_update_config(const struct request *rq)
     }
     change.apply = true;
     config_each(rq->frame->body, visit_change, &change, &change.err);
-    log_set_level((enum log_level)ns->options.log_level);
     if (!change.changed) {
         answer(rq, RESPONSE_SUCCESS, change.unknown[0] ? "%s is not known and was ignored" : NULL,
                change.unknown);

@@ -218,7 +218,7 @@ void handle_query_data_version(const struct request *rq)
     if (!answer_begin(rq, &w, RESPONSE_SUCCESS, true, NULL))
         return;
     remoting_put_bool(&w, "changed",
-                      !member || !member->complete ||
+                      !member || member->id != id || !member->complete ||
                           !route_version_equal(&member->version, &version));
     remoting_body(&w);
     if (member)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
+#include "common/log.h"
 #include "unit.h"
 
 static struct kv_config *kv;
@@ -19,6 +20,7 @@ static void setup(void)
     snprintf(path, sizeof(path), "%s/kv.json", dir);
     snprintf(backup, sizeof(backup), "%s.bak", path);
     err = (struct err){0};
+    log_set_level(LOG_LEVEL_ERROR);
     ck_assert_int_eq(kv_config_new(&kv), 0);
 }
 

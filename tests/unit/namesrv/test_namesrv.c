@@ -8,6 +8,7 @@
 #include "common/codes.h"
 #include "common/crc.h"
 #include "common/file.h"
+#include "common/log.h"
 #include "common/loop_fixture.h"
 #include "common/rpc.h"
 #include "unit.h"
@@ -44,6 +45,7 @@ static void setup(void)
 {
     snprintf(dir, sizeof(dir), "/tmp/tern-namesrv-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(dir));
+    log_set_level(LOG_LEVEL_ERROR);
     namesrv_options_init(&options, NULL);
     options.listen_port = 0;
     snprintf(options.kv_config_path, sizeof(options.kv_config_path), "%s/kv.json", dir);
@@ -357,6 +359,10 @@ START_TEST(the_data_version_tells_whether_to_register)
                      0);
     expect_field("changed", "true");
     expect_body("{\"counter\":1,\"timestamp\":100}");
+    ck_assert_int_eq(ask(client, REQUEST_QUERY_DATA_VERSION, FIELDS(BROKER("1", "127.0.0.1:10911")),
+                         "{\"counter\":1,\"timestamp\":100}"),
+                     0);
+    expect_field("changed", "true"); /* registered under another id */
     ck_assert_int_eq(ask(client, REQUEST_QUERY_DATA_VERSION, broker, "nonsense"),
                      RESPONSE_SYSTEM_ERROR);
     rpc_free(client);
