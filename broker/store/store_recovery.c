@@ -98,29 +98,47 @@ static bool made_here(const struct recovery *v, const struct topic *topic)
     return false;
 }
 
+/* A topic that came back with the ids seen so far grows with those seen later. */
+static void widen(struct recovery *v, const struct topic *topic, int32_t queue_id)
+{
+    struct bytes name = bytes_of(topic->name, topic->name_len);
+    struct topic_config config;
+    uint64_t sequence;
+
+    if (v->made_count == 0 || !made_here(v, topic) || queue_id >= TOPIC_QUEUES_MAX ||
+        !metadata_topic(v->s->metadata, name, &config) || queue_id < config.read_queues)
+        return;
+    config.read_queues = config.write_queues = queue_id + 1;
+    if (metadata_topic_put(v->s->metadata, name, &config, 0, &sequence, NULL, NULL) < 0)
+        v->nameless++;
+}
+
 /* A topic whose queues or records are there, but nothing else of it. NULL when it cannot be. */
 static struct topic *make_topic(void *ctx, struct bytes name, int32_t queue_id)
 {
     struct recovery *v = ctx;
     struct topic_config config;
-    struct topic *topic;
+    struct topic *topic = metadata_topic(v->s->metadata, name, NULL);
     uint64_t sequence;
 
+    if (topic) { /* made for another of its queues */
+        widen(v, topic, queue_id);
+        return topic;
+    }
     if (!topic_name_ok(name) || queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX ||
         metadata_topic_floor(v->s->metadata, name) > 0)
         return NULL;
     config = default_config(name, queue_id);
     if (metadata_topic_put(v->s->metadata, name, &config, 0, &sequence, NULL, &topic) < 0)
         return NULL;
-    log_warn("store %s: topic %s was known by its messages only; it is there again with %d queues",
-             v->s->root_dir, topic->name, config.read_queues);
+    log_warn("store %s: topic %s was known by its messages only; it is there again", v->s->root_dir,
+             topic->name);
     return made_add(v, topic) < 0 ? NULL : topic;
 }
 
 /* The topic of a record, made when it is unknown; NULL when the record belongs to none any more. */
 static struct topic *topic_of(struct recovery *v, const struct record *r, uint64_t offset)
 {
-    struct topic_config config;
     struct topic *topic = v->topic;
 
     if (!topic || !bytes_equal(r->topic, bytes_of(topic->name, topic->name_len))) {
@@ -136,16 +154,10 @@ static struct topic *topic_of(struct recovery *v, const struct record *r, uint64
         }
         v->topic = topic;
     }
-    /* A topic that came back with the ids seen so far grows with those seen later. */
-    if (v->made_count > 0 && made_here(v, topic) &&
-        metadata_topic(v->s->metadata, r->topic, &config) && r->queue_id >= config.read_queues &&
-        r->queue_id < TOPIC_QUEUES_MAX) {
-        uint64_t sequence;
-        config.read_queues = config.write_queues = r->queue_id + 1;
-        if (metadata_topic_put(v->s->metadata, r->topic, &config, 0, &sequence, NULL, NULL) < 0)
-            v->nameless++;
-    }
-    return offset < topic->log_floor ? NULL : topic;
+    if (offset < topic->log_floor)
+        return NULL;
+    widen(v, topic, r->queue_id);
+    return topic;
 }
 
 static int64_t tags_code_of(const struct store *s, const struct record *r)
