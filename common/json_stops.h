@@ -5,30 +5,34 @@
 
 #include "common/word.h"
 
-#if defined(__SSE2__) && !defined(JSON_STOPS_PORTABLE)
+#ifdef __SSE2__
 #include <emmintrin.h>
+#endif
 
-static inline uint64_t json_stops_16(const uint8_t *at)
-{
-    __m128i piece = _mm_loadu_si128((const __m128i *)(const void *)at);
-    __m128i quotes = _mm_cmpeq_epi8(piece, _mm_set1_epi8('"'));
-    __m128i backslashes = _mm_cmpeq_epi8(piece, _mm_set1_epi8('\\'));
-
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(quotes, backslashes));
-}
-#else
-static inline uint64_t json_stops_8(const uint8_t *at)
+static inline uint64_t json_stops_8_by_word(const uint8_t *at)
 {
     uint64_t word = word_load(at);
 
     return word_bits(word_find_all(word, '"') | word_find_all(word, '\\'));
 }
 
+static inline uint64_t json_stops_16_by_word(const uint8_t *at)
+{
+    return json_stops_8_by_word(at) | json_stops_8_by_word(at + 8) << 8;
+}
+
 static inline uint64_t json_stops_16(const uint8_t *at)
 {
-    return json_stops_8(at) | json_stops_8(at + 8) << 8;
-}
+#ifdef __SSE2__
+    __m128i piece = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i quotes = _mm_cmpeq_epi8(piece, _mm_set1_epi8('"'));
+    __m128i backslashes = _mm_cmpeq_epi8(piece, _mm_set1_epi8('\\'));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(quotes, backslashes));
+#else
+    return json_stops_16_by_word(at);
 #endif
+}
 
 static inline uint64_t json_stops_64(const uint8_t *at)
 {

@@ -225,6 +225,37 @@ START_TEST(reader_stays_bad_after_the_first_short_read)
 }
 END_TEST
 
+START_TEST(numbers_become_text_and_back)
+{
+    static const int64_t values[] = {0, 1, -1, 9, 10, 1700000000000, INT64_MAX, INT64_MIN};
+
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        uint8_t text[BYTES_I64_TEXT_MAX];
+        int64_t back = 99;
+        ck_assert(bytes_to_i64(bytes_of(text, bytes_from_i64(values[i], text)), &back));
+        ck_assert_int_eq(back, values[i]);
+    }
+}
+END_TEST
+
+START_TEST(every_code_point_survives_utf8)
+{
+    uint32_t wrong = 0;
+
+    for (uint32_t point = 0; point <= 0x10FFFF; point++) {
+        uint8_t text[4];
+        uint32_t back = UINT32_MAX;
+        unsigned size = bytes_utf8_put(text, point);
+        bool surrogate = point >= 0xD800 && point < 0xE000;
+        unsigned got = bytes_utf8_at(bytes_of(text, size), &back);
+        wrong += surrogate ? got != 0 : got != size || back != point;
+        if (size > 1)
+            wrong += bytes_utf8_at(bytes_of(text, size - 1), &back) != 0;
+    }
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
 static Suite *bytes_suite(void)
 {
     Suite *s = suite_create("bytes");
@@ -237,6 +268,8 @@ static Suite *bytes_suite(void)
     tcase_add_test(t, c_strings_are_copied_whole_or_not_at_all);
     tcase_add_test(t, hash_is_that_of_java_strings);
     tcase_add_test(t, well_formed_utf8_is_told_from_the_rest);
+    tcase_add_test(t, numbers_become_text_and_back);
+    tcase_add_test(t, every_code_point_survives_utf8);
     tcase_add_test(t, big_endian_loads_undo_stores);
     tcase_add_test(t, reader_yields_fields_in_order);
     tcase_add_test(t, reader_stays_bad_after_the_first_short_read);
