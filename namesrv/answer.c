@@ -38,7 +38,7 @@ static void end(struct conn *c, struct remoting_writer *w)
         conn_written(c);
 }
 
-struct asker request_asker(const struct request *rq)
+struct asker ns_asker(const struct request *rq)
 {
     return (struct asker){.conn = conn_id_of(rq->conn),
                           .opaque = rq->frame->opaque,
@@ -46,25 +46,25 @@ struct asker request_asker(const struct request *rq)
                           .oneway = remoting_is_oneway(rq->frame)};
 }
 
-bool answer_begin(const struct request *rq, struct remoting_writer *w, int32_t code,
-                  bool has_fields, const char *remark)
+bool ns_answer_begin(const struct request *rq, struct remoting_writer *w, int32_t code,
+                     bool has_fields, const char *remark)
 {
-    struct asker asker = request_asker(rq);
+    struct asker asker = ns_asker(rq);
 
     return begin(rq->conn, &asker, w, code, has_fields, remark);
 }
 
-struct buf *answer_out(const struct request *rq)
+struct buf *ns_answer_out(const struct request *rq)
 {
     return conn_out(rq->conn);
 }
 
-void answer_end(const struct request *rq, struct remoting_writer *w)
+void ns_answer_end(const struct request *rq, struct remoting_writer *w)
 {
     end(rq->conn, w);
 }
 
-void answer(const struct request *rq, int32_t code, const char *remark_format, ...)
+void ns_answer(const struct request *rq, int32_t code, const char *remark_format, ...)
 {
     struct remoting_writer w;
     char remark[REMARK_MAX] = "";
@@ -75,11 +75,12 @@ void answer(const struct request *rq, int32_t code, const char *remark_format, .
         vsnprintf(remark, sizeof(remark), remark_format, args);
         va_end(args);
     }
-    if (answer_begin(rq, &w, code, false, remark))
-        answer_end(rq, &w);
+    if (ns_answer_begin(rq, &w, code, false, remark))
+        ns_answer_end(rq, &w);
 }
 
-void answer_later(struct namesrv *ns, const struct asker *asker, int32_t code, const char *remark)
+void ns_answer_later(struct namesrv *ns, const struct asker *asker, int32_t code,
+                     const char *remark)
 {
     struct conn *c = loop_conn(ns->loop, asker->conn);
     struct remoting_writer w;
@@ -90,66 +91,67 @@ void answer_later(struct namesrv *ns, const struct asker *asker, int32_t code, c
 
 /* ---- fields ---- */
 
-struct bytes take_text(const struct request *rq, const char *field)
+struct bytes ns_take_text(const struct request *rq, const char *field)
 {
     const struct bytes *value = remoting_field(rq->frame, field);
 
     return value ? *value : (struct bytes){0};
 }
 
-bool need_text(const struct request *rq, const char *field, struct bytes *out)
+bool ns_need_text(const struct request *rq, const char *field, struct bytes *out)
 {
-    *out = take_text(rq, field);
+    *out = ns_take_text(rq, field);
     if (out->len > 0)
         return true;
-    answer(rq, RESPONSE_SYSTEM_ERROR, "the header field %s is missing", field);
+    ns_answer(rq, RESPONSE_SYSTEM_ERROR, "the header field %s is missing", field);
     return false;
 }
 
-bool need_name(const struct request *rq, const char *field, size_t max, struct bytes *out)
+bool ns_need_name(const struct request *rq, const char *field, size_t max, struct bytes *out)
 {
-    if (!need_text(rq, field, out))
+    if (!ns_need_text(rq, field, out))
         return false;
     if (registration_name_ok(*out, max))
         return true;
-    answer(rq, RESPONSE_SYSTEM_ERROR,
-           "%s has %zu bytes; expected 1 to %zu bytes of UTF-8 without control characters", field,
-           out->len, max);
+    ns_answer(rq, RESPONSE_SYSTEM_ERROR,
+              "%s has %zu bytes; expected 1 to %zu bytes of UTF-8 without control characters",
+              field, out->len, max);
     return false;
 }
 
-bool need_address(const struct request *rq, const char *field, struct bytes *out)
+bool ns_need_address(const struct request *rq, const char *field, struct bytes *out)
 {
-    if (!need_text(rq, field, out))
+    if (!ns_need_text(rq, field, out))
         return false;
     if (registration_address_ok(*out))
         return true;
-    answer(rq, RESPONSE_SYSTEM_ERROR, "%s is %.*s, expected host:port", field,
-           (int)(out->len < ROUTE_ADDRESS_MAX ? out->len : ROUTE_ADDRESS_MAX),
-           (const char *)out->at);
+    ns_answer(rq, RESPONSE_SYSTEM_ERROR, "%s is %.*s, expected host:port", field,
+              (int)(out->len < ROUTE_ADDRESS_MAX ? out->len : ROUTE_ADDRESS_MAX),
+              (const char *)out->at);
     return false;
 }
 
 static bool complain_number(const struct request *rq, const char *field, const char *expected)
 {
-    struct bytes found = take_text(rq, field);
+    struct bytes found = ns_take_text(rq, field);
 
-    answer(rq, RESPONSE_SYSTEM_ERROR, "%s is %.*s, expected %s", field,
-           (int)(found.len < 64 ? found.len : 64), (const char *)found.at, expected);
+    ns_answer(rq, RESPONSE_SYSTEM_ERROR, "%s is %.*s, expected %s", field,
+              (int)(found.len < 64 ? found.len : 64), (const char *)found.at, expected);
     return false;
 }
 
-bool need_i64(const struct request *rq, const char *field, int64_t *out)
+bool ns_need_i64(const struct request *rq, const char *field, int64_t *out)
 {
     struct bytes text;
 
-    if (!need_text(rq, field, &text))
+    if (!ns_need_text(rq, field, &text))
         return false;
     return remoting_get_i64(rq->frame, field, out) == 0 ||
            complain_number(rq, field, "a whole number");
 }
 
-bool take_i64(const struct request *rq, const char *field, int64_t min, int64_t max, int64_t *out)
+bool ns_take_i64(const struct request *rq, const char *field, int64_t min, int64_t max,
+                 int64_t *out)
 {
     char expected[96];
     int64_t value;

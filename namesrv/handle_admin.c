@@ -11,36 +11,36 @@ static void answer_count(const struct request *rq, const char *field, size_t cou
 {
     struct remoting_writer w;
 
-    if (!answer_begin(rq, &w, RESPONSE_SUCCESS, true, NULL))
+    if (!ns_answer_begin(rq, &w, RESPONSE_SUCCESS, true, NULL))
         return;
     remoting_put_i64(&w, field, (int64_t)count);
-    answer_end(rq, &w);
+    ns_answer_end(rq, &w);
 }
 
-void handle_wipe_write_perm(const struct request *rq)
+void ns_wipe_write_perm(const struct request *rq)
 {
     struct bytes group;
 
-    if (need_text(rq, "brokerName", &group))
+    if (ns_need_text(rq, "brokerName", &group))
         answer_count(rq, "wipeTopicCount", route_table_wipe_write_perm(rq->ns->table, group));
 }
 
-void handle_add_write_perm(const struct request *rq)
+void ns_add_write_perm(const struct request *rq)
 {
     struct bytes group;
 
-    if (need_text(rq, "brokerName", &group))
+    if (ns_need_text(rq, "brokerName", &group))
         answer_count(rq, "addTopicCount", route_table_add_write_perm(rq->ns->table, group));
 }
 
-void handle_delete_topic(const struct request *rq)
+void ns_delete_topic(const struct request *rq)
 {
     struct bytes topic;
 
-    if (!need_text(rq, "topic", &topic))
+    if (!ns_need_text(rq, "topic", &topic))
         return;
-    route_table_delete_topic(rq->ns->table, topic, take_text(rq, "clusterName"));
-    answer(rq, RESPONSE_SUCCESS, NULL);
+    route_table_delete_topic(rq->ns->table, topic, ns_take_text(rq, "clusterName"));
+    ns_answer(rq, RESPONSE_SUCCESS, NULL);
 }
 
 /* ---- configuration ---- */
@@ -113,37 +113,37 @@ static int visit_change(void *ctx, int line, const char *name, const char *value
     return 0;
 }
 
-void handle_update_config(const struct request *rq)
+void ns_update_config(const struct request *rq)
 {
     struct namesrv *ns = rq->ns;
     struct change change = {.rq = rq, .code = RESPONSE_SYSTEM_ERROR};
     struct buf text = {0};
 
-    if (!stored_has_room(&ns->changed_file, rq))
+    if (!ns_stored_has_room(&ns->changed_file, rq))
         return;
     if (config_each(rq->frame->body, visit_change, &change, &change.err) != 0) {
-        answer(rq, change.code, "%s", change.err.text);
+        ns_answer(rq, change.code, "%s", change.err.text);
         return;
     }
     change.apply = true;
     config_each(rq->frame->body, visit_change, &change, &change.err);
     if (!change.changed) {
-        answer(rq, RESPONSE_SUCCESS, change.unknown[0] ? "%s is not known and was ignored" : NULL,
-               change.unknown);
+        ns_answer(rq, RESPONSE_SUCCESS,
+                  change.unknown[0] ? "%s is not known and was ignored" : NULL, change.unknown);
         return;
     }
     if (ns->changed_file.saver)
         namesrv_options_changed_text(&ns->options, &text);
-    stored_answer(&ns->changed_file, rq, &text);
+    ns_stored_answer(&ns->changed_file, rq, &text);
 }
 
-void handle_get_config(const struct request *rq)
+void ns_get_config(const struct request *rq)
 {
     struct remoting_writer w;
 
-    if (!answer_begin(rq, &w, RESPONSE_SUCCESS, false, NULL))
+    if (!ns_answer_begin(rq, &w, RESPONSE_SUCCESS, false, NULL))
         return;
     remoting_body(&w);
-    config_properties(&namesrv_config_spec, &rq->ns->options, answer_out(rq));
-    answer_end(rq, &w);
+    config_properties(&namesrv_config_spec, &rq->ns->options, ns_answer_out(rq));
+    ns_answer_end(rq, &w);
 }

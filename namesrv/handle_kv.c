@@ -3,7 +3,7 @@
 
 static bool read_place(const struct request *rq, struct bytes *ns, struct bytes *key)
 {
-    return need_text(rq, "namespace", ns) && need_text(rq, "key", key);
+    return ns_need_text(rq, "namespace", ns) && ns_need_text(rq, "key", key);
 }
 
 static void answer_changed(const struct request *rq)
@@ -12,28 +12,28 @@ static void answer_changed(const struct request *rq)
 
     if (rq->ns->kv_file.saver)
         kv_config_file_json(rq->ns->kv, &text);
-    stored_answer(&rq->ns->kv_file, rq, &text);
+    ns_stored_answer(&rq->ns->kv_file, rq, &text);
 }
 
-void handle_put_kv(const struct request *rq)
+void ns_put_kv(const struct request *rq)
 {
     struct bytes ns, key;
     struct err err = {0};
 
-    if (!read_place(rq, &ns, &key) || !stored_has_room(&rq->ns->kv_file, rq))
+    if (!read_place(rq, &ns, &key) || !ns_stored_has_room(&rq->ns->kv_file, rq))
         return;
     if (!remoting_field(rq->frame, "value")) {
-        answer(rq, RESPONSE_SYSTEM_ERROR, "the header field value is missing");
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "the header field value is missing");
         return;
     }
-    if (kv_config_put(rq->ns->kv, ns, key, take_text(rq, "value"), &err) != 0) {
-        answer(rq, RESPONSE_SYSTEM_ERROR, "%s", err.text);
+    if (kv_config_put(rq->ns->kv, ns, key, ns_take_text(rq, "value"), &err) != 0) {
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "%s", err.text);
         return;
     }
     answer_changed(rq);
 }
 
-void handle_get_kv(const struct request *rq)
+void ns_get_kv(const struct request *rq)
 {
     struct bytes ns, key, value = {0};
     struct remoting_writer w;
@@ -42,40 +42,40 @@ void handle_get_kv(const struct request *rq)
     if (!read_place(rq, &ns, &key))
         return;
     found = kv_config_get(rq->ns->kv, ns, key, &value);
-    if (!answer_begin(rq, &w, found ? RESPONSE_SUCCESS : RESPONSE_QUERY_NOT_FOUND, true,
-                      found ? NULL : "no such key in that namespace"))
+    if (!ns_answer_begin(rq, &w, found ? RESPONSE_SUCCESS : RESPONSE_QUERY_NOT_FOUND, true,
+                         found ? NULL : "no such key in that namespace"))
         return;
     if (found)
         remoting_put(&w, "value", value);
-    answer_end(rq, &w);
+    ns_answer_end(rq, &w);
 }
 
-void handle_delete_kv(const struct request *rq)
+void ns_delete_kv(const struct request *rq)
 {
     struct bytes ns, key;
 
-    if (!read_place(rq, &ns, &key) || !stored_has_room(&rq->ns->kv_file, rq))
+    if (!read_place(rq, &ns, &key) || !ns_stored_has_room(&rq->ns->kv_file, rq))
         return;
     if (kv_config_delete(rq->ns->kv, ns, key))
         answer_changed(rq);
     else
-        answer(rq, RESPONSE_SUCCESS, NULL);
+        ns_answer(rq, RESPONSE_SUCCESS, NULL);
 }
 
-void handle_kv_list(const struct request *rq)
+void ns_kv_list(const struct request *rq)
 {
     struct remoting_writer w;
     struct bytes ns;
 
-    if (!need_text(rq, "namespace", &ns))
+    if (!ns_need_text(rq, "namespace", &ns))
         return;
     if (!kv_config_has_namespace(rq->ns->kv, ns)) {
-        answer(rq, RESPONSE_QUERY_NOT_FOUND, "no such namespace");
+        ns_answer(rq, RESPONSE_QUERY_NOT_FOUND, "no such namespace");
         return;
     }
-    if (!answer_begin(rq, &w, RESPONSE_SUCCESS, false, NULL))
+    if (!ns_answer_begin(rq, &w, RESPONSE_SUCCESS, false, NULL))
         return;
     remoting_body(&w);
-    kv_config_namespace_json(rq->ns->kv, ns, answer_out(rq));
-    answer_end(rq, &w);
+    kv_config_namespace_json(rq->ns->kv, ns, ns_answer_out(rq));
+    ns_answer_end(rq, &w);
 }

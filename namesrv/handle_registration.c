@@ -35,22 +35,22 @@ _Static_assert(ROUTE_GROUPS_MAX == 4096 && ROUTE_MEMBERS_MAX == 64 && ROUTE_TOPI
 
 static bool read_header(const struct request *rq, struct route_registration *in)
 {
-    if (!need_name(rq, "brokerName", ROUTE_NAME_MAX, &in->group) ||
-        !need_address(rq, "brokerAddr", &in->address) ||
-        !need_name(rq, "clusterName", ROUTE_NAME_MAX, &in->cluster) ||
-        !need_name(rq, "haServerAddr", ROUTE_ADDRESS_MAX, &in->ha_address) ||
-        !need_i64(rq, "brokerId", &in->id) ||
-        !take_i64(rq, "heartbeatTimeoutMillis", 1, HEARTBEAT_TIMEOUT_MAX_MS, &in->timeout_ms))
+    if (!ns_need_name(rq, "brokerName", ROUTE_NAME_MAX, &in->group) ||
+        !ns_need_address(rq, "brokerAddr", &in->address) ||
+        !ns_need_name(rq, "clusterName", ROUTE_NAME_MAX, &in->cluster) ||
+        !ns_need_name(rq, "haServerAddr", ROUTE_ADDRESS_MAX, &in->ha_address) ||
+        !ns_need_i64(rq, "brokerId", &in->id) ||
+        !ns_take_i64(rq, "heartbeatTimeoutMillis", 1, HEARTBEAT_TIMEOUT_MAX_MS, &in->timeout_ms))
         return false;
     if (in->id < 0) {
-        answer(rq, RESPONSE_SYSTEM_ERROR, "brokerId is %" PRId64 ", expected 0 or more", in->id);
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "brokerId is %" PRId64 ", expected 0 or more", in->id);
         return false;
     }
     in->speaks_acting_master =
         remoting_get_bool(rq->frame, "enableActingMaster", &in->acting_master) == 0;
-    in->zone = take_text(rq, "__ZONE_NAME");
+    in->zone = ns_take_text(rq, "__ZONE_NAME");
     if (in->zone.len > 0 && !registration_name_ok(in->zone, ROUTE_NAME_MAX)) {
-        answer(rq, RESPONSE_SYSTEM_ERROR, "__ZONE_NAME is not a name");
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "__ZONE_NAME is not a name");
         return false;
     }
     in->channel = conn_id_of(rq->conn);
@@ -64,17 +64,17 @@ static bool read_body(const struct request *rq, struct registration *body)
     struct err err = {0};
 
     remoting_get_bool(rq->frame, "compressed", &compressed);
-    if (!take_i64(rq, "bodyCrc32", INT32_MIN, INT32_MAX, &crc))
+    if (!ns_take_i64(rq, "bodyCrc32", INT32_MIN, INT32_MAX, &crc))
         return false;
     if (crc != 0 && (uint32_t)crc != crc31_of(rq->frame->body)) {
-        answer(rq, RESPONSE_SYSTEM_ERROR,
-               "bodyCrc32 does not match the body: %" PRId64 " in the header, %" PRIu32
-               " of the %zu bytes that came",
-               crc, crc31_of(rq->frame->body), rq->frame->body.len);
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR,
+                  "bodyCrc32 does not match the body: %" PRId64 " in the header, %" PRIu32
+                  " of the %zu bytes that came",
+                  crc, crc31_of(rq->frame->body), rq->frame->body.len);
         return false;
     }
     if (registration_decode(rq->frame->body, compressed, body, &err) < 0) {
-        answer(rq, RESPONSE_SYSTEM_ERROR, "body of the registration: %s", err.text);
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "body of the registration: %s", err.text);
         return false;
     }
     return true;
@@ -87,7 +87,7 @@ static void answer_registered(const struct request *rq, const struct route_regis
     const struct namesrv *ns = rq->ns;
     struct remoting_writer w;
 
-    if (!answer_begin(rq, &w, RESPONSE_SUCCESS, true, NULL))
+    if (!ns_answer_begin(rq, &w, RESPONSE_SUCCESS, true, NULL))
         return;
     if (done->master) {
         remoting_put_str(&w, "haServerAddr", done->master->ha_address);
@@ -95,8 +95,8 @@ static void answer_registered(const struct request *rq, const struct route_regis
     }
     remoting_body(&w);
     if (ns->options.return_order_topics && kv_config_has_namespace(ns->kv, order))
-        kv_config_namespace_json(ns->kv, order, answer_out(rq));
-    answer_end(rq, &w);
+        kv_config_namespace_json(ns->kv, order, ns_answer_out(rq));
+    ns_answer_end(rq, &w);
 }
 
 /* A code of 0 with a remark and none of the fields: 5.x brokers take it as success as well, and a
@@ -110,9 +110,9 @@ static void answer_outdated(const struct request *rq, const struct route_registr
                      "id with a higher state version",
                      (int)in->group.len, (const char *)in->group.at, in->id, (int)in->address.len,
                      (const char *)in->address.at);
-    if (answer_begin(rq, &w, RESPONSE_SUCCESS, true,
-                     "not taken: another address holds this id with a higher stateVersion"))
-        answer_end(rq, &w);
+    if (ns_answer_begin(rq, &w, RESPONSE_SUCCESS, true,
+                        "not taken: another address holds this id with a higher stateVersion"))
+        ns_answer_end(rq, &w);
 }
 
 static void register_broker(const struct request *rq, struct route_registration *in)
@@ -126,8 +126,8 @@ static void register_broker(const struct request *rq, struct route_registration 
         return;
     }
     if (r != 0) {
-        answer(rq, RESPONSE_SYSTEM_ERROR, "not registered: %s",
-               full_text(r == ROUTE_FULL ? done.full : ROUTE_FULL_MEMORY));
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "not registered: %s",
+                  full_text(r == ROUTE_FULL ? done.full : ROUTE_FULL_MEMORY));
         return;
     }
     namesrv_broker_spoke(rq, done.member);
@@ -139,14 +139,14 @@ static void register_broker(const struct request *rq, struct route_registration 
         log_warn_limited(full_text(done.full), "%s: %zu topics of broker %.*s have no route",
                          full_text(done.full), done.left_out, (int)in->group.len,
                          (const char *)in->group.at);
-        answer(rq, RESPONSE_SYSTEM_ERROR, "registered without %zu topics: %s", done.left_out,
-               full_text(done.full));
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "registered without %zu topics: %s", done.left_out,
+                  full_text(done.full));
         return;
     }
     answer_registered(rq, &done);
 }
 
-void handle_register_broker(const struct request *rq)
+void ns_register_broker(const struct request *rq)
 {
     struct route_registration in = {0};
     struct registration body = {0};
@@ -169,23 +169,23 @@ static bool read_identity(const struct request *rq, struct bytes *group, struct 
 {
     struct bytes cluster;
 
-    return need_text(rq, "brokerName", group) && need_text(rq, "brokerAddr", address) &&
-           need_text(rq, "clusterName", &cluster);
+    return ns_need_text(rq, "brokerName", group) && ns_need_text(rq, "brokerAddr", address) &&
+           ns_need_text(rq, "clusterName", &cluster);
 }
 
-void handle_unregister_broker(const struct request *rq)
+void ns_unregister_broker(const struct request *rq)
 {
     struct bytes group, address;
     struct route_gone gone;
     int64_t id;
 
-    if (!read_identity(rq, &group, &address) || !need_i64(rq, "brokerId", &id))
+    if (!read_identity(rq, &group, &address) || !ns_need_i64(rq, "brokerId", &id))
         return;
     /* by its address: a late request of a process that was replaced must not remove the new one */
     if (route_table_unregister(rq->ns->table, group, address, &gone))
         log_info("broker %s (id %" PRId64 ", %s) is gone: it unregistered", gone.group, gone.id,
                  gone.address);
-    answer(rq, RESPONSE_SUCCESS, NULL);
+    ns_answer(rq, RESPONSE_SUCCESS, NULL);
 }
 
 static const struct route_member *touch(const struct request *rq, struct bytes group,
@@ -199,7 +199,7 @@ static const struct route_member *touch(const struct request *rq, struct bytes g
     return member;
 }
 
-void handle_query_data_version(const struct request *rq)
+void ns_query_data_version(const struct request *rq)
 {
     const struct route_member *member;
     struct route_version version;
@@ -208,32 +208,32 @@ void handle_query_data_version(const struct request *rq)
     struct err err = {0};
     int64_t id;
 
-    if (!read_identity(rq, &group, &address) || !need_i64(rq, "brokerId", &id))
+    if (!read_identity(rq, &group, &address) || !ns_need_i64(rq, "brokerId", &id))
         return;
     if (registration_version_decode(rq->frame->body, &version, &err) < 0) {
-        answer(rq, RESPONSE_SYSTEM_ERROR, "body of the query: %s", err.text);
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "body of the query: %s", err.text);
         return;
     }
     member = touch(rq, group, address);
-    if (!answer_begin(rq, &w, RESPONSE_SUCCESS, true, NULL))
+    if (!ns_answer_begin(rq, &w, RESPONSE_SUCCESS, true, NULL))
         return;
     remoting_put_bool(&w, "changed",
                       !member || member->id != id || !member->complete ||
                           !route_version_equal(&member->version, &version));
     remoting_body(&w);
     if (member)
-        route_json_version(&member->version, answer_out(rq));
-    answer_end(rq, &w);
+        route_json_version(&member->version, ns_answer_out(rq));
+    ns_answer_end(rq, &w);
 }
 
-void handle_broker_heartbeat(const struct request *rq)
+void ns_broker_heartbeat(const struct request *rq)
 {
     struct bytes group, address;
 
     if (!read_identity(rq, &group, &address))
         return;
     touch(rq, group, address);
-    answer(rq, RESPONSE_SUCCESS, NULL);
+    ns_answer(rq, RESPONSE_SUCCESS, NULL);
 }
 
 struct putting {
@@ -248,20 +248,20 @@ static int put_queue(void *ctx, const struct route_topic_config *config, struct 
     return route_table_put_queue(p->table, config, group, &p->full);
 }
 
-void handle_register_topic(const struct request *rq)
+void ns_register_topic(const struct request *rq)
 {
     struct putting putting = {.table = rq->ns->table};
     struct err err = {0};
     struct bytes topic;
     int r;
 
-    if (!need_name(rq, "topic", ROUTE_TOPIC_MAX, &topic))
+    if (!ns_need_name(rq, "topic", ROUTE_TOPIC_MAX, &topic))
         return;
     r = registration_queues_decode(rq->frame->body, topic, put_queue, &putting, &err);
     if (r < 0)
-        answer(rq, RESPONSE_SYSTEM_ERROR, "body of the topic: %s", err.text);
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "body of the topic: %s", err.text);
     else if (r == ROUTE_FULL)
-        answer(rq, RESPONSE_SYSTEM_ERROR, "not registered: %s", full_text(putting.full));
+        ns_answer(rq, RESPONSE_SYSTEM_ERROR, "not registered: %s", full_text(putting.full));
     else /* a broker that is not known ends the list, and is no failure */
-        answer(rq, RESPONSE_SUCCESS, NULL);
+        ns_answer(rq, RESPONSE_SUCCESS, NULL);
 }

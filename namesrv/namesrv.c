@@ -14,51 +14,51 @@ static void (*handler_of(int32_t code))(const struct request *rq)
 {
     switch (code) {
     case REQUEST_PUT_KV_CONFIG:
-        return handle_put_kv;
+        return ns_put_kv;
     case REQUEST_GET_KV_CONFIG:
-        return handle_get_kv;
+        return ns_get_kv;
     case REQUEST_DELETE_KV_CONFIG:
-        return handle_delete_kv;
+        return ns_delete_kv;
     case REQUEST_GET_KVLIST_BY_NAMESPACE:
-        return handle_kv_list;
+        return ns_kv_list;
     case REQUEST_REGISTER_BROKER:
-        return handle_register_broker;
+        return ns_register_broker;
     case REQUEST_UNREGISTER_BROKER:
-        return handle_unregister_broker;
+        return ns_unregister_broker;
     case REQUEST_QUERY_DATA_VERSION:
-        return handle_query_data_version;
+        return ns_query_data_version;
     case REQUEST_BROKER_HEARTBEAT:
-        return handle_broker_heartbeat;
+        return ns_broker_heartbeat;
     case REQUEST_REGISTER_TOPIC_IN_NAMESRV:
-        return handle_register_topic;
+        return ns_register_topic;
     case REQUEST_GET_ROUTEINFO_BY_TOPIC:
-        return handle_route_info;
+        return ns_route_info;
     case REQUEST_GET_BROKER_CLUSTER_INFO:
-        return handle_cluster_info;
+        return ns_cluster_info;
     case REQUEST_GET_BROKER_MEMBER_GROUP:
-        return handle_member_group;
+        return ns_member_group;
     case REQUEST_GET_ALL_TOPIC_LIST_FROM_NAMESERVER:
-        return handle_all_topics;
+        return ns_all_topics;
     case REQUEST_GET_TOPICS_BY_CLUSTER:
-        return handle_topics_by_cluster;
+        return ns_topics_by_cluster;
     case REQUEST_GET_SYSTEM_TOPIC_LIST_FROM_NS:
-        return handle_system_topics;
+        return ns_system_topics;
     case REQUEST_GET_UNIT_TOPIC_LIST:
-        return handle_unit_topics;
+        return ns_unit_topics;
     case REQUEST_GET_HAS_UNIT_SUB_TOPIC_LIST:
-        return handle_unit_sub_topics;
+        return ns_unit_sub_topics;
     case REQUEST_GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST:
-        return handle_unit_sub_ununit_topics;
+        return ns_unit_sub_ununit_topics;
     case REQUEST_WIPE_WRITE_PERM_OF_BROKER:
-        return handle_wipe_write_perm;
+        return ns_wipe_write_perm;
     case REQUEST_ADD_WRITE_PERM_OF_BROKER:
-        return handle_add_write_perm;
+        return ns_add_write_perm;
     case REQUEST_DELETE_TOPIC_IN_NAMESRV:
-        return handle_delete_topic;
+        return ns_delete_topic;
     case REQUEST_UPDATE_NAMESRV_CONFIG:
-        return handle_update_config;
+        return ns_update_config;
     case REQUEST_GET_NAMESRV_CONFIG:
-        return handle_get_config;
+        return ns_get_config;
     default:
         return NULL;
     }
@@ -72,8 +72,8 @@ static void on_request(void *ctx, struct conn *c, struct remoting_frame *frame)
     if (handle)
         handle(&rq);
     else
-        answer(&rq, RESPONSE_REQUEST_CODE_NOT_SUPPORTED,
-               "a name server does not know request code %" PRId32, frame->code);
+        ns_answer(&rq, RESPONSE_REQUEST_CODE_NOT_SUPPORTED,
+                  "a name server does not know request code %" PRId32, frame->code);
 }
 
 /* ---- brokers that are lost ---- */
@@ -150,9 +150,9 @@ static int open_tables(struct namesrv *ns, struct err *err)
     if (r == 0)
         r = kv_config_new(&ns->kv);
     if (r == 0)
-        r = stored_init(&ns->kv_file, ns, ns->options.kv_config_path);
+        r = ns_stored_init(&ns->kv_file, ns, ns->options.kv_config_path);
     if (r == 0)
-        r = stored_init(&ns->changed_file, ns, ns->options.config_store_path);
+        r = ns_stored_init(&ns->changed_file, ns, ns->options.config_store_path);
     if (r < 0)
         return err_set(err, r, "set up the tables of the name server");
     if (ns->options.kv_config_path[0] == '\0')
@@ -213,16 +213,16 @@ void namesrv_stop(struct namesrv *ns)
     ns->stopped = true;
     ns->listener = listener_free(ns->listener);
     loop_timer_cancel(&ns->silence);
-    stored_stop(&ns->kv_file);
-    stored_stop(&ns->changed_file);
+    ns_stored_stop(&ns->kv_file);
+    ns_stored_stop(&ns->changed_file);
 }
 
 struct namesrv *namesrv_free(struct namesrv *ns)
 {
     if (!ns)
         return NULL;
-    stored_destroy(&ns->kv_file);
-    stored_destroy(&ns->changed_file);
+    ns_stored_destroy(&ns->kv_file);
+    ns_stored_destroy(&ns->changed_file);
     kv_config_free(ns->kv);
     route_table_free(ns->table);
     free(ns);

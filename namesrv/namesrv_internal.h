@@ -53,38 +53,40 @@ struct request {
 
 /* ---- answering (answer.c) ---- */
 
-struct asker request_asker(const struct request *rq);
+struct asker ns_asker(const struct request *rq);
 /* An answer without fields and body; the remark may be NULL. */
-void answer(const struct request *rq, int32_t code, const char *remark_format, ...)
+void ns_answer(const struct request *rq, int32_t code, const char *remark_format, ...)
     __attribute__((format(printf, 3, 4)));
-void answer_later(struct namesrv *ns, const struct asker *asker, int32_t code, const char *remark);
+void ns_answer_later(struct namesrv *ns, const struct asker *asker, int32_t code,
+                     const char *remark);
 /* An answer whose fields (remoting_put*) and body (after remoting_body, into answer_out) the caller
  * adds. False for a one-way request: nothing is to be written. `has_fields`: the kind of answer
  * has fields, even if none is set. */
-bool answer_begin(const struct request *rq, struct remoting_writer *w, int32_t code,
-                  bool has_fields, const char *remark);
-struct buf *answer_out(const struct request *rq);
-void answer_end(const struct request *rq, struct remoting_writer *w);
+bool ns_answer_begin(const struct request *rq, struct remoting_writer *w, int32_t code,
+                     bool has_fields, const char *remark);
+struct buf *ns_answer_out(const struct request *rq);
+void ns_answer_end(const struct request *rq, struct remoting_writer *w);
 
 /* Required fields. False: absent or invalid, and answered with 1 and the field's name. */
-bool need_text(const struct request *rq, const char *field, struct bytes *out);
+bool ns_need_text(const struct request *rq, const char *field, struct bytes *out);
 /* A name as registration_name_ok() wants it. */
-bool need_name(const struct request *rq, const char *field, size_t max, struct bytes *out);
-bool need_address(const struct request *rq, const char *field, struct bytes *out);
-bool need_i64(const struct request *rq, const char *field, int64_t *out);
+bool ns_need_name(const struct request *rq, const char *field, size_t max, struct bytes *out);
+bool ns_need_address(const struct request *rq, const char *field, struct bytes *out);
+bool ns_need_i64(const struct request *rq, const char *field, int64_t *out);
 /* Optional ones: absent leaves *out as it is. */
-bool take_i64(const struct request *rq, const char *field, int64_t min, int64_t max, int64_t *out);
-struct bytes take_text(const struct request *rq, const char *field);
+bool ns_take_i64(const struct request *rq, const char *field, int64_t min, int64_t max,
+                 int64_t *out);
+struct bytes ns_take_text(const struct request *rq, const char *field);
 
 /* ---- the file behind a change (stored.c) ---- */
 
-int stored_init(struct stored *s, struct namesrv *ns, const char *path);
+int ns_stored_init(struct stored *s, struct namesrv *ns, const char *path);
 /* Before a change is made. False: too many wait already, answered with 2. */
-bool stored_has_room(const struct stored *s, const struct request *rq);
+bool ns_stored_has_room(const struct stored *s, const struct request *rq);
 /* Answers rq with 0 once `text` is in the file; at once when there is no file. Takes text. */
-void stored_answer(struct stored *s, const struct request *rq, struct buf *text);
-void stored_stop(struct stored *s);
-void stored_destroy(struct stored *s);
+void ns_stored_answer(struct stored *s, const struct request *rq, struct buf *text);
+void ns_stored_stop(struct stored *s);
+void ns_stored_destroy(struct stored *s);
 
 /* ---- namesrv.c ---- */
 
@@ -94,31 +96,31 @@ void namesrv_broker_spoke(const struct request *rq, const struct route_member *m
 /* ---- one for each request code ---- */
 
 /* handle_registration.c */
-void handle_register_broker(const struct request *rq);
-void handle_unregister_broker(const struct request *rq);
-void handle_query_data_version(const struct request *rq);
-void handle_broker_heartbeat(const struct request *rq);
-void handle_register_topic(const struct request *rq);
+void ns_register_broker(const struct request *rq);
+void ns_unregister_broker(const struct request *rq);
+void ns_query_data_version(const struct request *rq);
+void ns_broker_heartbeat(const struct request *rq);
+void ns_register_topic(const struct request *rq);
 /* handle_routes.c */
-void handle_route_info(const struct request *rq);
-void handle_cluster_info(const struct request *rq);
-void handle_member_group(const struct request *rq);
-void handle_all_topics(const struct request *rq);
-void handle_topics_by_cluster(const struct request *rq);
-void handle_system_topics(const struct request *rq);
-void handle_unit_topics(const struct request *rq);
-void handle_unit_sub_topics(const struct request *rq);
-void handle_unit_sub_ununit_topics(const struct request *rq);
+void ns_route_info(const struct request *rq);
+void ns_cluster_info(const struct request *rq);
+void ns_member_group(const struct request *rq);
+void ns_all_topics(const struct request *rq);
+void ns_topics_by_cluster(const struct request *rq);
+void ns_system_topics(const struct request *rq);
+void ns_unit_topics(const struct request *rq);
+void ns_unit_sub_topics(const struct request *rq);
+void ns_unit_sub_ununit_topics(const struct request *rq);
 /* handle_kv.c */
-void handle_put_kv(const struct request *rq);
-void handle_get_kv(const struct request *rq);
-void handle_delete_kv(const struct request *rq);
-void handle_kv_list(const struct request *rq);
+void ns_put_kv(const struct request *rq);
+void ns_get_kv(const struct request *rq);
+void ns_delete_kv(const struct request *rq);
+void ns_kv_list(const struct request *rq);
 /* handle_admin.c */
-void handle_wipe_write_perm(const struct request *rq);
-void handle_add_write_perm(const struct request *rq);
-void handle_delete_topic(const struct request *rq);
-void handle_update_config(const struct request *rq);
-void handle_get_config(const struct request *rq);
+void ns_wipe_write_perm(const struct request *rq);
+void ns_add_write_perm(const struct request *rq);
+void ns_delete_topic(const struct request *rq);
+void ns_update_config(const struct request *rq);
+void ns_get_config(const struct request *rq);
 
 #endif
