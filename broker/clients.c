@@ -379,7 +379,7 @@ static int store_subscription(struct group *g, struct client_subscription_data *
 }
 
 /* The group's subscriptions become those of this heartbeat. */
-static int replace_subscriptions(struct group *g, const struct client_consumer *consumer,
+static int replace_subscriptions(struct group *g, struct client_consumer *consumer,
                                  bool *changed)
 {
     struct subscription *s, *next;
@@ -401,7 +401,7 @@ static int replace_subscriptions(struct group *g, const struct client_consumer *
 }
 
 int clients_add_consumer(struct clients *c, const struct client_identity *who,
-                         const struct client_consumer *consumer, bool *changed)
+                         struct client_consumer *consumer, bool *changed)
 {
     struct channel *ch;
     struct group *g;

@@ -10,19 +10,13 @@
 
 #include "broker/call.h"
 #include "broker/filter.h"
+#include "broker/heartbeat.h"
 
 enum {
     CLIENTS_MAX = 200000,
     CLIENT_GROUPS_MAX = 4096,
-    SUBSCRIPTIONS_MAX = 8192,
-    CLIENT_ID_MAX = 512,
     CLIENT_SILENCE_MS = 120000,
 };
-
-/* As enums of the heartbeat have them; out of range is refused. */
-enum consume_type { CONSUME_ACTIVELY, CONSUME_PASSIVELY, CONSUME_POP, CONSUME_TYPES };
-enum message_model { MODEL_BROADCASTING, MODEL_CLUSTERING, MESSAGE_MODELS };
-enum { CONSUME_FROM_WHERES = 6 };
 
 struct clients *clients_new(struct broker *b);
 struct clients *clients_free(struct clients *c);
@@ -35,25 +29,11 @@ struct client_identity {
     int32_t version;
     const char *peer; /* "ip:port" */
 };
-struct client_subscription_data {
-    struct bytes topic, sub_string, expression_type;
-    int64_t version;
-    bool class_filter_mode;
-    struct tag_filter filter; /* taken: zeroed once it is stored */
-};
-struct client_consumer {
-    struct bytes group;
-    enum consume_type type;
-    enum message_model model;
-    int from_where;
-    struct client_subscription_data *subscriptions;
-    size_t subscription_count;
-};
 /* 0; -ENOSPC at a bound; -ENOMEM. */
 int clients_add_producer(struct clients *c, const struct client_identity *who, struct bytes group);
-/* Likewise. *changed: somebody came, or the set of topics is another: notify the group. */
+/* Likewise. The filters of the subscriptions are taken (zeroed). *changed: somebody came, or the set of topics is another: notify the group. */
 int clients_add_consumer(struct clients *c, const struct client_identity *who,
-                         const struct client_consumer *consumer, bool *changed);
+                         struct client_consumer *consumer, bool *changed);
 /* True when it was there. */
 bool clients_remove_producer(struct clients *c, conn_id conn, struct bytes group);
 bool clients_remove_consumer(struct clients *c, conn_id conn, struct bytes group);

@@ -8,7 +8,7 @@
 
 #include <uthash.h>
 
-#include "broker/clients.h"
+#include "broker/heartbeat.h"
 #include "common/clock.h"
 #include "common/json.h"
 
@@ -172,6 +172,11 @@ static bool read_request(struct call *call, struct lock_request *r)
 {
     struct err err = {0};
 
+    if (call->frame->body.len > HEARTBEAT_BYTES_MAX) {
+        call_error(call, RESPONSE_SYSTEM_ERROR, "the body has %zu bytes, at most %d are allowed",
+                   call->frame->body.len, HEARTBEAT_BYTES_MAX);
+        return false;
+    }
     r->root = json_dialect_load(call->frame->body, &err);
     if (!r->root) {
         call_error(call, RESPONSE_SYSTEM_ERROR, "the body is no JSON: %s", err.text);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/batch.h"
 #include "broker/delay.h"
 #include "broker/gate.h"
 #include "broker/topics.h"
@@ -335,54 +336,37 @@ static enum call_result send_one(struct call *call, const struct send_header *h,
     return store_and_park(call, message, 1, asked_queue, waits(&known));
 }
 
-struct batch_item {
-    struct bytes body, properties;
-    int32_t flag;
-};
-
-/* One message of a batch body; false at a malformed one. */
-static bool next_item(struct reader *in, struct batch_item *item)
-{
-    size_t at_start = reader_left(in);
-    uint32_t total = reader_u32(in);
-    uint32_t len;
-
-    reader_u32(in); /* magic, unused */
-    reader_u32(in); /* body CRC, unused */
-    item->flag = (int32_t)reader_u32(in);
-    len = reader_u32(in);
-    item->body = reader_take(in, len);
-    item->properties = reader_take(in, reader_u16(in));
-    return !in->bad && at_start - reader_left(in) == total;
-}
-
-static uint32_t count_items(struct bytes body, size_t *largest, bool *later, struct call *call)
+/* Looks at all messages of a batch before the first is taken. Their number; 0 after the reply. */
+static uint32_t check_batch(struct call *call, struct bytes body)
 {
     struct reader in = reader_of(body);
+    struct batch_message item;
     uint32_t count = 0;
+    int r;
 
-    *largest = 0;
-    *later = false;
-    while (reader_left(&in) > 0) {
+    while ((r = batch_next(&in, &item)) == 0) {
         struct properties_known known;
-        struct batch_item item;
 
-        if (!next_item(&in, &item))
-            return 0;
-        if (item.body.len > *largest)
-            *largest = item.body.len;
         properties_scan(item.properties, &known);
-        if (belongs_later(&known) || known.delay.len > 0) {
-            *later = true;
-            if (belongs_later(&known))
-                refuse_later(call, &known);
-            else
-                send_error(call, RESPONSE_MESSAGE_ILLEGAL, "a batch cannot hold delayed messages");
-            return count + 1;
+        if (belongs_later(&known)) {
+            refuse_later(call, &known);
+            return 0;
+        }
+        if (known.delay.len > 0) {
+            send_error(call, RESPONSE_MESSAGE_ILLEGAL, "a batch cannot hold delayed messages");
+            return 0;
         }
         count++;
     }
-    return count;
+    if (r == BATCH_BAD || count == 0)
+        send_error(call, RESPONSE_MESSAGE_ILLEGAL,
+                   "the batch body is malformed: the lengths of message %u do not add up", count);
+    else if (count > BROKER_BATCH_MAX)
+        send_error(call, RESPONSE_MESSAGE_ILLEGAL,
+                   "the batch has %u messages, at most %d are allowed", count, BROKER_BATCH_MAX);
+    else
+        return count;
+    return 0;
 }
 
 static enum call_result send_batch(struct call *call, const struct send_header *h,
@@ -394,8 +378,7 @@ static enum call_result send_batch(struct call *call, const struct send_header *
     struct properties_known common;
     struct reader in = reader_of(body);
     uint32_t count;
-    size_t largest, at = 0;
-    bool later;
+    size_t at = 0;
 
     if (bytes_starts(h->topic, BYTES_LIT("%RETRY%")))
         return send_error(call, RESPONSE_MESSAGE_ILLEGAL, "a batch cannot go to a retry topic");
@@ -403,16 +386,9 @@ static enum call_result send_batch(struct call *call, const struct send_header *
         return send_error(call, RESPONSE_MESSAGE_ILLEGAL,
                           "the batch has %zu bytes, at most maxMessageSize=%lld are allowed",
                           body.len, (long long)call->broker->settings->config.max_message_size);
-    count = count_items(body, &largest, &later, call);
-    if (later)
-        return CALL_DONE;
+    count = check_batch(call, body);
     if (count == 0)
-        return send_error(call, RESPONSE_MESSAGE_ILLEGAL,
-                          "the batch body is malformed: the lengths of its messages do not add up");
-    if (count > BROKER_BATCH_MAX)
-        return send_error(call, RESPONSE_MESSAGE_ILLEGAL,
-                          "the batch has %u messages, at most %d are allowed", count,
-                          BROKER_BATCH_MAX);
+        return CALL_DONE;
     properties_scan(h->properties, &common);
     if (belongs_later(&common))
         return refuse_later(call, &common);
@@ -422,9 +398,9 @@ static enum call_result send_batch(struct call *call, const struct send_header *
     for (uint32_t i = 0; i < count; i++) {
         struct store_message *message = &on->messages[i];
         struct properties_known known;
-        struct batch_item item;
+        struct batch_message item;
 
-        next_item(&in, &item);
+        batch_next(&in, &item);
         properties_scan(item.properties, &known);
         *message = *base;
         message->flag = item.flag;

@@ -1,0 +1,138 @@
+/* The rules between the broker's settings, and changes while it runs. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/broker_config.h"
+#include "common/file.h"
+#include "unit.h"
+
+static struct broker_settings s;
+static struct err err;
+
+static void set_up(void)
+{
+    settings_init(&s);
+    memset(&err, 0, sizeof(err));
+}
+
+static void set(const char *key_value)
+{
+    ck_assert_int_ge(
+        config_set(&broker_config_spec, &s.config, &s.origin, key_value, "test", &err), 0);
+}
+
+static int update(const char *text)
+{
+    bool permission;
+
+    return settings_update(&s, bytes_str(text), &permission, &err);
+}
+
+START_TEST(the_defaults_bind_to_loopback_and_tell_clients_so)
+{
+    ck_assert_int_eq(settings_finish(&s, true, &err), 0);
+    ck_assert_str_eq(s.config.bind_address, "127.0.0.1");
+    ck_assert_str_eq(s.config.broker_ip1, "127.0.0.1");
+}
+END_TEST
+
+START_TEST(an_address_nobody_listens_on_is_refused_with_the_line_to_add)
+{
+    set("brokerIP1=192.0.2.1");
+    ck_assert_int_eq(settings_finish(&s, false, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "bindAddress=0.0.0.0"));
+}
+END_TEST
+
+START_TEST(brokerIP1_follows_bindAddress)
+{
+    set("bindAddress=192.0.2.7");
+    ck_assert_int_eq(settings_finish(&s, false, &err), 0);
+    ck_assert_str_eq(s.config.broker_ip1, "192.0.2.7");
+}
+END_TEST
+
+START_TEST(roles_that_need_replication_stop_the_start)
+{
+    set("brokerRole=SYNC_MASTER");
+    ck_assert_int_lt(settings_finish(&s, false, &err), 0);
+    ck_assert_ptr_nonnull(strstr(err.text, "SYNC_MASTER"));
+}
+END_TEST
+
+START_TEST(delay_levels_are_read_and_bad_ones_refused)
+{
+    static const char *const bad[] = {"1x", "s", "1s  2s", "1s ", " 1s", "-1s", "99999999999999999999s"};
+    int64_t ms[64];
+
+    ck_assert_int_eq(settings_delay_levels("1s 2m 3h 4d", ms, 64), 4);
+    ck_assert_int_eq(ms[0], 1000);
+    ck_assert_int_eq(ms[1], 120000);
+    ck_assert_int_eq(ms[2], 3 * 3600000);
+    ck_assert_int_eq(ms[3], INT64_C(4) * 86400000);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(settings_delay_levels(bad[i], ms, 64) < 0, "\"%s\" was taken", bad[i]);
+    ck_assert_int_lt(settings_delay_levels("1s 1s 1s", ms, 2), 0);
+}
+END_TEST
+
+START_TEST(only_live_keys_change_and_all_or_none)
+{
+    ck_assert_int_eq(update("autoCreateTopicEnable=false\nbrokerPermission=4\n"), 0);
+    ck_assert(!s.config.auto_create_topic_enable);
+    ck_assert_int_eq(s.config.broker_permission, 4);
+
+    ck_assert_int_eq(update("brokerPermission=6\nstorePathRootDir=/tmp/x\n"), -EPERM);
+    ck_assert_ptr_nonnull(strstr(err.text, "storePathRootDir"));
+    ck_assert_int_eq(s.config.broker_permission, 4);
+
+    ck_assert_int_eq(update("brokerPermission=6\nbrokerPermision=6\n"), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "brokerPermission"));
+    ck_assert_int_eq(s.config.broker_permission, 4);
+
+    ck_assert_int_eq(update("brokerPermission=99\n"), -EINVAL);
+    ck_assert_int_eq(s.config.broker_permission, 4);
+}
+END_TEST
+
+START_TEST(a_change_is_kept_in_the_file_with_the_rest_untouched)
+{
+    char path[] = "/tmp/tern-config-XXXXXX";
+    static const char before[] = "# mine\nbrokerName=b\nbrokerPermission = 6\n";
+    struct buf after = {0};
+    int fd = mkstemp(path);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, before, sizeof(before) - 1), sizeof(before) - 1);
+    close(fd);
+    strcpy(s.config_file, path);
+    ck_assert_int_eq(update("brokerPermission=4\nlongPollingEnable=false\n"), 0);
+    ck_assert_int_eq(file_load(path, 4096, &after), 0);
+    ck_assert(bytes_is(buf_bytes(&after), "# mine\nbrokerName=b\nbrokerPermission=4\n"
+                                          "longPollingEnable=false\n"));
+    buf_destroy(&after);
+    unlink(path);
+    unlink(strcat(strcpy(s.config_file, path), ".bak"));
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *suite = suite_create("broker/config");
+    TCase *t = tcase_create("config");
+
+    tcase_add_checked_fixture(t, set_up, NULL);
+    tcase_add_test(t, the_defaults_bind_to_loopback_and_tell_clients_so);
+    tcase_add_test(t, an_address_nobody_listens_on_is_refused_with_the_line_to_add);
+    tcase_add_test(t, brokerIP1_follows_bindAddress);
+    tcase_add_test(t, roles_that_need_replication_stop_the_start);
+    tcase_add_test(t, delay_levels_are_read_and_bad_ones_refused);
+    tcase_add_test(t, only_live_keys_change_and_all_or_none);
+    tcase_add_test(t, a_change_is_kept_in_the_file_with_the_rest_untouched);
+    suite_add_tcase(suite, t);
+    return suite;
+}
+
+UNIT_MAIN(suite)
