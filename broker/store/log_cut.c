@@ -5,7 +5,9 @@
  * synced, then later segments go, the last one first, then the rest of the segment is zeroed.
  *
  * Segments are mostly holes, or allocated and never written, which file systems report as holes:
- * SEEK_DATA keeps a look at a 1 GiB segment from reading 1 GiB.
+ * SEEK_DATA keeps a look at a 1 GiB segment from reading 1 GiB. Pages of never written space count
+ * as data, though, while they are in memory; clean ones are given back first and nothing is read
+ * ahead, else each read would make more to read.
  */
 #include "broker/store/log_segments.h"
 
@@ -67,8 +69,10 @@ static int walk_piece(struct walk *w, const struct log_piece *piece, uint64_t of
 {
     off_t at = piece->at, end = piece->at + (off_t)piece->bytes;
 
+    (void)posix_fadvise(piece->fd, 0, 0, POSIX_FADV_RANDOM);
     while (at < end) {
         off_t data_end;
+        (void)posix_fadvise(piece->fd, at, end - at, POSIX_FADV_DONTNEED);
         next_data(piece->fd, at, end, &at, &data_end);
         while (at < data_end) {
             size_t n = data_end - at < CHUNK ? (size_t)(data_end - at) : CHUNK;
@@ -85,6 +89,7 @@ static int walk_piece(struct walk *w, const struct log_piece *piece, uint64_t of
             at += (off_t)n;
         }
     }
+    (void)posix_fadvise(piece->fd, 0, 0, POSIX_FADV_NORMAL);
     return 0;
 }
 
