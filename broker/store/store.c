@@ -172,20 +172,21 @@ static int choose_spare_dir(struct store *s, struct err *err)
     return 0;
 }
 
-static int make_folders(struct store *s, struct err *err)
+static int make_folders(struct store *s, bool own_log_dir, struct err *err)
 {
     static const char *const names[] = {"tern", "consumequeue"};
     char path[PATH_MAX];
     int r;
 
+    /* In the root, not synced: `abort` will be there, and its sync makes these durable with it. */
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         r = store_path(s, path, names[i]);
         if (r == 0)
-            r = file_mkdirs(path);
+            r = file_mkdir(path);
         if (r < 0)
             return err_set(err, r, "make %s/%s", s->root_dir, names[i]);
     }
-    r = file_mkdirs(s->commit_log_dir);
+    r = own_log_dir ? file_mkdirs(s->commit_log_dir) : file_mkdir(s->commit_log_dir);
     if (r < 0)
         return err_set(err, r, "make %s", s->commit_log_dir);
     return choose_spare_dir(s, err);
@@ -261,8 +262,10 @@ static void store_free(struct store *s)
     free(s);
 }
 
-/* From here on the store is not cleanly stopped, and the snapshot of queue ends gets old. */
-static int leave_clean_state(struct store *s, struct err *err)
+/* From here on the store is not cleanly stopped, and the snapshot of queue ends gets old. The mark
+ * may stay as a clean stop has left it: with `abort` there, or the snapshot gone, it claims no more
+ * than any mark. What a scan has found replaces it. */
+static int leave_clean_state(struct store *s, bool scanned, struct err *err)
 {
     struct flusher *f = &s->flusher;
     char path[PATH_MAX];
@@ -279,6 +282,8 @@ static int leave_clean_state(struct store *s, struct err *err)
         return err_set(err, r, "remove %s/tern/queues", s->root_dir);
     f->mark.clean = false;
     f->mark.tail_crc = 0;
+    if (!scanned)
+        return 0;
     r = mark_write(&f->mark_file, &f->mark);
     if (r == -ENOSPC || r == -EDQUOT) {
         /* Reading must go on with a full disk, and an old mark is a safe one. */
@@ -293,6 +298,7 @@ static int leave_clean_state(struct store *s, struct err *err)
 int store_open(struct store **out, const struct store_options *options, struct err *err)
 {
     struct store *s = aligned_alloc(alignof(struct store), sizeof(*s));
+    bool scanned = false;
     int r;
 
     if (!s)
@@ -309,7 +315,7 @@ int store_open(struct store **out, const struct store_options *options, struct e
             goto fail;
         s->lock_fd = r;
     }
-    r = make_folders(s, err);
+    r = make_folders(s, options->commit_log_dir != NULL, err);
     if (r < 0)
         goto fail;
     r = open_log(s, err);
@@ -317,10 +323,10 @@ int store_open(struct store **out, const struct store_options *options, struct e
         r = store_open_queues(s, err);
     if (r < 0)
         goto fail;
-    r = store_recover(s, err);
+    r = store_recover(s, &scanned, err);
     if (r < 0)
         goto fail;
-    r = leave_clean_state(s, err);
+    r = leave_clean_state(s, scanned, err);
     if (r < 0)
         goto fail;
     r = reader_pool_new(&s->readers, options->reader_threads, err);

@@ -129,7 +129,8 @@ void flusher_call(struct store *s);
 int flusher_finish(struct store *s);
 
 /* --- store_recovery.c --- */
-int store_recover(struct store *s, struct err *err);
+/* *scanned: the log was read, the mark on the disk is to be replaced. */
+int store_recover(struct store *s, bool *scanned, struct err *err);
 /* CRC-32 of the last bytes of the log before `end`, and whether nothing stands behind them: what a
  * clean stop leaves and the next start looks at. */
 int store_tail_look(const struct store *s, uint64_t end, uint32_t *crc, bool *ends_there);

@@ -83,15 +83,17 @@ int mark_open(struct mark_file *file, const char *path, struct mark *mark)
     return 0;
 }
 
-static int create(struct mark_file *file)
+/* A new file with one slot in it, complete before its name counts. */
+static int create(struct mark_file *file, const uint8_t slot[MARK_SLOT_BYTES], off_t at)
 {
-    static const uint8_t zeroes[MARK_FILE_BYTES];
+    uint8_t bytes[MARK_FILE_BYTES] = {0};
     int r;
 
     file->fd = file_open(file->path, O_RDWR | O_CREAT, 0644);
     if (file->fd < 0)
         return file->fd;
-    r = file_write_all(file->fd, zeroes, sizeof(zeroes), 0);
+    memcpy(bytes + at, slot, MARK_SLOT_BYTES);
+    r = file_write_all(file->fd, bytes, sizeof(bytes), 0);
     if (r == 0)
         r = file_fsync(file->fd);
     if (r == 0)
@@ -105,18 +107,19 @@ int mark_write(struct mark_file *file, const struct mark *mark)
 {
     uint8_t slot[MARK_SLOT_BYTES];
     struct mark m = *mark;
+    off_t at;
     int r;
 
-    if (file->fd < 0) {
-        r = create(file);
-        if (r < 0)
-            return r;
-    }
     m.sequence = file->sequence + 1;
     mark_encode(slot, &m);
-    r = file_write_all(file->fd, slot, sizeof(slot), (off_t)(m.sequence & 1) * MARK_SLOT_APART);
-    if (r == 0)
-        r = file_fdatasync(file->fd);
+    at = (off_t)(m.sequence & 1) * MARK_SLOT_APART;
+    if (file->fd < 0) {
+        r = create(file, slot, at);
+    } else {
+        r = file_write_all(file->fd, slot, sizeof(slot), at);
+        if (r == 0)
+            r = file_fdatasync(file->fd);
+    }
     if (r == 0)
         file->sequence = m.sequence;
     return r;
@@ -173,14 +176,10 @@ int abort_create(const char *path)
     /* The name is what counts; the number is for whoever looks. A full disk has room for no bytes
      * but usually for a name, and reading should go on then. */
     r = file_write_all(fd, pid, (size_t)len, 0);
-    if (r == -ENOSPC || r == -EDQUOT)
-        r = 0;
-    if (r == 0)
-        r = file_fsync(fd);
     file_close(fd);
-    if (r == 0)
-        r = file_sync_parent(path);
-    return r;
+    if (r < 0 && r != -ENOSPC && r != -EDQUOT)
+        return r;
+    return file_sync_parent(path);
 }
 
 int abort_remove(const char *path)

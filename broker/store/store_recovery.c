@@ -643,7 +643,7 @@ static int64_t inherited_ms(const struct recovery *v)
     return now;
 }
 
-int store_recover(struct store *s, struct err *err)
+int store_recover(struct store *s, bool *scanned, struct err *err)
 {
     struct recovery v = {
         .s = s,
@@ -673,6 +673,7 @@ int store_recover(struct store *s, struct err *err)
               : v.marked ? "changed since the last stop"
               : v.limit  ? "not opened by us before"
                          : "new";
+        *scanned = v.limit > 0 || v.marked;
         r = start_scanning(&v);
     }
     log_scan_destroy(&v.scan);
