@@ -287,6 +287,7 @@ START_TEST(stale_bytes_in_a_later_page_are_zeroed_too)
     append_to(queue_of(0, 0), 70);
     write_all();
     path = queue_file("Topic0", 0, 0);
+    scribble(path, 200000, "\0\0\0\0", 4); /* data, but nothing in it */
     scribble(path, 400000, "stale", 5);
     load_again(0, log_end);
     ck_assert_int_eq(next_of(queue_of(0, 0)), 70);
@@ -431,6 +432,113 @@ START_TEST(queues_of_a_topic_that_nobody_knows_are_left_alone)
     ck_assert_str_eq(made_names[0], "Topic0");
     ck_assert_uint_eq(stats_now().queues, 1);
     ck_assert_int_eq(count_on_disk("Unknown", 1, 0), 10);
+}
+END_TEST
+
+/* --- topics that were deleted --- */
+
+static struct metadata *metadata;
+
+static struct topic *put_topic(const char *name, uint64_t log_floor)
+{
+    struct topic_config config = {.read_queues = 4, .write_queues = 4, .perm = 6};
+    struct topic *topic = NULL;
+
+    ck_assert_int_eq(
+        metadata_topic_put(metadata, bytes_str(name), &config, log_floor, NULL, NULL, &topic), 0);
+    return topic;
+}
+
+static void open_metadata(void)
+{
+    struct metadata_options m = {.root_dir = root, .export_interval_ms = 1000};
+    struct err err = {0};
+
+    ck_assert_msg(metadata_open(&metadata, &m, &err) == 0, "%s", err.text);
+}
+
+static void load_known(void)
+{
+    struct err err = {0};
+
+    for (uint32_t i = 0; i < metadata_topic_count(metadata); i++)
+        metadata_topic_at(metadata, i)->extent_count = 0;
+    reopen_table();
+    made_count = 0;
+    ck_assert_msg(queue_table_load(table, metadata, 0, log_end, make_topic, NULL, &err) == 0, "%s",
+                  err.text);
+}
+
+static uint32_t queue_in(struct topic *topic, int32_t queue_id)
+{
+    uint32_t queue;
+
+    pthread_mutex_lock(&append_lock);
+    queue = queue_table_find(table, topic, queue_id, true);
+    pthread_mutex_unlock(&append_lock);
+    return queue;
+}
+
+START_TEST(topics_that_are_known_get_their_queues)
+{
+    struct topic *topic;
+
+    open_metadata();
+    topic = put_topic("Topic1", 0);
+    append_to(queue_in(topic, 2), 30);
+    append_to(queue_of(0, 0), 20);
+    write_all();
+    load_known();
+    expect_range(queue_in(topic, 2), UINT64_MAX, 0, 30);
+    ck_assert_int_eq(made_count, 1);
+    ck_assert_str_eq(made_names[0], "Topic0");
+    ck_assert_int_eq(metadata_close(metadata), 0);
+}
+END_TEST
+
+/* The crash came between the deletion and the removal of the files. */
+START_TEST(entries_of_an_earlier_topic_of_that_name_are_gone)
+{
+    struct topic *topic;
+
+    open_metadata();
+    topic = put_topic("Again", 0);
+    append_to(queue_in(topic, 0), 150);
+    append_to(queue_in(topic, 1), 60);
+    write_all();
+    ck_assert_int_eq(metadata_topic_delete(metadata, BYTES_LIT("Again"), log_end, true, NULL), 0);
+    topic = put_topic("Again", log_end);
+    ck_assert_uint_eq(topic->log_floor, log_end);
+    load_known();
+    expect_range(queue_in(topic, 0), UINT64_MAX, 0, 0);
+    expect_range(queue_in(topic, 1), UINT64_MAX, 0, 0);
+    ck_assert(!exists(in_root("consumequeue/Again/0")));
+    ck_assert_int_eq(metadata_close(metadata), 0);
+}
+END_TEST
+
+/* The removal failed, and the new topic's entries went over the old ones. */
+START_TEST(entries_of_an_earlier_topic_behind_new_ones_are_cut)
+{
+    struct queue_entry stale = entry_at(0, 20);
+    struct topic *topic;
+    uint64_t floor;
+
+    open_metadata();
+    log_end = floor = 50000;
+    topic = put_topic("Again", floor);
+    append_to(queue_in(topic, 0), 20);
+    write_all();
+    for (int i = 20; i < 70; i++) {
+        uint8_t unit[20];
+        queue_unit_encode(unit, &stale);
+        scribble(queue_file("Again", 0, 0), i * 20, unit, sizeof(unit));
+    }
+    load_known();
+    expect_range(queue_in(topic, 0), UINT64_MAX, 0, 20);
+    expect_entries(queue_in(topic, 0), 0, 20, floor);
+    ck_assert(all_zero_from(queue_file("Again", 0, 0), 20 * 20));
+    ck_assert_int_eq(metadata_close(metadata), 0);
 }
 END_TEST
 
@@ -607,6 +715,21 @@ START_TEST(record_out_of_order_is_not_believed)
 }
 END_TEST
 
+/* In front of a queue that RocketMQ began in the middle, say. */
+START_TEST(newer_record_in_front_of_a_queue_is_not_believed)
+{
+    uint32_t queue = queue_of(0, 0);
+
+    for (int64_t i = 40; i < 60; i++)
+        recover_record(queue, i, (uint64_t)i * RECORD);
+    log_end = 60 * RECORD;
+    write_all();
+    recover_record(queue, 10, 60 * RECORD);
+    expect_range(queue, UINT64_MAX, 40, 60);
+    expect_entries(queue, 40, 60, 40 * RECORD);
+}
+END_TEST
+
 START_TEST(impossible_record_is_refused)
 {
     uint32_t queue = queue_of(0, 0);
@@ -736,6 +859,10 @@ START_TEST(cut_reaches_entries_in_memory_and_in_files)
     expect_range(in_memory, UINT64_MAX, 0, 0);
     ck_assert_int_eq(syncs, 0);
     ck_assert_uint_eq(stats_now().pending_entries, 50);
+    log_end = 450 * RECORD; /* the log goes on there, and so does the queue */
+    append_to(in_both, 1);
+    expect_range(in_both, UINT64_MAX, 0, 201);
+    expect_range(in_both, 450 * RECORD, 0, 200);
 
     truncate_to(130 * RECORD + 1);
     expect_range(in_files, UINT64_MAX, 0, 130);
@@ -765,6 +892,8 @@ START_TEST(cut_at_any_record_agrees_with_what_a_restart_finds)
         truncate_to((uint64_t)to * RECORD);
         expect_range(queue_of(1, 0), UINT64_MAX, 0, to);
         expect_range(queue_of(1, 0), (uint64_t)to * RECORD, 0, to);
+        if (to > 0)
+            expect_range(queue_of(1, 0), (uint64_t)to * RECORD - 1, 0, to - 1);
         load_again(0, UINT64_MAX);
         expect_range(queue_of(1, 0), UINT64_MAX, 0, to);
         ck_assert_int_eq(queue_table_drop_topic(table, &topics[1]), 0);
@@ -817,6 +946,9 @@ static Suite *suite(void)
     tcase_add_test(c, queue_begins_behind_a_file_that_is_missing);
     tcase_add_test(c, what_is_not_a_queue_is_left_alone);
     tcase_add_test(c, queues_of_a_topic_that_nobody_knows_are_left_alone);
+    tcase_add_test(c, topics_that_are_known_get_their_queues);
+    tcase_add_test(c, entries_of_an_earlier_topic_of_that_name_are_gone);
+    tcase_add_test(c, entries_of_an_earlier_topic_behind_new_ones_are_cut);
     tcase_add_test(c, records_that_a_queue_has_are_dropped);
     tcase_add_test(c, crash_within_a_write_back_is_made_good_by_the_log);
     tcase_add_test(c, page_that_was_lost_is_made_good_by_the_log);
@@ -824,6 +956,7 @@ static Suite *suite(void)
     tcase_add_test(c, stale_entries_give_way_to_those_of_the_log);
     tcase_add_test(c, of_two_records_with_one_offset_the_first_stays);
     tcase_add_test(c, record_out_of_order_is_not_believed);
+    tcase_add_test(c, newer_record_in_front_of_a_queue_is_not_believed);
     tcase_add_test(c, impossible_record_is_refused);
     tcase_add_test(c, gap_keeps_what_is_on_both_sides);
     tcase_add_test(c, gap_wider_than_a_file_begins_the_queue_anew);

@@ -304,6 +304,76 @@ START_TEST(topic_without_a_folder_is_dropped_too)
 }
 END_TEST
 
+static struct file_ops ops;
+static bool before_open, after_open, at_read;
+static uint64_t new_log;
+
+/* The topic is dropped, made again and written while a reader is on its way. */
+static void replace_topic(void)
+{
+    before_open = after_open = at_read = false;
+    ck_assert_int_eq(queue_table_drop_topic(table, &topics[0]), 0);
+    new_log = log_end;
+    append_to(queue_of(0, 0), 50);
+    write_all();
+}
+
+static int replacing_open(const char *path, int flags, mode_t mode)
+{
+    int fd;
+
+    if (before_open)
+        replace_topic();
+    fd = file_ops_system.open(path, flags, mode);
+    if (after_open)
+        replace_topic();
+    return fd;
+}
+
+static ssize_t replacing_pread(int fd, void *to, size_t n, off_t at)
+{
+    ssize_t got = file_ops_system.pread(fd, to, n, at);
+
+    if (at_read)
+        replace_topic();
+    return got;
+}
+
+static void expect_nothing_of_either(bool *when)
+{
+    struct queue_entry got[20];
+    uint32_t queue;
+
+    append_to(queue_of(0, 0), 70);
+    write_all();
+    reopen_table(); /* no file is open */
+    load(0, log_end);
+    queue = queue_of(0, 0);
+    *when = true;
+    ck_assert_int_eq(queue_table_read(table, queue, 10, got, 20, UINT64_MAX, true), 0);
+    ck_assert(!*when);
+    expect_range(queue, UINT64_MAX, 0, 50);
+    expect_entries(queue, 0, 50, new_log);
+    append_to(queue, 10);
+    write_all();
+    ck_assert_int_eq(count_on_disk("Topic0", 0, 0), 60);
+    ck_assert_int_eq(queue_table_drop_topic(table, &topics[0]), 0);
+    ck_assert_uint_eq(stats_now().open_files, 0);
+}
+
+START_TEST(reader_that_met_a_drop_gets_entries_of_neither_topic)
+{
+    options.descriptors = 4;
+    ops = file_ops_system;
+    ops.open = replacing_open;
+    ops.pread = replacing_pread;
+    file_ops_set(&ops);
+    expect_nothing_of_either(&before_open);
+    expect_nothing_of_either(&after_open);
+    expect_nothing_of_either(&at_read);
+}
+END_TEST
+
 /* --- threads --- */
 
 enum { SHARED_QUEUES = 3, ROUNDS = 60, BURST = 211 };
@@ -440,6 +510,7 @@ static Suite *suite(void)
     tcase_add_test(c, reserved_entries_fit);
     tcase_add_test(c, dropped_topic_begins_again_at_0);
     tcase_add_test(c, topic_without_a_folder_is_dropped_too);
+    tcase_add_test(c, reader_that_met_a_drop_gets_entries_of_neither_topic);
     tcase_add_test(c, readers_writer_and_dropper_do_not_disturb_one_another);
     suite_add_tcase(s, c);
     return s;
