@@ -1,0 +1,196 @@
+/* ternctl.c - the command line of a cluster: finds the command, prints its output and its failure.
+ *
+ * Commands return an exit status (tools/client.h) and leave one sentence for a failure; they write
+ * to stdout only through ctl->out, except send and consume, which print as they go.
+ */
+#include "tools/ternctl.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "tern_version.h"
+
+static const struct command commands[] = {
+    {"topic create", "TOPIC", "make a topic on all masters, and wait until it is routed",
+     "A topic that is there already stays as it is: the same settings are fine, others are "
+     "refused\n"
+     "without --update. Options that are not given keep what is there.",
+     ctl_topic_create},
+    {"topic list", "", "list the topics", NULL, ctl_topic_list},
+    {"topic describe", "TOPIC", "settings, brokers, queues and consumer groups of a topic", NULL,
+     ctl_topic_describe},
+    {"topic delete", "TOPIC", "delete a topic from brokers and name servers",
+     "The messages of the topic can no longer be read.", ctl_topic_delete},
+    {"route", "TOPIC", "which brokers serve a topic", NULL, ctl_route},
+    {"cluster", "", "brokers, their versions, rates and disks",
+     "Exit status 3 when a broker that is registered does not answer.", ctl_cluster},
+    {"send", "TOPIC [MESSAGE]", "send a message, or each line of stdin",
+     "Prints where the message lies. For lines from a file or pipe only a summary is printed\n"
+     "(--json: one object for each message).",
+     ctl_send},
+    {"consume", "TOPIC", "print messages as they come",
+     "Without --from it goes on where the group has stopped; a new group begins with the first\n"
+     "message. It reads all queues of all brokers, beside other consumers of the group, and\n"
+     "therefore refuses a group that others consume in (--join overrides). Ctrl-C stores the\n"
+     "offsets and leaves with status 0.",
+     ctl_consume},
+};
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+static void usage(FILE *to)
+{
+    fputs("usage: ternctl COMMAND [OPTION]... [OPERAND]...\n\n", to);
+    for (int i = 0; i < COMMANDS; i++) {
+        char left[64];
+
+        snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].operands);
+        fprintf(to, "  %-22s %s\n", left, commands[i].summary);
+    }
+    fputs("\n"
+          "Every command takes -n ADDR[;ADDR] (name servers; default $" CLIENT_NAMES_VARIABLE
+          ", else " CLIENT_NAMES_DEFAULT ")\n"
+          "and --json, and explains itself with --help.\n"
+          "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot be reached, "
+          "4 not found.\n",
+          to);
+}
+
+void ctl_note(const char *format, ...)
+{
+    char text[768];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    fprintf(stderr, "ternctl: %s\n", text);
+}
+
+void ctl_table(struct ctl *ctl, struct table *t)
+{
+    table_print(t, &ctl->out);
+    table_destroy(t);
+}
+
+static void help(struct ctl *ctl, const struct command *command, const struct option_spec *specs,
+                 size_t count)
+{
+    buf_addf(&ctl->out, "usage: ternctl %s%s%s [OPTION]...\n%s\n\n", command->name,
+             command->operands[0] ? " " : "", command->operands, command->summary);
+    options_help(specs, count, &ctl->out);
+    if (command->notes)
+        buf_addf(&ctl->out, "\n%s\n", command->notes);
+}
+
+int ctl_parse(struct ctl *ctl, const struct command *command, const struct option_spec *specs,
+              size_t count, int argc, char **argv, int min_operands, int max_operands,
+              int *operands)
+{
+    int n = 0;
+
+    if (options_parse(specs, count, argc, argv, false, &n, &ctl->err) < 0)
+        return TOOL_USAGE;
+    if (ctl->help) {
+        help(ctl, command, specs, count);
+        return TOOL_DONE;
+    }
+    if (n < min_operands || n > max_operands)
+        return err_say(&ctl->err, TOOL_USAGE, "%s: ternctl %s%s%s",
+                       n < min_operands ? "something is missing" : "too many arguments",
+                       command->name, command->operands[0] ? " " : "", command->operands);
+    *operands = n;
+    int r = client_new(&ctl->client, ctl->names, false, &ctl->err);
+    return r == TOOL_DONE ? CTL_GO_ON : r;
+}
+
+/* Number of words of argv that name the command; 0: they do not. */
+static int matches(const struct command *command, int argc, char **argv)
+{
+    const char *space = strchr(command->name, ' ');
+    size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
+
+    if (argc < 1 || !bytes_equal(bytes_str(argv[0]), bytes_of(command->name, first)))
+        return 0;
+    if (!space)
+        return 1;
+    return argc > 1 && strcmp(argv[1], space + 1) == 0 ? 2 : 0;
+}
+
+static int unknown_command(struct ctl *ctl, int argc, char **argv)
+{
+    char given[128];
+
+    if (argc == 0 || strcmp(argv[0], "help") == 0) {
+        usage(argc == 0 ? stderr : stdout);
+        return argc == 0 ? TOOL_USAGE : TOOL_DONE;
+    }
+    if (strcmp(argv[0], "topic") == 0 && (argc == 1 || strcmp(argv[1], "--help") == 0))
+        return err_say(&ctl->err, TOOL_USAGE, "topic what? create, list, describe or delete");
+    snprintf(given, sizeof(given), "%.50s%s%.50s", argv[0], strcmp(argv[0], "topic") ? "" : " ",
+             strcmp(argv[0], "topic") ? "" : argv[1]);
+    for (int i = 0; i < COMMANDS; i++) {
+        if (options_distance(given, commands[i].name) <= 2)
+            return err_say(&ctl->err, TOOL_USAGE, "unknown command %s; did you mean %s?", given,
+                           commands[i].name);
+    }
+    return err_say(&ctl->err, TOOL_USAGE, "unknown command %s; ternctl --help lists them", given);
+}
+
+static int run(struct ctl *ctl, int argc, char **argv)
+{
+    bool version = false;
+    const struct option_spec specs[] = {
+        {.name = "version", .kind = OPTION_FLAG, .to = &version},
+        CTL_COMMON_OPTIONS(ctl),
+    };
+    int rest = 0;
+
+    if (options_parse(specs, sizeof(specs) / sizeof(specs[0]), argc - 1, argv + 1, true, &rest,
+                      &ctl->err) < 0)
+        return TOOL_USAGE;
+    argv++;
+    if (version) {
+        printf("ternctl %s\n", TERN_VERSION);
+        return TOOL_DONE;
+    }
+    if (ctl->help && rest == 0) {
+        usage(stdout);
+        return TOOL_DONE;
+    }
+    for (int i = 0; i < COMMANDS; i++) {
+        int words = matches(&commands[i], rest, argv);
+
+        if (words)
+            return commands[i].run(ctl, &commands[i], rest - words, argv + words);
+    }
+    return unknown_command(ctl, rest, argv);
+}
+
+/* What was printed counts as done only when it has left. */
+static int print(struct ctl *ctl, int status)
+{
+    bool written = !ctl->out.failed &&
+                   fwrite(buf_at(&ctl->out), 1, ctl->out.len, stdout) == ctl->out.len &&
+                   fflush(stdout) == 0;
+
+    if (!written && status == TOOL_DONE)
+        status = err_say(&ctl->err, TOOL_REFUSED, "the output could not be written");
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl ctl = {.client = NULL};
+    int status;
+
+    signal(SIGPIPE, SIG_IGN);
+    status = print(&ctl, run(&ctl, argc, argv));
+    if (status != TOOL_DONE && ctl.err.text[0])
+        ctl_note("%s", ctl.err.text);
+    if (status == TOOL_USAGE && ctl.err.text[0])
+        fputs("Try: ternctl --help\n", stderr);
+    client_free(ctl.client);
+    buf_destroy(&ctl.out);
+    return status;
+}

@@ -1,0 +1,62 @@
+/* ternctl.h - what the commands of ternctl share: one context, one way to read options. */
+#ifndef TERN_TOOLS_TERNCTL_H
+#define TERN_TOOLS_TERNCTL_H
+
+#include "common/json_out.h"
+#include "tools/client.h"
+#include "tools/options.h"
+#include "tools/table.h"
+
+struct ctl {
+    struct client *client;
+    const char *names; /* -n; NULL: not given */
+    bool json;
+    bool help;
+    struct buf out; /* what goes to stdout when the command is done */
+    struct err err; /* printed when the status is not TOOL_DONE */
+};
+
+struct command {
+    const char *name; /* "topic create" */
+    const char *operands;
+    const char *summary;
+    const char *notes; /* printed below the options; NULL: none */
+    /* argv holds what follows the name. Returns an enum tool_status. */
+    int (*run)(struct ctl *ctl, const struct command *command, int argc, char **argv);
+};
+
+/* The last rows of every table of options. */
+#define CTL_COMMON_OPTIONS(ctl)                                                                    \
+    {.name = "namesrv",                                                                            \
+     .letter = 'n',                                                                                \
+     .kind = OPTION_TEXT,                                                                          \
+     .to = &(ctl)->names,                                                                          \
+     .value = "ADDR[;ADDR]",                                                                       \
+     .help = "name servers; default $" CLIENT_NAMES_VARIABLE ", else " CLIENT_NAMES_DEFAULT},      \
+        {.name = "json", .kind = OPTION_FLAG, .to = &(ctl)->json, .help = "print JSON"},           \
+    {                                                                                              \
+        .name = "help", .letter = 'h', .kind = OPTION_FLAG, .to = &(ctl)->help,                    \
+        .help = "print this"                                                                       \
+    }
+
+/* Reads the options and makes the client. CTL_GO_ON with the operands at the front of argv, or the
+ * status to return. */
+enum { CTL_GO_ON = -1 };
+int ctl_parse(struct ctl *ctl, const struct command *command, const struct option_spec *specs,
+              size_t count, int argc, char **argv, int min_operands, int max_operands,
+              int *operands);
+/* A line on stderr that is no failure. */
+void ctl_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Prints a table and forgets it. */
+void ctl_table(struct ctl *ctl, struct table *t);
+
+int ctl_topic_create(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_topic_list(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_topic_describe(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_topic_delete(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_route(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_cluster(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_send(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_consume(struct ctl *ctl, const struct command *command, int argc, char **argv);
+
+#endif
