@@ -215,6 +215,29 @@ START_TEST(binary_lengths_that_lie_are_refused)
 }
 END_TEST
 
+START_TEST(binary_names_have_a_signed_length)
+{
+    for (uint32_t len = INT16_MAX; len <= INT16_MAX + 1; len++) {
+        const char fixed[] = "001e 00 0199 00000007 00000000 00000000";
+        buf_reset(&out);
+        buf_add_be32(&out, 4 + 21 + 2 + len + 4 + 1);
+        buf_add_be32(&out, 1u << 24 | (21 + 2 + len + 4 + 1));
+        add_hex(&out, fixed, sizeof(fixed) - 1);
+        buf_add_be32(&out, 2 + len + 4 + 1);
+        buf_add_be16(&out, (uint16_t)len);
+        uint8_t *name = buf_reserve(&out, len);
+        ck_assert_ptr_nonnull(name);
+        memset(name, 'k', len);
+        out.len += len;
+        buf_add(&out, "\0\0\0\1v", 5);
+        if (len == INT16_MAX)
+            ck_assert_uint_eq(good(buf_bytes(&out))->fields[0].key.len, len);
+        else
+            bad(buf_bytes(&out));
+    }
+}
+END_TEST
+
 START_TEST(binary_fields_are_taken_up_to_the_bound)
 {
     for (uint32_t n = REMOTING_FIELDS_MAX; n <= REMOTING_FIELDS_MAX + 1; n++) {
@@ -724,6 +747,7 @@ static Suite *remoting_suite(void)
     tcase_add_test(t, binary_numbers_are_signed);
     tcase_add_test(t, binary_empty_strings_are_absent);
     tcase_add_test(t, binary_lengths_that_lie_are_refused);
+    tcase_add_test(t, binary_names_have_a_signed_length);
     tcase_add_test(t, binary_fields_are_taken_up_to_the_bound);
     tcase_add_test(t, binary_headers_that_end_early_are_refused);
     tcase_add_test(t, changed_binary_bytes_do_no_harm);
