@@ -17,7 +17,7 @@ struct buf {
     bool failed;
 };
 
-void buf_destroy(struct buf *b);         /* frees; safe on zeroes and twice */
+void buf_destroy(struct buf *b); /* frees; safe on zeroes and twice */
 /* Room for n more bytes; returns where they go, or NULL (failed is set). Does not change len. */
 uint8_t *buf_reserve(struct buf *b, size_t n);
 void buf_add(struct buf *b, const void *at, size_t n);

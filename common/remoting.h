@@ -24,9 +24,21 @@ enum {
 enum remoting_serialize { REMOTING_JSON = 0, REMOTING_BINARY = 1 };
 enum { REMOTING_FLAG_RESPONSE = 1, REMOTING_FLAG_ONEWAY = 2 };
 enum remoting_language {
-    REMOTING_JAVA, REMOTING_CPP, REMOTING_DOTNET, REMOTING_PYTHON, REMOTING_DELPHI,
-    REMOTING_ERLANG, REMOTING_RUBY, REMOTING_OTHER, REMOTING_HTTP, REMOTING_GO,
-    REMOTING_PHP, REMOTING_OMS, REMOTING_RUST, REMOTING_NODE_JS, REMOTING_LANGUAGES,
+    REMOTING_JAVA,
+    REMOTING_CPP,
+    REMOTING_DOTNET,
+    REMOTING_PYTHON,
+    REMOTING_DELPHI,
+    REMOTING_ERLANG,
+    REMOTING_RUBY,
+    REMOTING_OTHER,
+    REMOTING_HTTP,
+    REMOTING_GO,
+    REMOTING_PHP,
+    REMOTING_OMS,
+    REMOTING_RUST,
+    REMOTING_NODE_JS,
+    REMOTING_LANGUAGES,
 };
 /* "JAVA", ...; out of range is "OTHER". */
 const char *remoting_language_name(unsigned language);
@@ -91,10 +103,10 @@ struct remoting_meta {
     int32_t code;
     int32_t opaque;
     int32_t flag;
-    int32_t version;  /* normally REMOTING_VERSION */
-    uint8_t language; /* normally REMOTING_JAVA: what clients expect of a server */
-    uint8_t serialize; /* codes above 32767 are written as JSON whatever this says */
-    bool has_fields;  /* JSON: write "extFields" even when no field follows */
+    int32_t version;     /* normally REMOTING_VERSION */
+    uint8_t language;    /* normally REMOTING_JAVA: what clients expect of a server */
+    uint8_t serialize;   /* JSON all the same when code or version exceeds the 16 bits of binary */
+    bool has_fields;     /* JSON: write "extFields" even when no field follows */
     struct bytes remark; /* empty: none; borrowed until remoting_body() */
 };
 
