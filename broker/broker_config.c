@@ -384,6 +384,12 @@ struct changes {
     struct err *err;
 };
 
+/* RocketMQ's keys for which tools expect this refusal, without being keys of ours. */
+static bool guards_the_settings(const char *name)
+{
+    return strcmp(name, "brokerConfigPath") == 0 || strcmp(name, "configBlackList") == 0;
+}
+
 static int collect(void *ctx, int line, const char *name, const char *value)
 {
     struct changes *changes = ctx;
@@ -392,6 +398,8 @@ static int collect(void *ctx, int line, const char *name, const char *value)
     int r;
 
     (void)line;
+    if (guards_the_settings(name))
+        return err_say(changes->err, -EPERM, "%s cannot be changed by a request", name);
     if (!key) {
         r = config_check(&broker_config_spec, name, value, changes->err);
         if (r == CONFIG_IGNORED)

@@ -193,7 +193,7 @@ static int32_t check_name(struct bytes name, struct err *err)
     }
     if (topic_send_forbidden(name)) {
         err_say(err, -EPERM, "clients may not send to the system topic \"%s\"", SAFE(name));
-        return RESPONSE_SYSTEM_ERROR;
+        return RESPONSE_NO_PERMISSION;
     }
     return 0;
 }
