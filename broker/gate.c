@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/send_reply.h"
 #include "common/log.h"
 
 /* As little as an answer needs. */
@@ -27,6 +28,8 @@ struct gate {
     struct ring written, confirmed;
     struct loop_timer timer; /* for the oldest reply that waits for the disk */
     struct buf ids;          /* scratch for message ids */
+    struct send_reply ready; /* the usual reply; made for the first one, when the host is known */
+    bool has_ready;
 };
 
 enum { RING_FIRST = 1024, OFFSETS_FIRST = 4096, BATCH_OFFSETS_MAX = 1u << 20 };
@@ -207,6 +210,16 @@ int gate_post(struct broker *b, const struct gate_reply *reply, bool wait)
     return r;
 }
 
+static bool make_ready(struct gate *g)
+{
+    const struct broker_config *c = &g->on->broker->settings->config;
+
+    if (!g->has_ready)
+        g->has_ready = send_reply_init(&g->ready, bytes_str(c->region_id), c->trace_on,
+                                       &g->on->broker->host) == 0;
+    return g->has_ready;
+}
+
 static void answer(struct gate *g, struct ring *r, const struct parked *p, int32_t code,
                    const char *remark)
 {
@@ -222,6 +235,13 @@ static void answer(struct gate *g, struct ring *r, const struct parked *p, int32
     if (!c)
         return;
     out = conn_out(c);
+    if (code == RESPONSE_SUCCESS && reply->kind == GATE_SEND && reply->count == 1 &&
+        reply->to.serialize == REMOTING_JSON && make_ready(g)) {
+        send_reply_write(&g->ready, out, reply->to.opaque, reply->queue_id, reply->log_offset,
+                         reply->queue_offset);
+        conn_written(c);
+        return;
+    }
     reply_begin(&w, out, &reply->to, code, bytes_str(remark), reply->kind == GATE_SEND);
     if (reply->kind == GATE_SEND) {
         char id[RECORD_ID_MAX];

@@ -196,6 +196,22 @@ int send_divert_delayed(struct broker *b, struct store_message *message, int lev
     return 0;
 }
 
+/* Adds `sent` without the item whose value is `value` and whose name has `name_len` bytes; all items are
+ * valid and the name is there once. */
+static void add_without(struct buf *out, struct bytes sent, struct bytes value, size_t name_len)
+{
+    const uint8_t *from = value.at - name_len - 1, *to = value.at + value.len;
+    const uint8_t *end = sent.at + sent.len;
+
+    /* One of the separators goes with it. */
+    if (to < end)
+        to++;
+    else if (from > sent.at)
+        from--;
+    buf_add(out, sent.at, (size_t)(from - sent.at));
+    buf_add(out, to, (size_t)(end - to));
+}
+
 /* Stored text: what was sent, without WAIT (single sends only), with CLUSTER at the end. */
 static bool final_properties(struct call *call, struct buf *out, struct bytes sent,
                              struct bytes common, const struct properties_known *known,
@@ -206,8 +222,10 @@ static bool final_properties(struct call *call, struct buf *out, struct bytes se
     const char *cluster = call->broker->settings->config.broker_cluster_name;
     size_t start = out->len;
 
-    if (known->has_invalid || known->cluster.len > 0 || (known->wait.len > 0 && !keep_wait)) {
+    if (known->has_invalid || known->cluster.len > 0) {
         properties_copy(out, sent, keep_wait ? drop_cluster : drop_both);
+    } else if (known->wait.len > 0 && !keep_wait) {
+        add_without(out, sent, known->wait, 4); /* nearly every client sends one */
     } else if (sent.len > 0) {
         buf_add(out, sent.at, sent.len);
     }
@@ -440,7 +458,8 @@ enum call_result serve_send(struct call *call)
                                                    : "queueId");
     if (b->settings->config.broker_role == ROLE_SLAVE)
         return send_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "a slave takes no messages");
-    if (clock_wall_ms() < b->settings->config.start_accept_send_request_time_stamp)
+    if (b->settings->config.start_accept_send_request_time_stamp > 0 &&
+        clock_wall_ms() < b->settings->config.start_accept_send_request_time_stamp)
         return send_error(call, RESPONSE_SYSTEM_ERROR,
                           "the broker does not accept messages before "
                           "startAcceptSendRequestTimeStamp");
