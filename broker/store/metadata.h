@@ -2,13 +2,13 @@
  * metadata journal, exported as RocketMQ's JSON files.
  *
  * A change is applied to the tables at once and put into the journal's pending batch; the metadata
- * thread writes and syncs batches (group commit) and then raises `durable`. Whoever answers a client
- * about a topic or group waits for metadata_durable() >= the sequence its change returned. Offsets
- * follow within a second; absence never deletes.
+ * thread writes and syncs batches (group commit) and then raises `durable`. Whoever answers a
+ * client about a topic or group waits for metadata_durable() >= the sequence its change returned.
+ * Offsets follow within a second; absence never deletes.
  *
  * On disk: tern/meta/ (snapshot and journal, docs/protocol/tern-store.md) and config/ *.json with
- * .bak as RocketMQ has them. A JSON file whose content is not what we exported last wins: its values
- * are taken in and journalled first.
+ * .bak as RocketMQ has them. A JSON file whose content is not what we exported last wins: its
+ * values are taken in and journalled first.
  *
  * Locking: every function may be called from any thread; each table has its own lock inside, none
  * is held when a function returns. A `struct topic *` stays valid until metadata_close().
@@ -28,7 +28,12 @@ enum {
     TOPIC_EXTENTS_MAX = 17,   /* doublings from 1 to TOPIC_QUEUES_MAX */
     TOPICS_MAX = 1000000,
     GROUPS_MAX = 1000000,
-    OFFSETS_MAX = 16000000,   /* (topic, group, queue) triples */
+    OFFSETS_MAX = 16000000,     /* (topic, group, queue) triples that have room */
+    OFFSET_PAIRS_MAX = 2000000, /* (topic, group) pairs */
+    DELAY_LEVELS_MAX = 64,
+    /* Changes of topics and groups that wait for the journal: more are refused with -EAGAIN. Only a
+     * disk that does not write lets so many come together. Counts from metadata_start() on. */
+    METADATA_PENDING_MAX = 16384,
 };
 enum { PERM_INHERIT = 1, PERM_WRITE = 2, PERM_READ = 4, PERM_PRIORITY = 8 };
 enum { TOPIC_FLAG_UNIT = 1, TOPIC_FLAG_UNIT_SUB = 2 };
@@ -55,7 +60,7 @@ struct topic {
     uint32_t index;             /* dense, 0 .. metadata_topic_count()-1; never reused */
     bool deleted;
     uint8_t name_len;
-    uint8_t extent_count;       /* written under the store's append lock */
+    uint8_t extent_count; /* written under the store's append lock */
     char name[TOPIC_NAME_MAX + 1];
     struct queue_extent extents[TOPIC_EXTENTS_MAX];
 };
@@ -66,6 +71,8 @@ struct group_config {
     int64_t broker_id, which_broker_when_slow;
 };
 struct group_config group_config_default(void);
+/* Queue counts 0 to TOPIC_QUEUES_MAX, no unknown perm bits. */
+bool topic_config_ok(const struct topic_config *config);
 
 struct data_version {
     int64_t counter, timestamp, state_version;
@@ -98,28 +105,33 @@ struct topic *metadata_topic(struct metadata *m, struct bytes name, struct topic
 struct topic *metadata_topic_at(struct metadata *m, uint32_t index); /* deleted ones too */
 uint32_t metadata_topic_count(struct metadata *m);
 /* Creates or changes. `log_floor` counts only when the topic is new (or was deleted). *changed
- * (may be NULL) tells whether anything differs. -ENOSPC at TOPICS_MAX, -EINVAL for a bad name,
- * -ENOMEM. The data version moves when changed. */
+ * (may be NULL, as sequence and topic) tells whether anything differs. -ENOSPC at TOPICS_MAX,
+ * -EINVAL for a bad name or a configuration that is not topic_config_ok(), -EAGAIN at
+ * METADATA_PENDING_MAX, -ENOMEM. The data version moves when changed. *sequence is also set when
+ * nothing changed: what is there may not be durable yet. */
 int metadata_topic_put(struct metadata *m, struct bytes name, const struct topic_config *config,
                        uint64_t log_floor, uint64_t *sequence, bool *changed, struct topic **topic);
-/* 0, or -ENOENT. Also drops the topic's consumer offsets when `with_offsets`. */
+/* 0, -ENOENT or -EAGAIN. Also drops the topic's consumer offsets when `with_offsets`. */
 int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_floor,
                           bool with_offsets, uint64_t *sequence);
-/* Floor of the newest deleted topic of that name, 0 when there is none (recovery asks before it makes
- * a topic for records whose topic is unknown). */
+/* Floor of the newest deleted topic of that name, 0 when there is none (recovery asks before it
+ * makes a topic for records whose topic is unknown). */
 uint64_t metadata_topic_floor(struct metadata *m, struct bytes name);
 struct data_version metadata_topics_version(struct metadata *m);
-/* ORDER_TOPIC_CONFIG from a name server: order=true for the named ones, false for all others. */
+/* ORDER_TOPIC_CONFIG from a name server: order=true for the named ones, false for all others.
+ * -EAGAIN, -ENOMEM. */
 int metadata_topics_set_order(struct metadata *m, const struct bytes *names, size_t count,
                               bool *changed);
-/* Calls each(ctx, topic, config) for every live topic under the read lock: no metadata calls inside.
- * The version belongs to exactly this set. */
+/* Calls each(ctx, topic, config) for every live topic under the read lock: no metadata calls
+ * inside. The version belongs to exactly this set. */
 void metadata_each_topic(struct metadata *m,
-                         void (*each)(void *ctx, const struct topic *t, const struct topic_config *c),
+                         void (*each)(void *ctx, const struct topic *t,
+                                      const struct topic_config *c),
                          void *ctx, struct data_version *version);
 
 /* --- groups --- */
 bool metadata_group(struct metadata *m, struct bytes name, struct group_config *config);
+/* Both as for topics. */
 int metadata_group_put(struct metadata *m, struct bytes name, const struct group_config *config,
                        uint64_t *sequence, bool *changed);
 int metadata_group_delete(struct metadata *m, struct bytes name, bool with_offsets,
@@ -130,24 +142,37 @@ void metadata_each_group(struct metadata *m,
                          void *ctx, struct data_version *version);
 
 /* --- consumer offsets --- */
-/* Stored as given, backwards too; a negative value reads back as "none". -ENOSPC at OFFSETS_MAX,
- * -EINVAL for names or ids out of range. Durable at most a second later. No allocation when the
- * entry exists. */
+/* Stored as given, backwards too; a negative value reads back as "none". -ENOSPC at OFFSETS_MAX or
+ * OFFSET_PAIRS_MAX, -EINVAL for names or ids out of range, -ENOMEM. Durable at most a second later.
+ * No allocation when the entry exists. */
 int metadata_offset_commit(struct metadata *m, struct bytes topic, struct bytes group,
                            int32_t queue_id, int64_t offset);
 int64_t metadata_offset(struct metadata *m, struct bytes topic, struct bytes group,
                         int32_t queue_id); /* -1: none */
-/* For every topic@group (filters may be empty: any): offsets[0..count), -1 = none. Under the lock. */
+/* For every topic@group (filters may be empty: any): offsets[0..count), -1 = none. Under the lock
+ * of a part of the table: no metadata calls inside. */
 void metadata_each_offset(struct metadata *m, struct bytes topic, struct bytes group,
                           void (*each)(void *ctx, struct bytes topic, struct bytes group,
                                        const int64_t *offsets, int32_t count),
                           void *ctx);
 
-/* --- delay cursors: level (1 based) -> next queue offset --- */
+/* --- delay cursors: level (1 to DELAY_LEVELS_MAX) -> next queue offset --- */
+/* -EINVAL out of range. Durable at most a second later. */
 int metadata_delay_set(struct metadata *m, int level, int64_t queue_offset);
 int64_t metadata_delay(struct metadata *m, int level); /* 0: none */
 
-/* --- bodies, in fastjson's dialect (compact; requests 21, 201, 43, 45) --- */
+struct metadata_stats {
+    uint64_t topics; /* deleted ones too */
+    uint64_t groups, offset_pairs, offset_slots;
+    uint64_t pending; /* changes of topics and groups not yet in a batch */
+    uint64_t last, durable;
+    uint64_t journal_bytes, snapshot_bytes, generation;
+    uint64_t syncs, failures; /* of the journal */
+};
+void metadata_stats(struct metadata *m, struct metadata_stats *out);
+
+/* --- bodies, in fastjson's dialect (compact; requests 21, 201, 43, 45); out->failed when the
+ * memory did not suffice --- */
 void metadata_topics_json(struct metadata *m, struct buf *out);
 void metadata_groups_json(struct metadata *m, struct buf *out);
 void metadata_offsets_json(struct metadata *m, struct buf *out);
