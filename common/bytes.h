@@ -53,8 +53,7 @@ enum { BYTES_I64_TEXT_MAX = 20 };
 size_t bytes_from_i64(int64_t v, uint8_t to[BYTES_I64_TEXT_MAX]);
 /* "true" in any case is true, all else is false (remoting protocol, Booleans). */
 bool bytes_to_bool(struct bytes text);
-/* Copies into `to` with a closing NUL. When it does not fit or holds a NUL: false, and to[0] = 0.
- */
+/* Copies into `to` with a closing NUL; false (to[0] = 0) when it does not fit or holds a NUL. */
 bool bytes_to_cstr(struct bytes text, char *to, size_t to_size);
 /* Java's String.hashCode over UTF-16 units of valid UTF-8; stray bytes count as U+FFFD. */
 int32_t bytes_java_hash(struct bytes text);
