@@ -32,6 +32,8 @@ _counter = 0
 def folder():
     """The folder of this test, removed at the end."""
     global _folder
+    if not BUILD:
+        raise SystemExit("TERN_BUILD is not set: name a meson build folder")
     if _folder is None:
         _folder = tempfile.mkdtemp(prefix="integration-")
     return _folder
@@ -284,5 +286,3 @@ def clean_up():
 
 
 atexit.register(clean_up)
-if not BUILD:
-    raise SystemExit("TERN_BUILD is not set: name a meson build folder")

@@ -1,0 +1,420 @@
+#!/usr/bin/env python3
+"""A second reader of the store, written from the description of the format alone.
+
+    store_reader.py [--crashed] [--deleted TOPIC]... [--list] DIR
+
+Judges a directory that a broker left behind and lists every problem: the segments and each record of
+the commit log with all checksums, blanks, what lies behind the end; the consume queues against the
+log in both directions; checkpoint, abort, lock; the configuration files. It never writes. Exit code
+0: no problem, 1: problems, 2: usage.
+
+What a hard stop may leave (--crashed, or an `abort` file): queues that end before the log does,
+configuration files that lag or do not exist yet. It may not leave holes, wrong entries, or damage
+below the end of the log.
+"""
+import argparse
+import os
+import re
+import struct
+import sys
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# pylint: disable=wrong-import-position
+from lib import dialect, messages  # noqa: E402
+
+UNIT = 20
+SEGMENT_NAME = re.compile(r"^[0-9]{20}$")
+TOPIC_NAME = re.compile(r"^[%|a-zA-Z0-9_-]{1,127}$")
+BLANK_MIN = 8
+PRE_BLANK = (0, 0x7FFFFFFF, 0)
+SCHEDULE = "SCHEDULE_TOPIC_XXXX"
+NOT_CONFIGURED = {"RMQ_SYS_TRANS_OP_HALF_TOPIC"}  # RocketMQ makes it without writing it down
+DELAYS = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h"
+TRANSACTION_MASK, PREPARED, ROLLBACK = 0xC, 0x4, 0xC
+CHECKPOINT_SIZE = 4096
+
+
+def delay_ms(text):
+    unit = {"s": 1000, "m": 60000, "h": 3600000, "d": 86400000}
+    return [int(item[:-1]) * unit[item[-1]] for item in text.split(" ")]
+
+
+class Store:
+    """What was found: `records` in log order, `end` of the log, `queues` ((topic, id) -> units),
+    `config` (file name -> tree), and `problems` in words."""
+
+    def __init__(self, root, crashed=None, deleted=(), delays=DELAYS, record_crc=True):
+        self.root = root
+        self.problems = []
+        self.records, self.by_offset, self.queues, self.config = [], {}, {}, {}
+        self.start = self.end = 0
+        self.deleted = set(deleted)
+        self.delays = delay_ms(delays)
+        self.record_crc = record_crc
+        self.has_abort = os.path.exists(os.path.join(root, "abort"))
+        self.crashed = self.has_abort if crashed is None else crashed
+        self._read_log()
+        self._check_offsets()
+        self._read_queues()
+        self._check_queues()
+        self._check_small_files()
+        self._read_config()
+        self._check_config()
+
+    def bad(self, text):
+        self.problems.append(text)
+
+    def last_record(self):
+        return self.records[-1] if self.records else None
+
+    # --- segments ---
+
+    def _segments(self, folder, what):
+        """[(first byte, path)], sizes equal, one after the other; None when that fails."""
+        try:
+            names = sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return [], 0
+        found, size = [], None
+        for name in names:
+            path = os.path.join(folder, name)
+            if not SEGMENT_NAME.match(name) or not os.path.isfile(path):
+                self.bad(f"{what}: {name} does not belong there")
+                continue
+            length = os.path.getsize(path)
+            if size is None:
+                size = length
+            elif length != size:
+                self.bad(f"{what}: {name} has {length} bytes, others {size}")
+                continue
+            found.append((int(name), path))
+        for (first, path), (second, _) in zip(found, found[1:]):
+            if second != first + size:
+                self.bad(f"{what}: {os.path.basename(path)} is followed by {second:020d}")
+        if found and size and found[0][0] % size:
+            self.bad(f"{what}: {found[0][0]:020d} is no multiple of {size}")
+        return found, size or 0
+
+    # --- commit log ---
+
+    def _read_log(self):
+        segments, size = self._segments(os.path.join(self.root, "commitlog"), "commitlog")
+        self.segment_bytes = size
+        if segments:
+            self.start = self.end = segments[0][0]
+        ended = False
+        for index, (first, path) in enumerate(segments):
+            with open(path, "rb") as file:
+                data = file.read()
+            if ended:
+                if any(data):
+                    self.bad(f"commitlog: {first:020d} lies behind the end of the log and is not "
+                             f"empty")
+                elif not self.crashed:
+                    self.bad(f"commitlog: {first:020d} was prepared and is left after a clean stop")
+                continue
+            used = self._read_segment(data, first)
+            self.end = first + used
+            if used < len(data):
+                ended = True
+                tail = data[used:]
+                if tail.count(0) != len(tail):
+                    self.bad(f"commitlog: bytes that are no record at {self.end}: "
+                             f"{tail[:32].hex()}")
+            elif index == len(segments) - 1:
+                ended = True
+
+    def _read_segment(self, data, first):
+        """Bytes up to the end of the last record; all of them when a blank ends the segment."""
+        at = 0
+        while at < len(data):
+            if len(data) - at < BLANK_MIN:
+                self.bad(f"commitlog: no blank record at the end of {first:020d}")
+                return at
+            total, magic = struct.unpack_from(">iI", data, at)
+            if magic == messages.BLANK_MAGIC:
+                if total != len(data) - at:
+                    self.bad(f"commitlog: the blank at {first + at} says {total}, there are "
+                             f"{len(data) - at} bytes")
+                return len(data)
+            if total == 0 and magic == 0:
+                return at
+            try:
+                record = messages.decode(data, at)
+            except messages.BadRecord as error:
+                self.bad(f"commitlog: record at {first + at}: {error}")
+                return at
+            self._check_record(record, first + at, len(data) - at)
+            self.records.append(record)
+            self.by_offset[first + at] = record
+            at += record.size
+        return at
+
+    def _check_record(self, record, offset, left):
+        where = f"commitlog: record at {offset}"
+        if record.log_offset != offset:
+            self.bad(f"{where} says that it is at {record.log_offset}")
+        if record.size + BLANK_MIN > left:
+            self.bad(f"{where} leaves no room for a blank")
+        if not TOPIC_NAME.match(record.topic):
+            self.bad(f"{where} has topic {record.topic!r}")
+        if record.queue_id < 0:
+            self.bad(f"{where} has queue id {record.queue_id}")
+        if self.record_crc and record.whole_crc is None:
+            self.bad(f"{where} has no checksum of the whole record")
+        if len(record.raw_properties) > 32767:
+            self.bad(f"{where} has {len(record.raw_properties)} bytes of properties")
+        if record.store_time <= 0:
+            self.bad(f"{where} has store time {record.store_time}")
+
+    @staticmethod
+    def _is_queued(record):
+        return record.sys_flag & TRANSACTION_MASK not in (PREPARED, ROLLBACK)
+
+    def _check_offsets(self):
+        """In the log the offsets of a queue go up by one, from 0 when the log has its start."""
+        self.expected = {}  # (topic, queue) -> records in order
+        for record in self.records:
+            if not self._is_queued(record):
+                continue
+            key = record.topic, record.queue_id
+            of_queue = self.expected.setdefault(key, [])
+            if of_queue and record.topic in self.deleted and record.queue_offset == 0:
+                of_queue.clear()  # made again
+            wanted = of_queue[-1].queue_offset + 1 if of_queue else \
+                (0 if self.start == 0 else record.queue_offset)
+            if record.queue_offset != wanted:
+                self.bad(f"commitlog: record at {record.log_offset} has offset "
+                         f"{record.queue_offset} in queue {record.topic}-{record.queue_id}, "
+                         f"expected {wanted}")
+            of_queue.append(record)
+
+    # --- consume queues ---
+
+    def _read_queues(self):
+        folder = os.path.join(self.root, "consumequeue")
+        if not os.path.isdir(folder):
+            self.bad("consumequeue is missing")
+            return
+        for topic in sorted(os.listdir(folder)):
+            if not TOPIC_NAME.match(topic):
+                self.bad(f"consumequeue: {topic!r} is no topic name")
+                continue
+            for queue_id in sorted(os.listdir(os.path.join(folder, topic))):
+                if not queue_id.isdigit():
+                    self.bad(f"consumequeue: {topic}/{queue_id} is no queue")
+                    continue
+                self._read_queue(topic, int(queue_id), os.path.join(folder, topic, queue_id))
+
+    def _read_queue(self, topic, queue_id, folder):
+        what = f"queue {topic}-{queue_id}"
+        segments, size = self._segments(folder, what)
+        if size % UNIT:
+            self.bad(f"{what}: files of {size} bytes")
+            return
+        units, ended = {}, False
+        for first, path in segments:
+            with open(path, "rb") as file:
+                data = file.read()
+            for at in range(0, len(data), UNIT):
+                unit = struct.unpack_from(">qiq", data, at)
+                number = (first + at) // UNIT
+                if unit == (0, 0, 0):
+                    ended = True
+                elif ended:
+                    self.bad(f"{what}: entry {number} lies behind empty ones")
+                    ended = False
+                if unit not in ((0, 0, 0), PRE_BLANK):
+                    units[number] = unit
+                elif unit == PRE_BLANK and units:
+                    self.bad(f"{what}: entry {number} is a filler after real entries")
+        self.queues[topic, queue_id] = units
+
+    def _tags_code(self, record):
+        if record.topic == SCHEDULE and record.properties.get("DELAY", "").isdigit():
+            level = min(int(record.properties["DELAY"]), len(self.delays))
+            if level > 0:
+                return record.store_time + self.delays[level - 1]
+        return messages.java_hash(record.properties.get("TAGS", ""))
+
+    def _check_queues(self):
+        for (topic, queue_id), units in self.queues.items():
+            what = f"queue {topic}-{queue_id}"
+            for number, (offset, size, code) in units.items():
+                record = self.by_offset.get(offset)
+                if record is None:
+                    if offset >= self.start:
+                        self.bad(f"{what}: entry {number} leads to {offset}, where no record is")
+                    continue
+                found = record.topic, record.queue_id, record.queue_offset, record.size
+                wanted = topic, queue_id, number, size
+                if found != wanted:
+                    self.bad(f"{what}: entry {number} of {size} bytes leads to {found} at {offset}")
+                elif code != self._tags_code(record):
+                    self.bad(f"{what}: entry {number} has tags code {code}, the record "
+                             f"{self._tags_code(record)}")
+        for (topic, queue_id), records in self.expected.items():
+            if topic in self.deleted and (topic, queue_id) not in self.queues:
+                continue
+            units = self.queues.get((topic, queue_id), {})
+            missing = [r.queue_offset for r in records if r.queue_offset not in units]
+            if missing and self.crashed:
+                # only the end may be missing
+                rest = [r.queue_offset for r in records if r.queue_offset >= missing[0]]
+                missing = [] if missing == rest else missing
+            if missing:
+                self.bad(f"queue {topic}-{queue_id}: no entries for offsets {missing[:10]} "
+                         f"({len(missing)} in all)")
+
+    # --- small files ---
+
+    def _check_small_files(self):
+        if self.has_abort and not self.crashed:
+            self.bad("abort is left after a clean stop")
+        if self.crashed and not self.has_abort:
+            self.bad("abort is missing after a hard stop")
+        try:
+            with open(os.path.join(self.root, "lock"), "rb") as file:
+                if file.read() != b"lock":
+                    self.bad("lock does not hold the text lock")
+        except FileNotFoundError:
+            self.bad("lock is missing")
+        path = os.path.join(self.root, "checkpoint")
+        if not os.path.exists(path):
+            if not self.crashed:
+                self.bad("checkpoint is missing after a clean stop")
+            return
+        with open(path, "rb") as file:
+            data = file.read()
+        if len(data) != CHECKPOINT_SIZE:
+            self.bad(f"checkpoint has {len(data)} bytes")
+            return
+        self.checkpoint = struct.unpack_from(">qqq", data)
+        # Times that are too new would make a recovery begin too late.
+        newest = self.records[-1].store_time if self.records else 0
+        for name, value in zip(("physical", "logic"), self.checkpoint):
+            if value < 0 or (self.records and value > newest):
+                self.bad(f"checkpoint: the {name} time {value} is later than the last record's "
+                         f"{newest}")
+
+    # --- configuration ---
+
+    def _read_config(self):
+        folder = os.path.join(self.root, "config")
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        for name in names:
+            if name.endswith(".tmp") and not self.crashed:
+                self.bad(f"config: {name} is left after a clean stop")
+            if not name.endswith(".json"):
+                continue
+            with open(os.path.join(folder, name), "rb") as file:
+                data = file.read()
+            try:
+                self.config[name] = dialect.loads(data)
+            except dialect.BadText as error:
+                self.bad(f"config: {name}: {error}")
+
+    def _wanted(self, name):
+        if name not in self.config:
+            if not self.crashed:
+                self.bad(f"config: {name} is missing after a clean stop")
+            return None
+        return self.config[name]
+
+    def _version(self, name, tree):
+        version = tree.get("dataVersion")
+        if not isinstance(version, dict) or \
+                any(type(version.get(k)) is not int for k in ("counter", "timestamp")):
+            self.bad(f"config: {name} has the data version {version}")
+
+    def _check_config(self):
+        topics = self._wanted("topics.json")
+        if topics is not None:
+            self._version("topics.json", topics)
+            self._check_topics(topics["topicConfigTable"])
+        groups = self._wanted("subscriptionGroup.json")
+        if groups is not None:
+            self._version("subscriptionGroup.json", groups)
+            for name, group in groups["subscriptionGroupTable"].items():
+                if group.get("groupName") != name:
+                    self.bad(f"config: group {name} is called {group.get('groupName')}")
+                for key in ("brokerId", "retryMaxTimes", "retryQueueNums",
+                            "whichBrokerWhenConsumeSlowly"):
+                    if type(group.get(key)) is not int:
+                        self.bad(f"config: group {name} has {key}={group.get(key)!r}")
+        offsets = self.config.get("consumerOffset.json")
+        if offsets is not None:
+            for place, table in offsets["offsetTable"].items():
+                self._check_consumer_offsets(place, table)
+        delays = self.config.get("delayOffset.json")
+        if delays is not None:
+            for level, offset in delays["offsetTable"].items():
+                end = self._queue_end(SCHEDULE, level - 1) if type(level) is int else -1
+                if type(level) is not int or type(offset) is not int or not 0 <= offset <= end:
+                    self.bad(f"config: delay level {level!r} is at {offset!r}, the queue ends at "
+                             f"{end}")
+
+    def _check_topics(self, table):
+        for name, topic in table.items():
+            if topic.get("topicName") != name:
+                self.bad(f"config: topic {name} is called {topic.get('topicName')}")
+            for key in ("perm", "readQueueNums", "writeQueueNums", "topicSysFlag"):
+                if type(topic.get(key)) is not int:
+                    self.bad(f"config: topic {name} has {key}={topic.get(key)!r}")
+            if topic.get("topicFilterType") not in ("SINGLE_TAG", "MULTI_TAG"):
+                self.bad(f"config: topic {name} has the filter type "
+                         f"{topic.get('topicFilterType')!r}")
+        if self.crashed:
+            return
+        for topic, _ in self.queues:
+            if topic not in table and topic not in NOT_CONFIGURED:
+                self.bad(f"config: topic {topic} has queues and no configuration")
+        for topic in {r.topic for r in self.records} - self.deleted - NOT_CONFIGURED:
+            if topic not in table:
+                self.bad(f"config: topic {topic} has messages and no configuration")
+
+    def _queue_end(self, topic, queue_id):
+        records = self.expected.get((topic, queue_id))
+        return records[-1].queue_offset + 1 if records else 0
+
+    def _check_consumer_offsets(self, place, table):
+        topic, separator, group = place.partition("@")
+        if not separator or not group:
+            self.bad(f"config: consumer offsets of {place!r}")
+            return
+        for queue_id, offset in table.items():
+            if type(queue_id) is not int or type(offset) is not int:
+                self.bad(f"config: {place} has the offset {queue_id!r}:{offset!r}")
+            elif (topic, queue_id) in self.expected and \
+                    offset > self._queue_end(topic, queue_id):
+                self.bad(f"config: {place} is at {offset} of queue {queue_id}, which ends at "
+                         f"{self._queue_end(topic, queue_id)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--crashed", action="store_true", default=None,
+                        help="the broker was stopped hard (default: when there is an abort file)")
+    parser.add_argument("--deleted", action="append", default=[], metavar="TOPIC",
+                        help="a topic that was deleted while its messages are in the log")
+    parser.add_argument("--delays", default=DELAYS, help="the broker's messageDelayLevel")
+    parser.add_argument("--no-record-crc", action="store_true",
+                        help="records need no checksum of their own (RocketMQ wrote them)")
+    parser.add_argument("--list", action="store_true", help="list the records")
+    parser.add_argument("directory")
+    args = parser.parse_args()
+    store = Store(args.directory, args.crashed, args.deleted, args.delays, not args.no_record_crc)
+    if args.list:
+        for record in store.records:
+            print(record)
+    for problem in store.problems:
+        print(problem)
+    print(f"{args.directory}: log from {store.start} to {store.end}, {len(store.records)} records, "
+          f"{len(store.queues)} queues, {'crashed' if store.crashed else 'stopped cleanly'}: "
+          f"{len(store.problems)} problems")
+    return 1 if store.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
