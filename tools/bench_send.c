@@ -1,0 +1,122 @@
+/* bench_send.c - tern-bench send: the load generator against the masters of a topic. */
+#include "tools/bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The sum of the ends of all queues that are written to. */
+static int ends(struct bench *bench, struct client *client, const struct load_plan *plan,
+                int64_t *sum)
+{
+    *sum = 0;
+    for (unsigned i = 0; i < plan->target_count; i++) {
+        for (int32_t q = 0; q < plan->targets[i].queues; q++) {
+            char queue[16];
+            const struct rpc_field fields[] = {{"topic", plan->topic}, {"queueId", queue}};
+            struct rpc_request request = {
+                .code = REQUEST_GET_MAX_OFFSET, .fields = fields, .field_count = 2};
+            struct remoting_frame reply;
+            int64_t offset = 0;
+            int r;
+
+            snprintf(queue, sizeof(queue), "%d", q);
+            r = client_need(client, plan->targets[i].address, "broker", "find the end of a queue",
+                            &request, &reply, &bench->err);
+            if (r != TOOL_DONE)
+                return r;
+            remoting_get_i64(&reply, "offset", &offset);
+            *sum += offset;
+        }
+    }
+    return TOOL_DONE;
+}
+
+static void report(struct bench *bench, const struct load_plan *plan,
+                   const struct load_result *result, int64_t stored)
+{
+    struct bench_case what = {"send", plan->targets[0].address, plan->topic, plan};
+    struct json_out j;
+
+    if (!bench->json) {
+        bench_report_text(&bench->out, &what, result);
+        if (stored >= 0)
+            buf_addf(&bench->out, "  stored        %lld (warm-up included)\n", (long long)stored);
+        return;
+    }
+    jout_begin(&j, &bench->out);
+    jout_object(&j);
+    jout_kv_str(&j, "what", "send");
+    jout_kv_str(&j, "topic", plan->topic);
+    jout_key(&j, "addresses");
+    jout_array(&j);
+    for (unsigned i = 0; i < plan->target_count; i++)
+        jout_str(&j, plan->targets[i].address);
+    jout_array_end(&j);
+    bench_plan_json(&j, plan);
+    bench_report_json(&j, result);
+    if (stored >= 0)
+        jout_kv_i64(&j, "stored", stored);
+    jout_object_end(&j);
+    buf_add_str(&bench->out, "\n");
+}
+
+/* One-way sends may be lost without a word, so the queues themselves are looked at. */
+static int measure(struct bench *bench, struct client *client, const struct load_plan *plan)
+{
+    static struct load_result result; /* too large for the stack */
+    int64_t before = 0, after = -1;
+    int r = plan->oneway ? ends(bench, client, plan, &before) : TOOL_DONE;
+
+    if (r == TOOL_DONE)
+        r = load_run(plan, &result, &bench->err);
+    if (r == TOOL_DONE && plan->oneway)
+        r = ends(bench, client, plan, &after);
+    if (r != TOOL_DONE)
+        return r;
+    report(bench, plan, &result, after < 0 ? -1 : after - before);
+    if (result.messages == 0)
+        return err_say(&bench->err, TOOL_REFUSED, "no message was accepted%s%s",
+                       result.remark[0] ? ": " : "", result.remark);
+    return TOOL_DONE;
+}
+
+int bench_send(struct bench *bench, const struct bench_command *command, int argc, char **argv)
+{
+    const char *topic = BENCH_TOPIC;
+    struct bench_load load;
+    const struct option_spec specs[] = {
+        BENCH_SERVER_OPTIONS(bench),
+        {"topic", 't', OPTION_TEXT, &topic, "NAME", "default " BENCH_TOPIC, 0, 0},
+        {"queues", 'q', OPTION_NUMBER, &load.queues, "N",
+         "queues to write to, and to make a new topic with; default all, 8", 1, BENCH_QUEUES_MAX},
+        BENCH_LOAD_OPTIONS(&load),
+        {"pid", 0, OPTION_NUMBER, &load.pid, "PID", "also measure this process (the broker)", 1,
+         INT32_MAX},
+        BENCH_COMMON_OPTIONS(bench),
+    };
+    struct client *client = NULL;
+    struct route route = {0};
+    struct load_target *targets = NULL;
+    struct load_plan plan;
+    int r;
+
+    bench_load_defaults(&load);
+    r = bench_parse(bench, command, specs, sizeof(specs) / sizeof(specs[0]), argc, argv);
+    if (r != BENCH_GO_ON)
+        return r;
+    bench_load_plan(bench, &load, &plan);
+    plan.topic = topic;
+    r = client_check_topic(topic, &bench->err);
+    if (r == TOOL_DONE)
+        r = client_new(&client, bench->names, !bench->allow_remote, &bench->err);
+    if (r == TOOL_DONE)
+        r = bench_find_targets(bench, client, topic, load.queues, &route, &targets,
+                               &plan.target_count);
+    plan.targets = targets;
+    if (r == TOOL_DONE)
+        r = measure(bench, client, &plan);
+    free(targets);
+    route_destroy(&route);
+    client_free(client);
+    return r;
+}
