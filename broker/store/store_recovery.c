@@ -673,7 +673,7 @@ int store_recover(struct store *s, bool *scanned, struct err *err)
               : v.marked ? "changed since the last stop"
               : v.limit  ? "not opened by us before"
                          : "new";
-        *scanned = v.limit > 0 || v.marked;
+        *scanned = true;
         r = start_scanning(&v);
     }
     log_scan_destroy(&v.scan);

@@ -38,7 +38,7 @@ static void on_progress(void *ctx)
 
 static inline const char *in_dir(const char *name)
 {
-    static char paths[4][512];
+    static char paths[4][640];
     static unsigned next;
     char *path = paths[next++ % 4];
 
@@ -53,8 +53,8 @@ static inline void remove_tree(const char *path)
     if (file_list(path, &list) == 0) {
         for (size_t i = 0; i < list.count; i++) {
             char child[1024];
-            snprintf(child, sizeof(child), "%s/%s", path, list.names[i]);
-            remove_tree(child);
+            if (snprintf(child, sizeof(child), "%s/%s", path, list.names[i]) < (int)sizeof(child))
+                remove_tree(child);
         }
         file_list_free(&list);
         rmdir(path);

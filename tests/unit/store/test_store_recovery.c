@@ -85,19 +85,36 @@ struct ack {
     uint64_t durable; /* at that moment: what survives losing power too */
 };
 
-enum { ACKS_MAX = 20000, TURN = 8 };
+enum { ACKS_MAX = 200000, TURN = 8 };
 static struct ack acks[ACKS_MAX];
 static size_t ack_count;
 
-/* Appends for ever, or until `enough` messages are confirmed; tells of every confirmed one. */
-static void append_and_tell(int to, int64_t number, int64_t enough, void (*then)(void))
+static bool all_durable(void)
+{
+    return store_flushed(store) == store_end(store);
+}
+
+static uint64_t mark_sequence(void)
+{
+    struct mark_file file;
+    struct mark mark = {0};
+
+    ck_assert_int_ge(mark_open(&file, in_dir("tern/flushed"), &mark), 0);
+    mark_close(&file);
+    return mark.sequence;
+}
+
+/* Appends until `marks` more marks were written and then `enough` messages are confirmed; tells of
+ * every confirmed one. */
+static void append_and_tell(int to, int64_t number, unsigned marks, int64_t enough,
+                            void (*then)(void))
 {
     struct store_position p[TURN];
+    uint64_t sequence;
 
     open_store();
-    for (int64_t done = 0;; done += TURN) {
-        if (done >= enough)
-            then();
+    sequence = mark_sequence() + marks;
+    for (int64_t done = 0; done < enough;) {
         for (int i = 0; i < TURN; i++)
             p[i] = append((int32_t)((number + i) % 4), number + i);
         store_write(store);
@@ -110,7 +127,13 @@ static void append_and_tell(int to, int64_t number, int64_t enough, void (*then)
                 _exit(1);
         }
         number += TURN;
+        if (mark_sequence() >= sequence)
+            done += TURN;
+        else if (!wait_until(all_durable)) /* no need to hurry */
+            _exit(3);
     }
+    then();
+    _exit(4);
 }
 
 static bool take_ack(int from)
@@ -148,7 +171,8 @@ static void expect_acked(uint64_t below)
 }
 
 /* Forks a process that appends; takes what it tells until `enough`, or until it ends by itself. */
-static void run_appender(size_t enough, void (*prepare)(void), int64_t limit, void (*then)(void))
+static void run_appender(size_t enough, void (*prepare)(void), unsigned marks, int64_t limit,
+                         void (*then)(void))
 {
     int64_t number = 0;
     int ends[2], status;
@@ -164,7 +188,7 @@ static void run_appender(size_t enough, void (*prepare)(void), int64_t limit, vo
         close(ends[0]);
         if (prepare)
             prepare();
-        append_and_tell(ends[1], number, limit, then);
+        append_and_tell(ends[1], number, marks, limit, then);
     }
     close(ends[1]);
     while (ack_count < enough && take_ack(ends[0]))
@@ -185,7 +209,7 @@ START_TEST(acknowledged_messages_survive_sigkill)
     for (int round = 0; round < 4; round++) {
         size_t enough = ack_count + (size_t)(200 + 400 * round);
 
-        run_appender(enough, NULL, INT64_MAX, NULL);
+        run_appender(enough, NULL, 0, INT64_MAX, NULL);
         ck_assert_uint_ge(ack_count, enough);
         open_store();
         expect_acked(UINT64_MAX);
@@ -350,7 +374,9 @@ START_TEST(what_was_durable_survives_a_power_cut)
     options.flush_interval_ms = 5;
     for (int round = 0; round < 12; round++) {
         seed = (unsigned)(100 * _i + round + 1);
-        run_appender(SIZE_MAX, note_writes, 8 * (1 + (int)(seed * 2654435761u >> 26)), cut_power);
+        /* In some rounds the power goes only after marks and a checkpoint were written. */
+        run_appender(SIZE_MAX, note_writes, round % 6 == 5 ? 2 : 0,
+                     8 * (1 + (int)(seed * 2654435761u >> 26)), cut_power);
         for (size_t i = 0; i < ack_count; i++) {
             if (options.sync_flush)
                 ck_assert_uint_ge(acks[i].durable, acks[i].log_end);
@@ -694,11 +720,11 @@ static void spoil_something(unsigned *random)
     while (file_list(path, &list) == 0) {
         if (list.count == 0)
             return;
-        snprintf(child, sizeof(child), "%s/%s", path,
-                 list.names[(unsigned)rand_r(random) % list.count]);
+        int n = snprintf(child, sizeof(child), "%s/%s", path,
+                         list.names[(unsigned)rand_r(random) % list.count]);
         file_list_free(&list);
-        if (strstr(child, "/config") || strstr(child, "/tern/meta"))
-            return; /* metadata: has tests of its own */
+        if (n >= (int)sizeof(child) || strstr(child, "/config") || strstr(child, "/tern/meta"))
+            return; /* metadata has tests of its own */
         memcpy(path, child, sizeof(path));
     }
     if (stat(path, &st) != 0 || st.st_size == 0)
@@ -1176,7 +1202,7 @@ static Suite *recovery_suite(void)
     tcase_add_test(damage, damage_at_the_edges_of_segments_is_stepped_over);
     tcase_add_test(damage, a_segment_of_zeroes_is_stepped_over);
     tcase_add_test(damage, damage_found_while_reading_is_not_served);
-    tcase_add_loop_test(damage, no_flipped_bit_crashes_a_start, 0, 12);
+    tcase_add_loop_test(damage, no_flipped_bit_crashes_a_start, 0, 8);
     tcase_add_loop_test(followers, deleted_queue_files_are_made_again, 0, 4);
     tcase_add_loop_test(followers, lost_topics_come_back_from_their_messages, 0, 4);
     tcase_add_loop_test(followers, deleted_topics_stay_deleted, 0, 8);
