@@ -21,8 +21,7 @@
 struct conn;
 struct listener;
 
-/* The id of a connection: loop index in the top 8 bits, never reused within a process. 0 is none.
- */
+/* The id of a connection: loop index in the top 8 bits, never reused in a process. 0 is none. */
 typedef uint64_t conn_id;
 
 /* What a kind of connection does with its bytes. */
@@ -56,9 +55,9 @@ struct listener_options {
     uint16_t port;       /* 0: any */
     struct loop **loops; /* accepts on loops[0], spreads round robin; must outlive the listener */
     unsigned loop_count;
-    const struct conn_protocol *protocol; /* either this ... */
-    const struct remoting_handler
-        *remoting; /* ... or this (idle 120 s, output 16 MiB, stall 30 s) */
+    /* Either a protocol, or a handler for remoting (idle 120 s, output 16 MiB, stall 30 s). */
+    const struct conn_protocol *protocol;
+    const struct remoting_handler *remoting;
     void *ctx;
     unsigned connections_max; /* over it new ones are closed at once, with one line a minute */
 };

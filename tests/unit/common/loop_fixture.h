@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -54,7 +55,8 @@ static inline void fixture_run(struct fixture *f)
 
 /* Listens on a free port of loopback. */
 static inline void fixture_listen(struct fixture *f, const struct conn_protocol *protocol,
-                                  const struct remoting_handler *remoting, void *ctx)
+                                  const struct remoting_handler *remoting, void *ctx,
+                                  unsigned connections_max)
 {
     struct err err;
     struct listener_options options = {.address = "127.0.0.1",
@@ -63,7 +65,7 @@ static inline void fixture_listen(struct fixture *f, const struct conn_protocol 
                                        .protocol = protocol,
                                        .remoting = remoting,
                                        .ctx = ctx,
-                                       .connections_max = 10000};
+                                       .connections_max = connections_max};
 
     ck_assert_msg(listener_new(&f->listener, &options, &err) == 0, "%s", err.text);
     f->port = listener_port(f->listener);
@@ -123,12 +125,13 @@ static inline int client_open(uint16_t port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct timeval wait = {.tv_sec = FIXTURE_WAIT_SECONDS};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     ck_assert_int_ge(fd, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     return fd;
 }

@@ -98,13 +98,16 @@ START_TEST(message_to_ones_own_loop_needs_no_other_event)
 }
 END_TEST
 
-/* Two threads each send one message (or signal) at a time and wait for its effect, so the loop
- * falls asleep over and over just while the next one is coming. A lost wakeup hangs the test. */
-enum { HAMMER_ROUNDS = 20000 };
+/* A thread sends one message (or signal) at a time and waits for its effect, so the loop falls
+ * asleep over and over just while the next one is coming; the pause between two grows and shrinks
+ * to meet every moment of that. A lost wakeup hangs the test; a second thread would only paper over
+ * it, but gives the sanitizers more to see. */
+enum { HAMMER_ROUNDS = 40000, HAMMER_PAUSES = 256, HAMMER_SPINS = 2000 };
 
 struct hammer {
     struct loop *loop;
     unsigned bit;
+    bool signals;
     atomic_uint answered;
 };
 
@@ -120,43 +123,40 @@ static void hammer_signalled(void *ctx)
     atomic_fetch_add(&h->answered, 1);
 }
 
-static void *hammer_with_messages(void *arg)
+static void *hammer_run(void *arg)
 {
     struct hammer *h = arg;
     struct loop_message message = {.run = hammer_answer, .ctx = h};
 
     for (unsigned i = 0; i < HAMMER_ROUNDS; i++) {
-        ck_assert_int_eq(loop_post(h->loop, &message), 0);
-        while (atomic_load(&h->answered) <= i)
-            sched_yield();
+        for (volatile unsigned pause = i % HAMMER_PAUSES; pause; pause--)
+            ;
+        if (h->signals)
+            loop_signal(h->loop, h->bit);
+        else
+            ck_assert_int_eq(loop_post(h->loop, &message), 0);
+        for (unsigned spins = 0; atomic_load(&h->answered) <= i; spins++) {
+            if (spins > HAMMER_SPINS)
+                sched_yield();
+        }
     }
     return NULL;
 }
 
-static void *hammer_with_signals(void *arg)
-{
-    struct hammer *h = arg;
-
-    for (unsigned i = 0; i < HAMMER_ROUNDS; i++) {
-        loop_signal(h->loop, h->bit);
-        while (atomic_load(&h->answered) <= i)
-            sched_yield();
-    }
-    return NULL;
-}
-
-static void hammer(void *(*with)(void *), unsigned busy_poll_micros)
+static void hammer(bool signals, unsigned count, unsigned busy_poll_micros)
 {
     struct loop *loop = new_loop(busy_poll_micros);
     struct hammer h[2] = {{.loop = loop, .bit = 0}, {.loop = loop, .bit = 31}};
     pthread_t runner, threads[2];
 
-    for (int i = 0; i < 2; i++)
+    for (unsigned i = 0; i < count; i++) {
+        h[i].signals = signals;
         loop_on_signal(loop, h[i].bit, hammer_signalled, &h[i]);
+    }
     ck_assert_int_eq(pthread_create(&runner, NULL, fixture_thread, loop), 0);
-    for (int i = 0; i < 2; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, with, &h[i]), 0);
-    for (int i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, hammer_run, &h[i]), 0);
+    for (unsigned i = 0; i < count; i++) {
         pthread_join(threads[i], NULL);
         ck_assert_uint_eq(atomic_load(&h[i].answered), HAMMER_ROUNDS);
     }
@@ -167,19 +167,22 @@ static void hammer(void *(*with)(void *), unsigned busy_poll_micros)
 
 START_TEST(no_message_is_left_behind_by_a_loop_that_falls_asleep)
 {
-    hammer(hammer_with_messages, 0);
+    hammer(/* signals */ false, /* threads */ 1, /* busy_poll_micros */ 0);
+    hammer(false, 2, 0);
 }
 END_TEST
 
 START_TEST(no_signal_is_left_behind_by_a_loop_that_falls_asleep)
 {
-    hammer(hammer_with_signals, 0);
+    hammer(true, 1, 0);
+    hammer(true, 2, 0);
 }
 END_TEST
 
 START_TEST(no_message_is_left_behind_by_a_loop_that_polls)
 {
-    hammer(hammer_with_messages, 50);
+    hammer(false, 1, 50);
+    hammer(true, 2, 50);
 }
 END_TEST
 
