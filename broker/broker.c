@@ -464,6 +464,7 @@ int broker_free(struct broker *b)
         free(b->on[i].messages);
         free(b->on[i].positions);
         buf_destroy(&b->on[i].properties);
+        buf_destroy(&b->on[i].suffix);
         buf_destroy(&b->on[i].discard);
     }
     if (b->reserved_ha_fd >= 0)

@@ -37,6 +37,7 @@ struct broker_loop {
     struct hold *hold;
     struct buf discard;    /* answers to oneway requests */
     struct buf properties; /* scratch: the final property text of one message or batch */
+    struct buf suffix;     /* scratch: what all messages of a batch have in common */
     struct store_message *messages;   /* scratch of BROKER_BATCH_MAX, mapped on first use */
     struct store_position *positions; /* likewise */
     struct store_found found;         /* scratch of a pull */

@@ -210,14 +210,14 @@ int gate_post(struct broker *b, const struct gate_reply *reply, bool wait)
     return r;
 }
 
-static bool make_ready(struct gate *g)
+static void make_ready(struct gate *g)
 {
     const struct broker_config *c = &g->on->broker->settings->config;
 
-    if (!g->has_ready)
-        g->has_ready = send_reply_init(&g->ready, bytes_str(c->region_id), c->trace_on,
-                                       &g->on->broker->host) == 0;
-    return g->has_ready;
+    if (g->has_ready)
+        return;
+    send_reply_init(&g->ready, bytes_str(c->region_id), c->trace_on, &g->on->broker->host);
+    g->has_ready = true;
 }
 
 static void answer(struct gate *g, struct ring *r, const struct parked *p, int32_t code,
@@ -235,8 +235,9 @@ static void answer(struct gate *g, struct ring *r, const struct parked *p, int32
     if (!c)
         return;
     out = conn_out(c);
+    make_ready(g);
     if (code == RESPONSE_SUCCESS && reply->kind == GATE_SEND && reply->count == 1 &&
-        reply->to.serialize == REMOTING_JSON && make_ready(g)) {
+        reply->to.serialize == REMOTING_JSON) {
         send_reply_write(&g->ready, out, reply->to.opaque, reply->queue_id, reply->log_offset,
                          reply->queue_offset);
         conn_written(c);
@@ -255,14 +256,8 @@ static void answer(struct gate *g, struct ring *r, const struct parked *p, int32
             remoting_put(&w, "msgId", bytes_of(id, len));
         } else {
             buf_reset(&g->ids);
-            for (uint32_t i = 0; i < reply->count; i++) {
-                uint64_t offset = r->offsets[(p->offsets_at + i) & (r->offsets_capacity - 1)];
-
-                len = record_id_format(id, &b->host, (int64_t)offset);
-                if (i > 0)
-                    buf_add_u8(&g->ids, ',');
-                buf_add(&g->ids, id, len);
-            }
+            send_reply_ids(&g->ready, &g->ids, r->offsets, p->offsets_at,
+                           r->offsets_capacity - 1, reply->count);
             remoting_put(&w, "msgId", buf_bytes(&g->ids));
         }
         remoting_put_i64(&w, "queueOffset", reply->queue_offset);

@@ -214,8 +214,7 @@ static void add_without(struct buf *out, struct bytes sent, struct bytes value, 
 
 /* Stored text: what was sent, without WAIT (single sends only), with CLUSTER at the end. */
 static bool final_properties(struct call *call, struct buf *out, struct bytes sent,
-                             struct bytes common, const struct properties_known *known,
-                             bool keep_wait)
+                             const struct properties_known *known, bool keep_wait)
 {
     static const char *const drop_both[] = {"CLUSTER", "WAIT", NULL};
     static const char *const drop_cluster[] = {"CLUSTER", NULL};
@@ -228,11 +227,6 @@ static bool final_properties(struct call *call, struct buf *out, struct bytes se
         add_without(out, sent, known->wait, 4); /* nearly every client sends one */
     } else if (sent.len > 0) {
         buf_add(out, sent.at, sent.len);
-    }
-    if (common.len > 0) {
-        if (out->len > start && buf_at(out)[out->len - 1] != 2)
-            buf_add_u8(out, 2);
-        properties_copy(out, common, drop_cluster);
     }
     properties_add(out, start, BYTES_LIT("CLUSTER"), bytes_str(cluster));
     return !out->failed;
@@ -340,7 +334,7 @@ static enum call_result send_one(struct call *call, const struct send_header *h,
     if (known.delay.len > 0 && !dead && bytes_to_i32(known.delay, &level) && level < 0)
         level = 0;
     buf_reset(text);
-    if (!final_properties(call, text, h->properties, bytes_of(NULL, 0), &known, level > 0))
+    if (!final_properties(call, text, h->properties, &known, level > 0))
         return send_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
     message->properties = buf_bytes(text);
     message->body = call->frame->body;
@@ -354,17 +348,28 @@ static enum call_result send_one(struct call *call, const struct send_header *h,
     return store_and_park(call, message, 1, asked_queue, waits(&known));
 }
 
-/* Looks at all messages of a batch before the first is taken. Their number; 0 after the reply. */
-static uint32_t check_batch(struct call *call, struct bytes body)
+/* Reads all messages of a batch into on->messages, properties as they came. Their number; 0 after the
+ * reply. *rewrite: some property texts cannot be kept as they are. */
+static uint32_t read_batch(struct call *call, const struct store_message *base, size_t *text_bytes,
+                           bool *rewrite)
 {
-    struct reader in = reader_of(body);
+    struct reader in = reader_of(call->frame->body);
     struct batch_message item;
     uint32_t count = 0;
     int r;
 
+    *text_bytes = 0;
+    *rewrite = false;
     while ((r = batch_next(&in, &item)) == 0) {
+        struct store_message *message = &call->on->messages[count];
         struct properties_known known;
 
+        if (count == BROKER_BATCH_MAX) {
+            send_error(call, RESPONSE_MESSAGE_ILLEGAL,
+                       "the batch has more than %d messages, which is the most allowed",
+                       BROKER_BATCH_MAX);
+            return 0;
+        }
         properties_scan(item.properties, &known);
         if (belongs_later(&known)) {
             refuse_later(call, &known);
@@ -374,66 +379,86 @@ static uint32_t check_batch(struct call *call, struct bytes body)
             send_error(call, RESPONSE_MESSAGE_ILLEGAL, "a batch cannot hold delayed messages");
             return 0;
         }
+        *message = *base;
+        message->flag = item.flag;
+        message->body = item.body;
+        message->properties = item.properties;
+        message->tags_code = properties_tags_code(known.tags);
+        *text_bytes += item.properties.len;
+        *rewrite |= known.has_invalid || known.cluster.len > 0;
         count++;
     }
-    if (r == BATCH_BAD || count == 0)
-        send_error(call, RESPONSE_MESSAGE_ILLEGAL,
-                   "the batch body is malformed: the lengths of message %u do not add up", count);
-    else if (count > BROKER_BATCH_MAX)
-        send_error(call, RESPONSE_MESSAGE_ILLEGAL,
-                   "the batch has %u messages, at most %d are allowed", count, BROKER_BATCH_MAX);
-    else
+    if (r != BATCH_BAD && count > 0)
         return count;
+    send_error(call, RESPONSE_MESSAGE_ILLEGAL,
+               "the batch body is malformed: the lengths of message %u do not add up", count);
     return 0;
+}
+
+/* What every message of a batch gets behind its own properties: those of the header, and CLUSTER. */
+static void batch_suffix(struct call *call, const struct send_header *h, struct buf *suffix)
+{
+    static const char *const drop_cluster[] = {"CLUSTER", NULL};
+    const char *cluster = call->broker->settings->config.broker_cluster_name;
+
+    buf_reset(suffix);
+    properties_copy(suffix, h->properties, drop_cluster);
+    properties_add(suffix, 0, BYTES_LIT("CLUSTER"), bytes_str(cluster));
+}
+
+/* Puts the final property texts into on->properties, and makes the messages borrow them. */
+static bool batch_texts(struct broker_loop *on, uint32_t count, size_t text_bytes, bool rewrite)
+{
+    static const char *const drop_cluster[] = {"CLUSTER", NULL};
+    struct bytes suffix = buf_bytes(&on->suffix);
+    struct buf *text = &on->properties;
+    size_t at = 0;
+
+    buf_reset(text);
+    /* Room for all at once, so that nothing moves meanwhile (a rewritten text is no longer). */
+    if (!buf_reserve(text, text_bytes + count * (suffix.len + 1)))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes *own = &on->messages[i].properties;
+
+        if (rewrite)
+            properties_copy(text, *own, drop_cluster);
+        else
+            buf_add(text, own->at, own->len);
+        if (text->len > at && buf_at(text)[text->len - 1] != 2)
+            buf_add_u8(text, 2);
+        buf_add(text, suffix.at, suffix.len);
+        *own = bytes_of(buf_at(text) + at, text->len - at);
+        at = text->len;
+    }
+    return !text->failed;
 }
 
 static enum call_result send_batch(struct call *call, const struct send_header *h,
                                    const struct store_message *base, int32_t asked_queue)
 {
     struct broker_loop *on = call->on;
-    struct bytes body = call->frame->body;
-    struct buf *text = &on->properties;
+    size_t most = (size_t)call->broker->settings->config.max_message_size;
     struct properties_known common;
-    struct reader in = reader_of(body);
+    size_t text_bytes;
     uint32_t count;
-    size_t at = 0;
+    bool rewrite;
 
     if (bytes_starts(h->topic, BYTES_LIT("%RETRY%")))
         return send_error(call, RESPONSE_MESSAGE_ILLEGAL, "a batch cannot go to a retry topic");
-    if (body.len > (size_t)call->broker->settings->config.max_message_size)
+    if (call->frame->body.len > most)
         return send_error(call, RESPONSE_MESSAGE_ILLEGAL,
-                          "the batch has %zu bytes, at most maxMessageSize=%lld are allowed",
-                          body.len, (long long)call->broker->settings->config.max_message_size);
-    count = check_batch(call, body);
-    if (count == 0)
-        return CALL_DONE;
+                          "the batch has %zu bytes, at most maxMessageSize=%zu are allowed",
+                          call->frame->body.len, most);
     properties_scan(h->properties, &common);
     if (belongs_later(&common))
         return refuse_later(call, &common);
-
-    /* All texts first: they move while the buffer grows. */
-    buf_reset(text);
-    for (uint32_t i = 0; i < count; i++) {
-        struct store_message *message = &on->messages[i];
-        struct properties_known known;
-        struct batch_message item;
-
-        batch_next(&in, &item);
-        properties_scan(item.properties, &known);
-        *message = *base;
-        message->flag = item.flag;
-        message->body = item.body;
-        message->tags_code = properties_tags_code(known.tags);
-        if (!final_properties(call, text, item.properties, h->properties, &known, true))
-            return send_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
-        message->properties.len = text->len - at;
-        at = text->len;
-    }
-    at = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        on->messages[i].properties.at = buf_at(text) + at;
-        at += on->messages[i].properties.len;
-    }
+    count = read_batch(call, base, &text_bytes, &rewrite);
+    if (count == 0)
+        return CALL_DONE;
+    batch_suffix(call, h, &on->suffix);
+    if (on->suffix.failed || !batch_texts(on, count, text_bytes, rewrite))
+        return send_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
     return store_and_park(call, on->messages, count, asked_queue, waits(&common));
 }
 

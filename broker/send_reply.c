@@ -1,8 +1,7 @@
 /* send_reply.c - see send_reply.h. */
 #include "broker/send_reply.h"
 
-#include <errno.h>
-#include <stdio.h>
+#include <assert.h>
 
 #include "common/json_text.h"
 #include "common/remoting.h"
@@ -16,29 +15,23 @@ _Static_assert(REMOTING_VERSION == 409, "the version stands in the ready text");
 
 enum { DIGITS_MAX = 20 };
 
-int send_reply_init(struct send_reply *s, struct bytes region, bool trace_on,
-                    const struct record_host *host)
+void send_reply_init(struct send_reply *s, struct bytes region, bool trace_on,
+                     const struct record_host *host)
 {
-    struct buf head = {0};
     char id[RECORD_ID_MAX];
-    int r = 0;
+    uint8_t room[sizeof(s->head)];
+    struct buf head = {.data = room, .cap = sizeof(room)}; /* never grows: see the bound */
 
+    assert(region.len < 128);
     buf_addf(&head, "{\"code\":0,\"extFields\":{\"TRACE_ON\":\"%s\",\"MSG_REGION\":",
              trace_on ? "true" : "false");
     json_text_add(&head, region);
     buf_add_str(&head, ",\"queueId\":\"");
-    if (head.failed)
-        r = -ENOMEM;
-    else if (head.len > sizeof(s->head))
-        r = -ENAMETOOLONG;
-    if (r == 0) {
-        memcpy(s->head, buf_at(&head), head.len);
-        s->head_len = head.len;
-        s->host_len = record_id_format(id, host, 0) - 16;
-        memcpy(s->host, id, s->host_len);
-    }
-    buf_destroy(&head);
-    return r;
+    assert(!head.failed && head.data == room);
+    memcpy(s->head, room, head.len);
+    s->head_len = head.len;
+    s->host_len = record_id_format(id, host, 0) - 16;
+    memcpy(s->host, id, s->host_len);
 }
 
 static char *put(char *to, const void *from, size_t len)
@@ -96,4 +89,20 @@ void send_reply_write(const struct send_reply *s, struct buf *out, int32_t opaqu
     store_be32(frame, 4 + header);
     store_be32(frame + 4, header); /* serialization 0 in the top byte */
     out->len += 8 + header;
+}
+
+void send_reply_ids(const struct send_reply *s, struct buf *out, const uint64_t *ring, uint64_t first,
+                    uint64_t mask, uint32_t count)
+{
+    char *start = (char *)buf_reserve(out, (size_t)count * (s->host_len + 17)), *at = start;
+
+    if (!start)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0)
+            *at++ = ',';
+        at = put(at, s->host, s->host_len);
+        at = put_hex(at, ring[(first + i) & mask]);
+    }
+    out->len += (size_t)(at - start);
 }

@@ -33,7 +33,7 @@ START_TEST(it_has_the_fields_of_the_general_writer)
     const char *why = NULL;
     size_t size;
 
-    ck_assert_int_eq(send_reply_init(&reply, BYTES_LIT("re\"gion"), true, &host), 0);
+    send_reply_init(&reply, BYTES_LIT("re\"gion"), true, &host);
     send_reply_write(&reply, &ready, x->opaque, x->queue_id, x->log_offset, x->queue_offset);
     remoting_begin(&w, &general, &meta);
     remoting_put_str(&w, "TRACE_ON", "true");
@@ -56,14 +56,34 @@ START_TEST(it_has_the_fields_of_the_general_writer)
 }
 END_TEST
 
-START_TEST(a_region_that_does_not_fit_is_refused)
+START_TEST(the_longest_region_fits)
 {
     struct record_host host = {.port = 1};
     struct send_reply reply;
-    char region[600];
+    struct buf out = {0};
+    char region[127];
 
-    memset(region, 'r', sizeof(region));
-    ck_assert_int_lt(send_reply_init(&reply, bytes_of(region, sizeof(region)), true, &host), 0);
+    memset(region, 1, sizeof(region)); /* each one becomes six characters */
+    send_reply_init(&reply, bytes_of(region, sizeof(region)), false, &host);
+    send_reply_write(&reply, &out, 1, 2, 3, 4);
+    ck_assert_uint_gt(out.len, 6 * sizeof(region));
+    buf_destroy(&out);
+}
+END_TEST
+
+START_TEST(ids_of_a_batch_stand_in_a_row)
+{
+    struct record_host host = {.ip = {127, 0, 0, 1}, .port = 20911};
+    uint64_t ring[4] = {10, 11, 255, 0};
+    struct send_reply reply;
+    struct buf out = {0};
+
+    send_reply_init(&reply, BYTES_LIT("r"), true, &host);
+    send_reply_ids(&reply, &out, ring, 2, 3, 3);
+    ck_assert(bytes_is(buf_bytes(&out), "7F000001000051AF00000000000000FF,"
+                                        "7F000001000051AF0000000000000000,"
+                                        "7F000001000051AF000000000000000A"));
+    buf_destroy(&out);
 }
 END_TEST
 
@@ -74,7 +94,8 @@ static Suite *suite(void)
 
     tcase_add_loop_test(t, it_has_the_fields_of_the_general_writer, 0,
                         (int)(sizeof(samples) / sizeof(samples[0])));
-    tcase_add_test(t, a_region_that_does_not_fit_is_refused);
+    tcase_add_test(t, the_longest_region_fits);
+    tcase_add_test(t, ids_of_a_batch_stand_in_a_row);
     suite_add_tcase(s, t);
     return s;
 }
