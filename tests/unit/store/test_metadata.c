@@ -18,6 +18,42 @@ static struct bytes letters(size_t n)
     return bytes_of(text, n);
 }
 
+/* Every allocation of this program goes through here (the linker's --wrap). */
+static _Atomic int allocations;
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t count, size_t n);
+void *__real_realloc(void *p, size_t n);
+void *__real_reallocarray(void *p, size_t count, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t count, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_reallocarray(void *p, size_t count, size_t n);
+
+void *__wrap_malloc(size_t n)
+{
+    allocations++;
+    return __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t count, size_t n)
+{
+    allocations++;
+    return __real_calloc(count, n);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    allocations++;
+    return __real_realloc(p, n);
+}
+
+void *__wrap_reallocarray(void *p, size_t count, size_t n)
+{
+    allocations++;
+    return __real_reallocarray(p, count, n);
+}
+
 /* --- names --- */
 
 START_TEST(names_are_letters_digits_and_four_signs)
@@ -393,6 +429,38 @@ START_TEST(none_for_a_queue_that_has_none_takes_no_room)
     metadata_stats(m, &stats);
     ck_assert_uint_eq(stats.offset_pairs, 1);
     ck_assert_uint_le(stats.offset_slots, 4);
+    close_meta();
+}
+END_TEST
+
+/* The pull and commit paths; and writing what they changed. */
+START_TEST(nothing_is_allocated_once_the_entries_are_there)
+{
+    int before;
+
+    open_meta();
+    put_topic("T", 8);
+    for (int32_t q = 0; q < 8; q++)
+        commit("T", "G", q, 0);
+    ck_assert_int_eq(metadata_delay_set(m, 1, 0), 0);
+    settle();
+    before = allocations; /* Check's own count, too: no claims until the end */
+    for (int i = 1; i <= 10000; i++) {
+        struct topic_config config;
+        if (!metadata_topic(m, BYTES_LIT("T"), &config) ||
+            metadata_offset_commit(m, BYTES_LIT("T"), BYTES_LIT("G"), i % 8, i) != 0 ||
+            metadata_offset(m, BYTES_LIT("T"), BYTES_LIT("G"), i % 8) != i ||
+            metadata_delay_set(m, 1, i) != 0)
+            ck_abort();
+    }
+    now += METADATA_OFFSETS_MS;
+    (void)metadata_turn(m, now);
+    now += METADATA_OFFSETS_MS;
+    (void)metadata_turn(m, now);
+    before = allocations - before;
+    ck_assert_int_eq(before, 0);
+    ck_assert_int_gt(allocations, 0);
+    ck_assert_uint_eq(metadata_durable(m), metadata_last(m));
     close_meta();
 }
 END_TEST
@@ -1237,6 +1305,7 @@ static Suite *suite(void)
     tcase_add_test(c, offsets_read_back_as_committed);
     tcase_add_test(c, queue_ids_have_bounds);
     tcase_add_test(c, none_for_a_queue_that_has_none_takes_no_room);
+    tcase_add_test(c, nothing_is_allocated_once_the_entries_are_there);
     tcase_add_test(c, the_table_of_offsets_has_a_bound);
     tcase_add_test(c, each_offset_takes_filters);
     tcase_add_test(c, deleting_a_topic_or_group_can_drop_its_offsets);
