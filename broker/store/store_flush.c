@@ -115,12 +115,17 @@ static int64_t keep_durable(struct store *s, int64_t now, bool at_once)
 }
 
 /* Entries of flushed records go to their files: full pages now and then, more when memory is short.
- */
+ * Under ASYNC_FLUSH short memory does not wait for the disk: entries of written records go, like these
+ * records, to the page cache. After an unclean stop nothing above the last checkpoint is believed, so
+ * that an entry may be on the disk before its record. Under SYNC_FLUSH nothing unconfirmed leaves
+ * memory, which the veil needs. */
 static int64_t keep_queues(struct store *s, int64_t now, bool pressed)
 {
     struct flusher *f = &s->flusher;
-    uint64_t flushed = commit_log_flushed(s->log), complete = 0;
-    uint64_t news = flushed - f->queues_flushed;
+    uint64_t flushed = pressed && !s->options.sync_flush ? commit_log_written(s->log)
+                                                         : commit_log_flushed(s->log);
+    uint64_t complete = 0;
+    uint64_t news = flushed > f->queues_flushed ? flushed - f->queues_flushed : 0;
     int r;
 
     if (!pressed && (news == 0 || (now - f->queues_ms < QUEUES_MS && news < QUEUES_BYTES)))
@@ -287,7 +292,7 @@ static int64_t flusher_turn(struct store *s, uint64_t *wake_at)
     bool pressed = queue_table_pressed(s->queues) && now - f->queues_ms >= PRESSED_MS;
 
     *wake_at = UINT64_MAX;
-    next = keep_durable(s, now, s->options.sync_flush || pressed);
+    next = keep_durable(s, now, s->options.sync_flush);
     if (atomic_load_explicit(&s->stop_told, memory_order_relaxed))
         return NEVER; /* the log has stopped for good: nothing of this may go on */
     next = earlier(next, keep_queues(s, now, pressed));

@@ -434,6 +434,7 @@ static int load_queues(struct recovery *v)
 {
     struct store *s = v->s;
     int r, empty = queues_empty(s);
+    uint64_t believed;
 
     if (empty < 0)
         return err_set(v->err, empty, "list %s/consumequeue", s->root_dir);
@@ -443,7 +444,12 @@ static int load_queues(struct recovery *v)
     if (r < 0)
         return r;
     forget_extents(s);
-    r = queue_table_load(s->queues, s->metadata, v->min, v->limit, make_topic, v, v->err);
+    /* Above the checkpoint the files are not believed: an entry may have reached the disk before its
+     * record, or torn. The scan makes those anew. */
+    believed = v->limit;
+    if (v->marked && !v->whole && v->mark.queues_complete_to > v->min)
+        believed = v->mark.queues_complete_to;
+    r = queue_table_load(s->queues, s->metadata, v->min, believed, make_topic, v, v->err);
     if (r < 0)
         return r;
     v->from = v->min;
