@@ -561,6 +561,19 @@ int metadata_open(struct metadata **out, const struct metadata_options *options,
     return 0;
 }
 
+int metadata_limit_floors(struct metadata *m, uint64_t log_end)
+{
+    int r;
+
+    assert(!m->running);
+    if (!topic_table_limit_floors(m, log_end))
+        return 0;
+    r = flush(m, false);
+    if (r < 0)
+        (void)failed_turn(m, clock_mono_ms(), false);
+    return r;
+}
+
 int metadata_close(struct metadata *m)
 {
     int r;

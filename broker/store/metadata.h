@@ -117,6 +117,12 @@ int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_fl
 /* Floor of the newest deleted topic of that name, 0 when there is none (recovery asks before it
  * makes a topic for records whose topic is unknown). */
 uint64_t metadata_topic_floor(struct metadata *m, struct bytes name);
+/* Between metadata_open() and metadata_start(), once the end of the log is known and before the
+ * first append: a floor above the end belongs to records that a crash has taken (a deletion is
+ * synced, the log behind it need not be), and would hide the ones that come to stand there. It
+ * becomes log_end. 0: durable. Negative: tried again later; appending now risks those records at
+ * the next recovery. */
+int metadata_limit_floors(struct metadata *m, uint64_t log_end);
 struct data_version metadata_topics_version(struct metadata *m);
 /* ORDER_TOPIC_CONFIG from a name server: order=true for the named ones, false for all others.
  * -EAGAIN, -ENOMEM. */

@@ -253,6 +253,7 @@ int topic_table_put(struct metadata *m, struct bytes name, const struct topic_co
                     bool *changed, struct topic **topic);
 int group_table_put(struct metadata *m, struct bytes name, const struct group_config *config,
                     const struct bytes *extra, uint64_t *sequence, bool *changed);
+bool topic_table_limit_floors(struct metadata *m, uint64_t log_end); /* true: some were above */
 /* For files: every live entry under the read lock. */
 void topic_table_each(struct metadata *m, void (*each)(void *ctx, const struct topic_entry *entry),
                       void *ctx, struct data_version *version);

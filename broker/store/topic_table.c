@@ -424,6 +424,28 @@ int metadata_topics_set_order(struct metadata *m, const struct bytes *names, siz
     return 0;
 }
 
+bool topic_table_limit_floors(struct metadata *m, uint64_t log_end)
+{
+    struct topic_table *t = &m->topics;
+    bool any = false;
+
+    pthread_rwlock_wrlock(&t->lock);
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct topic_entry *e = t->entries[i];
+
+        if (e->topic.log_floor <= log_end)
+            continue;
+        e->topic.log_floor = log_end;
+        /* No new data version: nobody outside sees a floor. */
+        e->at = (struct metadata_at){m->epoch, metadata_next_sequence(m)};
+        t->last_sequence = e->at.sequence;
+        mark_dirty(m, e);
+        any = true;
+    }
+    pthread_rwlock_unlock(&t->lock);
+    return any;
+}
+
 void topic_table_take_version(struct metadata *m, const struct data_version *theirs)
 {
     struct topic_table *t = &m->topics;

@@ -213,6 +213,41 @@ START_TEST(a_deleted_topic_leaves_its_floor_and_its_place)
 }
 END_TEST
 
+/* The deletion was synced, the log was not: it ends before the floor, and new records come there.
+ */
+START_TEST(a_floor_above_the_end_of_the_log_comes_down_to_it)
+{
+    struct topic_config config = config_of(2);
+    struct data_version version;
+    struct topic *topic;
+
+    open_meta();
+    put_topic("Deleted", 1);
+    put_topic("Again", 1);
+    put_topic("Below", 1);
+    ck_assert_int_eq(metadata_topic_delete(m, BYTES_LIT("Deleted"), 5000, false, NULL), 0);
+    ck_assert_int_eq(metadata_topic_delete(m, BYTES_LIT("Again"), 5000, false, NULL), 0);
+    ck_assert_int_eq(metadata_topic_delete(m, BYTES_LIT("Below"), 3000, false, NULL), 0);
+    ck_assert_int_eq(metadata_topic_put(m, BYTES_LIT("Again"), &config, 5200, NULL, NULL, &topic),
+                     0);
+    turns();
+    kill_and_reopen();
+    version = metadata_topics_version(m);
+    ck_assert_int_eq(metadata_limit_floors(m, 5200), 0);
+    ck_assert_uint_eq(metadata_topic_floor(m, BYTES_LIT("Again")), 5200);
+    ck_assert_int_eq(metadata_limit_floors(m, 4000), 0);
+    ck_assert_uint_eq(metadata_durable(m), metadata_last(m)); /* before anything is appended */
+    kill_and_reopen();
+    ck_assert_uint_eq(metadata_topic_floor(m, BYTES_LIT("Deleted")), 4000);
+    ck_assert_uint_eq(metadata_topic_floor(m, BYTES_LIT("Again")), 4000);
+    ck_assert_uint_eq(metadata_topic_floor(m, BYTES_LIT("Below")), 3000);
+    ck_assert_int_eq(queues_of(m, "Again"), 2);
+    ck_assert_int_eq(queues_of(m, "Deleted"), -1);
+    ck_assert_int_eq(metadata_topics_version(m).counter, version.counter);
+    close_meta();
+}
+END_TEST
+
 static void count_topics(void *ctx, const struct topic *t, const struct topic_config *c)
 {
     int *sum = ctx;
@@ -1297,6 +1332,7 @@ static Suite *suite(void)
     tcase_add_test(c, queue_counts_and_perm_have_bounds);
     tcase_add_test(c, only_a_change_moves_the_version);
     tcase_add_test(c, a_deleted_topic_leaves_its_floor_and_its_place);
+    tcase_add_test(c, a_floor_above_the_end_of_the_log_comes_down_to_it);
     tcase_add_test(c, each_topic_gives_the_live_ones_and_their_version);
     tcase_add_test(c, an_order_table_says_it_for_all_topics);
     tcase_add_test(c, thousands_of_topics_and_groups_are_found);
