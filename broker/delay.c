@@ -31,7 +31,8 @@ struct delay {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stop, called;        /* under lock */
-    atomic_uint_fast64_t idle; /* levels without an entry: an arrival there must wake the thread */
+    atomic_uint_fast64_t idle;    /* levels without an entry: an arrival there must wake the thread */
+    atomic_uint_fast64_t arrived; /* levels that got a message since the thread last looked */
     /* Watermarks at which the thread wants to be called; NEVER: it does not wait for that one. */
     atomic_uint_fast64_t want_confirmed, want_flushed;
     int levels;
@@ -69,7 +70,10 @@ static void call_thread(struct delay *d)
 
 void delay_arrived(struct delay *d, int level)
 {
-    if (atomic_load(&d->idle) & (UINT64_C(1) << (level - 1)))
+    uint64_t bit = UINT64_C(1) << (level - 1);
+
+    atomic_fetch_or(&d->arrived, bit);
+    if (atomic_load(&d->idle) & bit)
         call_thread(d);
 }
 
@@ -250,14 +254,6 @@ static uint64_t keep_cursors(struct delay *d)
     return want;
 }
 
-/* What was appended but not confirmed may be for a level that has run out: its end. */
-static uint64_t unconfirmed_end(struct delay *d)
-{
-    uint64_t end = store_end(d->broker->store);
-
-    return atomic_load(&d->idle) != 0 && end > store_confirmed(d->broker->store) ? end : NEVER;
-}
-
 static void sleep_until(struct delay *d, int64_t wall_ms)
 {
     struct timespec until;
@@ -296,32 +292,45 @@ static bool stopping(struct delay *d)
     return stop;
 }
 
+/* One look at all levels. When to look again, on the clock; the watermarks to be called at are set. False:
+ * something came meanwhile, look again at once. */
+static bool run_levels(struct delay *d, int64_t *next)
+{
+    struct store *store = d->broker->store;
+    uint64_t arrived = atomic_exchange(&d->arrived, 0);
+    uint64_t end = store_end(store); /* of everything that `arrived` tells of */
+    uint64_t seen = store_confirmed(store), confirmed = NEVER, flushed;
+    char reason[160];
+
+    *next = INT64_MAX;
+    for (int i = 0; i < d->levels; i++) {
+        run_level(d, i);
+        if (d->level[i].due_ms < *next)
+            *next = d->level[i].due_ms;
+    }
+    store_write(store);
+    flushed = keep_cursors(d);
+    if (store_stopped(store, reason))
+        flushed = NEVER; /* it will not move any more */
+    /* What arrived at a level that has run out may not have been visible yet. */
+    if ((arrived & atomic_load(&d->idle)) && seen < end)
+        confirmed = end;
+    atomic_store(&d->want_flushed, flushed);
+    atomic_store(&d->want_confirmed, confirmed);
+    /* What moved before these stores called nobody, and so did what arrived before a level was idle. */
+    return store_confirmed(store) < confirmed && store_flushed(store) < flushed &&
+           !(atomic_load(&d->arrived) & atomic_load(&d->idle));
+}
+
 static void *delay_thread(void *arg)
 {
     struct delay *d = arg;
-    struct store *store = d->broker->store;
 
     while (!stopping(d)) {
-        int64_t next = INT64_MAX;
-        uint64_t confirmed, flushed;
-        char reason[160];
+        int64_t next;
 
-        for (int i = 0; i < d->levels; i++) {
-            run_level(d, i);
-            if (d->level[i].due_ms < next)
-                next = d->level[i].due_ms;
-        }
-        store_write(store);
-        flushed = keep_cursors(d);
-        if (store_stopped(store, reason))
-            flushed = NEVER; /* it will not move any more */
-        confirmed = unconfirmed_end(d);
-        atomic_store(&d->want_flushed, flushed);
-        atomic_store(&d->want_confirmed, confirmed);
-        /* What moved before the stores called nobody. */
-        if (store_confirmed(store) >= confirmed || store_flushed(store) >= flushed)
-            continue;
-        sleep_until(d, next);
+        if (run_levels(d, &next))
+            sleep_until(d, next);
         atomic_store(&d->want_flushed, NEVER);
         atomic_store(&d->want_confirmed, NEVER);
     }
