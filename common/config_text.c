@@ -185,6 +185,8 @@ static int walk_lines(struct walk *w, const char *path, config_each_fn *each, vo
         int line = w->line;
         join_lines(w);
         struct bytes joined = buf_bytes(&w->joined);
+        if (joined.len == 0 && !w->joined.failed)
+            continue; /* continued, and nothing came */
         size_t key_len = key_length(joined);
         const char *expected = unescape(bytes_of(joined.at, key_len), &w->key);
         if (!expected)
