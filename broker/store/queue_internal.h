@@ -29,6 +29,7 @@
 enum {
     CHUNK_ENTRIES = 12,
     BLOCK_CHUNKS = 1024, /* chunks are mapped 256 KiB at a time */
+    KEEP_BLOCKS = 4,
     PAGE_STATES = 1024,
     TABLE_PAGES = (QUEUES_MAX + PAGE_STATES - 1) / PAGE_STATES,
     /* So many pending entries always hold all that a 4 KiB page was still lacking, wherever in a
@@ -193,6 +194,10 @@ void queue_dirty_add(struct queue_table *t, uint32_t queue);
 void queue_dirty_remove(struct queue_table *t, uint32_t queue);
 void queue_ready_add(struct queue_table *t, uint32_t queue);
 uint32_t queue_ready_pop(struct queue_table *t); /* QUEUE_NONE when there is none */
+
+/* Gives blocks back to the system when no chunk is in use: after a burst, not between messages. No
+ * lock held; only for the thread that writes back. */
+void queue_memory_trim(struct queue_table *t);
 
 /* --- queue_files.c (no lock held; those marked * are for the holder of io_lock or for recovery)
  * --- */

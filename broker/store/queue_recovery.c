@@ -264,8 +264,10 @@ static int has_more(struct folder *f, int64_t at, bool *more, struct err *err)
     for (int part = 0; part < 2 && !*more; part++) {
         int64_t data = lseek(f->fd, at, SEEK_DATA), end;
 
-        if (data < 0) /* no data; or no such question on this file system, then all is data */
-            data = errno == ENXIO ? f->bytes : at;
+        if (data < 0 && errno == ENXIO)
+            return 0;
+        if (data < 0) /* a file system without this question: all is data */
+            data = at;
         end = lseek(f->fd, data, SEEK_HOLE);
         if (end < 0 || end > f->bytes)
             end = f->bytes;

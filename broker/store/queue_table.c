@@ -329,6 +329,26 @@ static void chunks_give(struct queue_table *t, uint32_t first, uint32_t last, ui
     atomic_store_explicit(&t->chunks_used, chunks_used(t) - (uint32_t)count, memory_order_relaxed);
 }
 
+void queue_memory_trim(struct queue_table *t)
+{
+    for (;;) {
+        struct queue_chunk *block = NULL;
+
+        pthread_mutex_lock(t->append_lock);
+        if (chunks_used(t) == 0 && t->chunks_mapped > KEEP_BLOCKS * BLOCK_CHUNKS) {
+            t->free_head = CHUNK_NONE;
+            t->free_count = 0;
+            t->chunks_carved = 0;
+            t->chunks_mapped -= BLOCK_CHUNKS;
+            block = t->blocks[t->chunks_mapped / BLOCK_CHUNKS];
+        }
+        pthread_mutex_unlock(t->append_lock);
+        if (!block)
+            return;
+        munmap(block, BLOCK_CHUNKS * sizeof(*block));
+    }
+}
+
 /* Puts a fresh chunk behind the tail. */
 static void chunk_link(struct queue_table *t, struct queue_state *s, uint32_t fresh)
 {

@@ -220,6 +220,7 @@ int queue_table_write_back(struct queue_table *t, uint64_t flushed, int64_t now_
         write_dirty(t, newest, NULL, &pass);
         if (pass.failures < PASS_FAILURES_MAX && complete_to && *complete_to < pass.complete)
             *complete_to = pass.complete;
+        queue_memory_trim(t);
         return pass.error;
     }
     write_ready(t, ready, &pass);

@@ -2,6 +2,7 @@
  * fails, and how many of them are open. */
 #include <stdatomic.h>
 
+#include "broker/store/queue_internal.h"
 #include "queue_fixture.h"
 
 /* --- a disk that fails on demand and counts descriptors --- */
@@ -344,6 +345,66 @@ START_TEST(unreadable_file_is_an_error_and_not_an_end)
 }
 END_TEST
 
+static int held; /* calls made with the lock of the queue files held, -1: one without */
+
+static void look_at_lock(void)
+{
+    if (pthread_mutex_trylock(&table->io_lock) == 0) {
+        pthread_mutex_unlock(&table->io_lock);
+        held = -1;
+    } else if (held >= 0) {
+        held++;
+    }
+}
+
+static ssize_t watched_pwritev(int fd, const struct iovec *iov, int n, off_t at)
+{
+    look_at_lock();
+    return file_ops_system.pwritev(fd, iov, n, at);
+}
+
+static int watched_unlink(const char *path)
+{
+    look_at_lock();
+    return file_ops_system.unlink(path);
+}
+
+/* The chunks that pwritev reads, and the folder it writes to, cannot be dropped meanwhile; nobody
+ * who appends waits for either. */
+START_TEST(files_are_written_and_removed_under_their_own_lock)
+{
+    ops.pwritev = watched_pwritev;
+    ops.unlink = watched_unlink;
+    append_to(queue_of(0, 0), 150);
+    write_all();
+    ck_assert_int_eq(held, 2);
+    ck_assert_int_eq(queue_table_drop_topic(table, &topics[0]), 0);
+    ck_assert_int_eq(held, 4);
+}
+END_TEST
+
+static ssize_t appending_pwritev(int fd, const struct iovec *iov, int n, off_t at)
+{
+    if (held++ == 0)
+        append_to(queue_of(0, 0), 40);
+    return file_ops_system.pwritev(fd, iov, n, at);
+}
+
+START_TEST(entries_are_appended_while_others_are_written)
+{
+    uint32_t queue = queue_of(0, 0);
+
+    ops.pwritev = appending_pwritev;
+    append_to(queue, 30);
+    ck_assert_int_eq(queue_table_write_back(table, log_end, 0, true, NULL), 0);
+    ck_assert_int_eq(held, 1);
+    expect_entries(queue, 0, 70, 0);
+    ck_assert_int_eq(count_on_disk("Topic0", 0, 0), 30);
+    write_all();
+    ck_assert_int_eq(count_on_disk("Topic0", 0, 0), 70);
+}
+END_TEST
+
 /* --- descriptors --- */
 
 /* 200 files through 4 descriptors, in an order that never finds the next one open. */
@@ -483,6 +544,8 @@ static Suite *suite(void)
     tcase_add_test(c, file_of_another_size_is_not_written);
     tcase_add_test(c, pass_gives_up_after_a_few_failures);
     tcase_add_test(c, unreadable_file_is_an_error_and_not_an_end);
+    tcase_add_test(c, files_are_written_and_removed_under_their_own_lock);
+    tcase_add_test(c, entries_are_appended_while_others_are_written);
     tcase_add_test(c, no_more_files_are_open_than_allowed);
     tcase_add_test(c, bound_on_open_files_holds_with_more_readers_than_files);
     tcase_add_test(c, reader_that_may_not_block_gets_only_what_is_at_hand);

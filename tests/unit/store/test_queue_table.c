@@ -244,6 +244,19 @@ START_TEST(table_is_pressed_above_three_quarters_of_the_budget)
 }
 END_TEST
 
+START_TEST(memory_of_a_burst_goes_back_to_the_system)
+{
+    uint32_t queue = queue_of(0, 0);
+
+    append_to(queue, 100000);
+    ck_assert_uint_gt(table->chunks_mapped, 8000);
+    write_all();
+    ck_assert_uint_le(table->chunks_mapped, KEEP_BLOCKS * BLOCK_CHUNKS);
+    append_to(queue, 100000);
+    expect_entries(queue, 0, 200000, 0);
+}
+END_TEST
+
 /* What was reserved fits, wherever it goes. */
 START_TEST(reserved_entries_fit)
 {
@@ -507,6 +520,7 @@ static Suite *suite(void)
     tcase_add_test(c, empty_queue_has_an_empty_range);
     tcase_add_test(c, full_budget_refuses_and_changes_nothing_until_entries_are_in_files);
     tcase_add_test(c, table_is_pressed_above_three_quarters_of_the_budget);
+    tcase_add_test(c, memory_of_a_burst_goes_back_to_the_system);
     tcase_add_test(c, reserved_entries_fit);
     tcase_add_test(c, dropped_topic_begins_again_at_0);
     tcase_add_test(c, topic_without_a_folder_is_dropped_too);
