@@ -29,8 +29,14 @@ enum call_result serve_update_config(struct call *call)
     if (r < 0)
         return call_error(call, r == -EPERM ? RESPONSE_NO_PERMISSION : RESPONSE_SYSTEM_ERROR, "%s",
                           err.text);
-    if (permission_changed)
+    if (permission_changed) {
+        r = metadata_topics_touch(b->metadata);
+        if (r < 0)
+            return call_error(call, RESPONSE_SYSTEM_ERROR,
+                              "the permission is changed, but the name servers cannot be told: %s",
+                              strerror(-r));
         registrar_changed(b->registrar);
+    }
     return call_ok(call);
 }
 

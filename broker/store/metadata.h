@@ -124,6 +124,9 @@ uint64_t metadata_topic_floor(struct metadata *m, struct bytes name);
  * the next recovery. */
 int metadata_limit_floors(struct metadata *m, uint64_t log_end);
 struct data_version metadata_topics_version(struct metadata *m);
+/* Moves the version with no topic changed: name servers take what they are told of the topics (a
+ * permission of the whole broker) only with a new one. */
+int metadata_topics_touch(struct metadata *m);
 /* ORDER_TOPIC_CONFIG from a name server: order=true for the named ones, false for all others.
  * -EAGAIN, -ENOMEM. */
 int metadata_topics_set_order(struct metadata *m, const struct bytes *names, size_t count,

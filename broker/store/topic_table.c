@@ -384,6 +384,20 @@ int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_fl
     return 0;
 }
 
+int metadata_topics_touch(struct metadata *m)
+{
+    int r;
+
+    pthread_rwlock_wrlock(&m->topics.lock);
+    r = metadata_admit(m);
+    if (r == 0)
+        begin_change(m);
+    pthread_rwlock_unlock(&m->topics.lock);
+    if (r == 0)
+        metadata_wake(m, &m->work_changes);
+    return r;
+}
+
 int metadata_topics_set_order(struct metadata *m, const struct bytes *names, size_t count,
                               bool *changed)
 {
