@@ -260,7 +260,9 @@ static int make_segment(struct store *s)
     int r = commit_log_prepare(s->log);
 
     store_note_prepare(s, r);
-    return r < 0 ? STORE_NO_SPACE : 0;
+    if (r < 0)
+        return commit_log_stopped(s->log, NULL) ? STORE_STOPPED : STORE_NO_SPACE;
+    return 0;
 }
 
 int store_append(struct store *s, const struct store_message *messages, size_t count,
@@ -327,6 +329,8 @@ void store_note_prepare(struct store *s, int r)
             log_info("store %s has room for log segments again: writes are accepted", s->root_dir);
         return;
     }
+    if (commit_log_stopped(s->log, NULL))
+        return; /* another story, told elsewhere */
     if (!atomic_exchange(&s->disk_full, true)) {
         log_error("store %s cannot make another log segment of %lld bytes: %s; writes are refused "
                   "when the last one is full, tried again every second",
