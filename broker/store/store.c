@@ -295,6 +295,19 @@ static int leave_clean_state(struct store *s, bool scanned, struct err *err)
     return 0;
 }
 
+/* A deletion is synced before its reply, the log that it speaks of need not be: after a power cut a
+ * topic's floor can lie above the end, and would hide what comes to stand below it. */
+static void limit_floors(struct store *s)
+{
+    char room[128];
+    int r = metadata_limit_floors(s->metadata, commit_log_end(s->log));
+
+    if (r < 0)
+        log_error("store %s: the metadata journal cannot be written: %s; it is tried again, but a "
+                  "power cut before that may hide messages of topics that were deleted and made anew",
+                  s->root_dir, strerror_r(-r, room, sizeof(room)));
+}
+
 int store_open(struct store **out, const struct store_options *options, struct err *err)
 {
     struct store *s = aligned_alloc(alignof(struct store), sizeof(*s));
@@ -326,6 +339,7 @@ int store_open(struct store **out, const struct store_options *options, struct e
     r = store_recover(s, &scanned, err);
     if (r < 0)
         goto fail;
+    limit_floors(s);
     r = leave_clean_state(s, scanned, err);
     if (r < 0)
         goto fail;
