@@ -115,7 +115,7 @@ static void add_row(struct table *t, const char *name, const char *side,
     if (ratio > 0)
         table_addf(t, "%.2f", ratio);
     else
-        table_add(t, " ");
+        table_add(t, NULL);
 }
 
 static void print_text(struct compare *c)

@@ -169,15 +169,11 @@ static int peer_for(struct client *c, const char *address, struct rpc **out, str
     return 0;
 }
 
-/* "connection refused" from -ECONNREFUSED: fits into a sentence. */
-static const char *reason(int code, char *to, size_t size)
+static const char *reason(int code, char to[SHOW_ERRNO_MAX])
 {
-    if (code == -ETIMEDOUT)
-        snprintf(to, size, "no answer within %d s", CLIENT_TIMEOUT_MS / 1000);
-    else
-        snprintf(to, size, "%s", strerror(-code));
-    if (isupper((unsigned char)to[0]) && islower((unsigned char)to[1]))
-        to[0] = (char)tolower((unsigned char)to[0]);
+    if (code != -ETIMEDOUT)
+        return show_errno(to, code);
+    snprintf(to, SHOW_ERRNO_MAX, "no answer within %d s", CLIENT_TIMEOUT_MS / 1000);
     return to;
 }
 
@@ -209,7 +205,7 @@ static const char *name_server_hint(const struct client *c)
 int client_call(struct client *c, const char *address, const char *whom,
                 const struct rpc_request *request, struct remoting_frame *reply, struct err *err)
 {
-    char why[128];
+    char why[SHOW_ERRNO_MAX];
     int r = call(c, address, request, reply, err);
 
     if (r >= 0)
@@ -220,7 +216,7 @@ int client_call(struct client *c, const char *address, const char *whom,
     }
     return err_say(err, TOOL_UNREACHABLE,
                    "no %s at %s (%s); is it running, and is this its address?", whom, address,
-                   reason(r, why, sizeof(why)));
+                   reason(r, why));
 }
 
 int client_refused(const char *address, const char *whom, const char *doing,
@@ -257,7 +253,7 @@ int client_need(struct client *c, const char *address, const char *whom, const c
 int client_ask_names(struct client *c, const struct rpc_request *request,
                      struct remoting_frame *reply, struct err *err)
 {
-    char list[400] = "", why[128];
+    char list[400] = "", why[SHOW_ERRNO_MAX];
     size_t len = 0;
 
     for (unsigned i = 0; i < c->name_count; i++) {
@@ -271,9 +267,9 @@ int client_ask_names(struct client *c, const struct rpc_request *request,
             return TOOL_DONE;
         }
         if (r == -EHOSTUNREACH && err->text[0])
-            snprintf(why, sizeof(why), "%.100s", err->text);
+            snprintf(why, sizeof(why), "%.95s", err->text);
         else
-            reason(r, why, sizeof(why));
+            reason(r, why);
         if (len < sizeof(list))
             len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s (%s)", i ? ", " : "",
                                     c->names[at], why);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "tools/show.h"
 #include "tools/tags.h"
 
 enum {
@@ -129,12 +130,14 @@ static void add_commits(struct consumer *c, struct consumer_broker *b)
 
 static void lose(struct consumer *c, struct consumer_broker *b, int reason, int64_t now_ms)
 {
+    char why[SHOW_ERRNO_MAX];
+
     link_close(&b->link);
     b->retry_ms = now_ms + RECONNECT_MS;
     b->answers_due = 0;
     if (!b->complained)
         note(c, "lost broker %s at %s (%s); trying again every second", b->name, b->address,
-             strerror(-reason));
+             show_errno(why, reason));
     b->complained = true;
     for (size_t i = 0; i < c->queue_count; i++) {
         struct consumer_queue *q = &c->queues[i];

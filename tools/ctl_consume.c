@@ -31,7 +31,7 @@ static volatile sig_atomic_t stopping;
 struct printer {
     struct ctl *ctl;
     const char *tags;
-    bool verbose, no_memory, reader_gone;
+    bool verbose, no_memory;
     int64_t max, printed;
     int64_t last_ms; /* of the last message */
     struct buf unpacked;
@@ -80,16 +80,20 @@ static int on_message(void *ctx, const struct record *record, const char *broker
     return p->max > 0 && p->printed >= p->max ? CONSUMER_ENOUGH : CONSUMER_GO_ON;
 }
 
-/* A reader that has stopped reading must not keep a program alive that was told to end. */
-static bool may_write(size_t *size)
+/* One write. A reader that has stopped reading must not keep a program alive that was told to end,
+ * so after the signal only as much is written as will not block. */
+static ssize_t write_some(const struct buf *out)
 {
-    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    size_t size = out->len;
 
-    if (!stopping)
-        return true;
-    if (*size > SLICE)
-        *size = SLICE;
-    return poll(&out, 1, LAST_WRITE_MS) > 0;
+    if (stopping) {
+        if (poll(&p, 1, LAST_WRITE_MS) <= 0)
+            return -ETIMEDOUT;
+        size = size < SLICE ? size : SLICE;
+    }
+    ssize_t n = write(STDOUT_FILENO, buf_at(out), size);
+    return n < 0 ? -errno : n;
 }
 
 static bool on_flush(void *ctx)
@@ -99,21 +103,17 @@ static bool on_flush(void *ctx)
 
     p->no_memory |= out->failed;
     while (!out->failed && out->len) {
-        size_t size = out->len;
-        ssize_t n = may_write(&size) ? write(STDOUT_FILENO, buf_at(out), size) : -1;
+        ssize_t n = write_some(out);
 
         if (n >= 0)
             buf_consume(out, (size_t)n);
-        else if (stopping && errno != EINTR)
-            break;
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+        else if (n == -EAGAIN)
             poll(&(struct pollfd){.fd = STDOUT_FILENO, .events = POLLOUT}, 1, LAST_WRITE_MS);
-        else if (errno != EINTR)
+        else if (n != -EINTR)
             break;
     }
     if (!p->no_memory && out->len == 0)
         return true;
-    p->reader_gone = true;
     buf_reset(out);
     return false;
 }

@@ -141,25 +141,26 @@ static int plan(struct ctl *ctl, const char *topic, const struct create_options 
     return TOOL_DONE;
 }
 
+/* One of several name servers may be away; `say` so. */
 static int for_each_name_server(struct ctl *ctl, const char *doing,
-                                const struct rpc_request *request)
+                                const struct rpc_request *request, bool say)
 {
     struct remoting_frame reply;
-    unsigned done = 0;
+    unsigned done = 0, count = client_name_server_count(ctl->client);
     int worst = TOOL_DONE;
 
-    for (unsigned i = 0; i < client_name_server_count(ctl->client); i++) {
-        const char *address = client_name_server(ctl->client, i);
-        int r = client_need(ctl->client, address, "name server", doing, request, &reply, &ctl->err);
+    for (unsigned i = 0; i < count; i++) {
+        struct err why = {0};
+        int r = client_need(ctl->client, client_name_server(ctl->client, i), "name server", doing,
+                            request, &reply, &why);
 
-        if (r == TOOL_DONE) {
-            done++;
-            continue;
-        }
-        if (r == TOOL_UNREACHABLE && client_name_server_count(ctl->client) > 1)
-            ctl_note("%s", ctl->err.text);
-        if (r != TOOL_UNREACHABLE || worst == TOOL_DONE)
+        done += r == TOOL_DONE;
+        if (r == TOOL_UNREACHABLE && say && count > 1)
+            ctl_note("%s: %s", doing, why.text);
+        if (r != TOOL_DONE && (worst == TOOL_DONE || worst == TOOL_UNREACHABLE)) {
             worst = r;
+            ctl->err = why;
+        }
     }
     return done && worst == TOOL_UNREACHABLE ? TOOL_DONE : worst;
 }
@@ -184,7 +185,7 @@ static int put_order(struct ctl *ctl, const char *topic, const struct targets *t
         .code = REQUEST_PUT_KV_CONFIG, .fields = fields, .field_count = 3};
 
     snprintf(doing, sizeof(doing), "fix the queues of ordered topic %s", topic);
-    r = for_each_name_server(ctl, doing, &request);
+    r = for_each_name_server(ctl, doing, &request, true);
     buf_destroy(&text);
     return r;
 }
@@ -223,7 +224,7 @@ static void created_text(struct ctl *ctl, const char *topic, const struct target
                  t->present[i] ? "is already on" : "is on", t->brokers[i]->name,
                  route_master(t->brokers[i]));
         if (s->read_queues == s->write_queues)
-            buf_addf(&ctl->out, "%d queues", s->read_queues);
+            buf_addf(&ctl->out, "%d %s", s->read_queues, s->read_queues == 1 ? "queue" : "queues");
         else
             buf_addf(&ctl->out, "%d read and %d write queues", s->read_queues, s->write_queues);
         buf_addf(&ctl->out, ", perm %s\n", show_perm(s->perm));
@@ -305,8 +306,8 @@ static int delete_at_name_servers(struct ctl *ctl, const char *topic, const char
     int r;
 
     snprintf(doing, sizeof(doing), "delete topic %s", topic);
-    r = for_each_name_server(ctl, doing, &request);
-    return r == TOOL_DONE && !cluster ? for_each_name_server(ctl, doing, &order) : r;
+    r = for_each_name_server(ctl, doing, &request, true);
+    return r == TOOL_DONE && !cluster ? for_each_name_server(ctl, doing, &order, false) : r;
 }
 
 static int delete_at_broker(struct ctl *ctl, const char *topic, const struct route_broker *broker)

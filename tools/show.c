@@ -1,6 +1,7 @@
 /* show.c - see show.h. */
 #include "tools/show.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -117,6 +118,14 @@ const char *show_perm(int64_t perm)
     static const char *const names[] = {"-", "W", "R", "RW"};
 
     return names[perm >> 1 & 3];
+}
+
+char *show_errno(char to[SHOW_ERRNO_MAX], int code)
+{
+    snprintf(to, SHOW_ERRNO_MAX, "%s", strerror(-code));
+    if (isupper((unsigned char)to[0]) && islower((unsigned char)to[1]))
+        to[0] = (char)tolower((unsigned char)to[0]);
+    return to;
 }
 
 const char *show_code(int32_t code)

@@ -19,6 +19,9 @@ enum { SHOW_SIZE_MAX = 24 };
 char *show_size(char to[SHOW_SIZE_MAX], double size_bytes);
 /* Permission bits of topics and brokers: "RW", "R", "W"; "-" for none. */
 const char *show_perm(int64_t perm);
+/* What a negative errno means, to stand within a sentence: "connection refused". */
+enum { SHOW_ERRNO_MAX = 96 };
+char *show_errno(char to[SHOW_ERRNO_MAX], int code);
 /* The name of a response code ("TOPIC_NOT_EXIST"), or "unknown". */
 const char *show_code(int32_t code);
 

@@ -161,8 +161,10 @@ static int run(struct ctl *ctl, int argc, char **argv)
     for (int i = 0; i < COMMANDS; i++) {
         int words = matches(&commands[i], rest, argv);
 
-        if (words)
+        if (words) {
+            ctl->command = commands[i].name;
             return commands[i].run(ctl, &commands[i], rest - words, argv + words);
+        }
     }
     return unknown_command(ctl, rest, argv);
 }
@@ -189,7 +191,8 @@ int main(int argc, char **argv)
     if (status != TOOL_DONE && ctl.err.text[0])
         ctl_note("%s", ctl.err.text);
     if (status == TOOL_USAGE && ctl.err.text[0])
-        fputs("Try: ternctl --help\n", stderr);
+        fprintf(stderr, "Try: ternctl %s%s--help\n", ctl.command ? ctl.command : "",
+                ctl.command ? " " : "");
     client_free(ctl.client);
     buf_destroy(&ctl.out);
     return status;

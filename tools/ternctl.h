@@ -9,7 +9,8 @@
 
 struct ctl {
     struct client *client;
-    const char *names; /* -n; NULL: not given */
+    const char *command; /* its name, once it is known */
+    const char *names;   /* -n; NULL: not given */
     bool json;
     bool help;
     struct buf out; /* what goes to stdout when the command is done */
