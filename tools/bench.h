@@ -150,6 +150,8 @@ void bench_report_text(struct buf *out, const struct bench_case *what,
 /* The members of an object that the caller opens and closes. */
 void bench_report_json(struct json_out *j, const struct load_result *result);
 void bench_plan_json(struct json_out *j, const struct load_plan *plan);
+/* The status of a run: failed when nothing was accepted, or replies never came. */
+int bench_judge(const struct load_result *result, struct err *err);
 /* "12.3 us", "4.56 ms" */
 enum { BENCH_TIME_MAX = 32 };
 char *bench_time(char to[BENCH_TIME_MAX], double ns);

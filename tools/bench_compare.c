@@ -69,9 +69,8 @@ static int run_side(struct compare *c, const struct situation *s, int side, stru
     plan.body_bytes = s->body_bytes;
     plan.pid = c->pids[side];
     r = load_run(&plan, &result, &c->bench->err);
-    if (r == TOOL_DONE && result.messages == 0)
-        r = err_say(&c->bench->err, TOOL_REFUSED, "no message was accepted%s%s",
-                    result.remark[0] ? ": " : "", result.remark);
+    if (r == TOOL_DONE)
+        r = bench_judge(&result, &c->bench->err);
     *rate = bench_rate(&result);
     load_merge(&m->sides[side], &result);
     return r;

@@ -284,7 +284,8 @@ int bench_echo_command(struct bench *bench, const struct bench_command *command,
     plan.pid = echo.pid;
     r = load_run(&plan, &result, &bench->err);
     bench_echo_stop(&echo);
-    if (r == TOOL_DONE)
-        report(bench, &plan, &result);
-    return r;
+    if (r != TOOL_DONE)
+        return r;
+    report(bench, &plan, &result);
+    return bench_judge(&result, &bench->err);
 }

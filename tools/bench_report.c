@@ -40,6 +40,17 @@ char *bench_count(char to[BENCH_TIME_MAX], double n)
     return to;
 }
 
+int bench_judge(const struct load_result *result, struct err *err)
+{
+    if (result->messages == 0)
+        return err_say(err, TOOL_REFUSED, "no message was accepted%s%s",
+                       result->remark[0] ? ": " : "", result->remark);
+    if (result->unanswered)
+        return err_say(err, TOOL_UNREACHABLE, "%llu requests have had no reply for at least %d s",
+                       (unsigned long long)result->unanswered, LOAD_DRAIN_MS / 1000);
+    return TOOL_DONE;
+}
+
 double bench_rate(const struct load_result *result)
 {
     return result->elapsed_s > 0 ? (double)result->messages / result->elapsed_s : 0;
@@ -107,6 +118,9 @@ void bench_report_text(struct buf *out, const struct bench_case *what,
     if (result->messages)
         buf_addf(out, "  generator CPU %.2f us per message\n",
                  result->own_cpu_s * 1e6 / (double)result->messages);
+    if (result->unanswered)
+        buf_addf(out, "  no reply      to %s requests; their age counts as latency\n",
+                 bench_count(count, (double)result->unanswered));
     for (unsigned i = 0; i < result->code_count; i++)
         buf_addf(out, "  refused       %s with code %d %s\n",
                  bench_count(count, (double)result->codes[i].replies), result->codes[i].code,
@@ -154,6 +168,7 @@ void bench_report_json(struct json_out *j, const struct load_result *result)
     } else {
         jout_null(j);
     }
+    jout_kv_i64(j, "unanswered", (int64_t)result->unanswered);
     jout_key(j, "refused");
     jout_object(j);
     for (unsigned i = 0; i < result->code_count; i++) {

@@ -74,10 +74,7 @@ static int measure(struct bench *bench, struct client *client, const struct load
     if (r != TOOL_DONE)
         return r;
     report(bench, plan, &result, after < 0 ? -1 : after - before);
-    if (result.messages == 0)
-        return err_say(&bench->err, TOOL_REFUSED, "no message was accepted%s%s",
-                       result.remark[0] ? ": " : "", result.remark);
-    return TOOL_DONE;
+    return bench_judge(&result, &bench->err);
 }
 
 int bench_send(struct bench *bench, const struct bench_command *command, int argc, char **argv)

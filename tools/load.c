@@ -14,21 +14,33 @@
 
 #include "common/clock.h"
 
-enum { EVENTS = 256, DRAIN_MS = 5000, CHECK_MS = 1000 };
+enum { EVENTS = 256, CHECK_MS = 1000 };
+
+static double thread_cpu_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
 
 void load_post_started(struct load_worker *w)
 {
-    if (!w->posted_started)
-        sem_post(w->started);
+    if (w->posted_started)
+        return;
     w->posted_started = true;
+    w->cpu_from_s = thread_cpu_s();
+    sem_post(w->started);
 }
 
 void load_post_finished(struct load_worker *w)
 {
     load_post_started(w);
-    if (!w->posted_finished)
-        sem_post(w->finished);
+    if (w->posted_finished)
+        return;
     w->posted_finished = true;
+    w->result.own_cpu_s = thread_cpu_s() - w->cpu_from_s;
+    sem_post(w->finished);
 }
 
 int load_wait(struct load_worker *w, struct epoll_event *events, int max, int64_t until_ns)
@@ -152,6 +164,21 @@ static uint64_t in_flight(const struct load_worker *w)
     return sum;
 }
 
+/* What has had no reply by now is older than any latency measured, and must not go unseen. */
+static void count_unanswered(struct load_worker *w, int64_t now_ns)
+{
+    for (unsigned i = 0; i < w->conn_count; i++) {
+        for (uint32_t slot = 0; slot < w->conns[i].window; slot++) {
+            int64_t written_ns = w->conns[i].slots[slot].written_ns;
+
+            if (written_ns == 0)
+                continue;
+            w->result.unanswered++;
+            histogram_add(&w->result.latency, (uint64_t)(now_ns - written_ns));
+        }
+    }
+}
+
 static int check_stall(struct load_worker *w, int64_t now_ns)
 {
     if (now_ns - w->last_reply_ns < (int64_t)LOAD_STALL_MS * 1000000)
@@ -174,7 +201,7 @@ static int run_closed_loop(struct load_worker *w)
         int n;
 
         if (w->stopped)
-            next_ns = w->until_ns + (int64_t)DRAIN_MS * 1000000;
+            next_ns = w->until_ns + (int64_t)LOAD_DRAIN_MS * 1000000;
         if (next_ns > now_ns + (int64_t)CHECK_MS * 1000000)
             next_ns = now_ns + (int64_t)CHECK_MS * 1000000;
         n = load_wait(w, events, EVENTS, next_ns);
@@ -186,8 +213,10 @@ static int run_closed_loop(struct load_worker *w)
         now_ns = clock_mono_ns();
         update_phase(w, now_ns);
         if (w->stopped &&
-            (in_flight(w) == 0 || now_ns >= w->until_ns + (int64_t)DRAIN_MS * 1000000))
+            (in_flight(w) == 0 || now_ns >= w->until_ns + (int64_t)LOAD_DRAIN_MS * 1000000)) {
+            count_unanswered(w, now_ns);
             break;
+        }
         if (r == TOOL_DONE && !w->stopped)
             r = check_stall(w, now_ns);
     }
@@ -196,22 +225,12 @@ static int run_closed_loop(struct load_worker *w)
 
 /* ---- threads ---- */
 
-static double thread_cpu_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void *worker_main(void *arg)
 {
     struct load_worker *w = arg;
-    double cpu_s = thread_cpu_s();
 
     w->status = w->plan->oneway ? load_run_oneway(w) : run_closed_loop(w);
     load_post_finished(w); /* also when it failed: nobody may wait for it */
-    w->result.own_cpu_s = thread_cpu_s() - cpu_s;
     return NULL;
 }
 
@@ -458,6 +477,7 @@ void load_merge(struct load_result *to, const struct load_result *from)
     to->messages += from->messages;
     to->replies += from->replies;
     to->refused += from->refused;
+    to->unanswered += from->unanswered;
     for (unsigned i = 0; i < from->code_count; i++) {
         unsigned k = 0;
 

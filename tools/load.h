@@ -25,6 +25,7 @@ enum {
     LOAD_THREADS_MAX = 16,
     LOAD_CODES_MAX = 16,
     LOAD_MEMORY_MAX = 1 << 30, /* bytes of requests under way at once */
+    LOAD_DRAIN_MS = 5000,      /* for the last replies */
     LOAD_STALL_MS = 10000,     /* no reply for so long: the run has failed */
 };
 #define LOAD_TIME_MAX_MS (3600 * 1000)
@@ -55,17 +56,18 @@ struct load_code {
 
 struct load_result {
     double elapsed_s;
-    uint64_t messages; /* accepted (code 0); one-way: sent */
-    uint64_t replies;  /* with code 0 */
-    uint64_t refused;  /* replies with any other code, by code: */
+    uint64_t messages;   /* accepted (code 0); one-way: sent */
+    uint64_t replies;    /* with code 0 */
+    uint64_t unanswered; /* requests without a reply LOAD_DRAIN_MS after the end */
+    uint64_t refused;    /* replies with any other code, by code: */
     struct load_code codes[LOAD_CODES_MAX];
     unsigned code_count;
     char remark[160];         /* of the first refusal */
-    struct histogram latency; /* ns, of accepted requests */
+    struct histogram latency; /* ns, of accepted requests; of unanswered ones their age */
     bool has_use;
     double use_elapsed_s;
     struct process_use use; /* during the measurement */
-    double own_cpu_s;       /* of the generator's threads */
+    double own_cpu_s;       /* of the generator's threads, likewise */
 };
 
 /* An enum tool_status. Blocks SIGPIPE nowhere: it writes with MSG_NOSIGNAL. */

@@ -46,6 +46,7 @@ struct load_worker {
     int64_t last_reply_ns;
     sem_t *started, *finished;
     bool posted_started, posted_finished;
+    double cpu_from_s;         /* of this thread when the measurement began */
     struct load_result result; /* of this thread: counters, codes, latency */
     struct remoting_frame frame;
     struct err err;
