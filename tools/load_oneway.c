@@ -12,10 +12,15 @@
 
 enum { EVENTS = 256, FILL_BYTES = 64 * 1024, BARRIER_SLOT = 0 };
 
-/* Fills the output of a connection that has none left, and writes. */
-static int pump(struct load_worker *w, struct load_conn *c, uint64_t *frames)
+static bool enough(const struct load_worker *w, uint64_t frames, uint64_t count)
 {
-    while (c->out.len < FILL_BYTES) {
+    return count && frames * w->plan->batch >= count;
+}
+
+/* Fills the output of a connection that has none left, and writes. */
+static int pump(struct load_worker *w, struct load_conn *c, uint64_t count, uint64_t *frames)
+{
+    while (c->out.len < FILL_BYTES && !enough(w, *frames, count)) {
         const struct frame_template *t = &c->templates[c->next_template];
 
         if (++c->next_template == c->template_count)
@@ -98,13 +103,13 @@ static int send_until(struct load_worker *w, int64_t until_ns, uint64_t count, u
         bool writable = false;
         int r;
 
-        if (now_ns >= until_ns || (count && *frames * w->plan->batch >= count))
+        if (now_ns >= until_ns || enough(w, *frames, count))
             return TOOL_DONE;
         frame_born(w->born, clock_wall_ms());
         for (unsigned i = 0; i < w->conn_count; i++) {
             struct load_conn *c = &w->conns[i];
 
-            r = c->out.len == 0 ? pump(w, c, frames) : 0;
+            r = c->out.len == 0 ? pump(w, c, count, frames) : 0;
             if (r < 0)
                 return load_conn_lost(w, c, r);
             writable = writable || c->out.len == 0;
