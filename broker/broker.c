@@ -37,8 +37,7 @@ static void on_progress(void *ctx)
         if (!loop_is_current(b->loops[i]))
             loop_signal(b->loops[i], BROKER_SIGNAL_PROGRESS);
     }
-    if (b->delay)
-        delay_progress(b->delay);
+    delay_progress(b->delay);
 }
 
 static void on_waited(void *ctx, uint32_t loops_mask, uint32_t queue, uint64_t log_end)
@@ -361,7 +360,8 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->locks = locks_new();
     b->durable = durable_new(b);
     b->registrar = registrar_new(b);
-    if (!b->rates || !b->clients || !b->locks || !b->durable || !b->registrar)
+    b->delay = delay_new(b);
+    if (!b->delay || !b->rates || !b->clients || !b->locks || !b->durable || !b->registrar)
         r = err_say(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < (unsigned)c->io_threads && r == 0; i++)
         r = make_loop(b, i, err);
@@ -371,11 +371,6 @@ int broker_new(struct broker **out, struct broker_settings *settings,
         r = set_host(b, err);
     if (r == 0)
         r = open_store(b, err);
-    if (r == 0) {
-        b->delay = delay_new(b);
-        if (!b->delay)
-            r = err_say(err, -ENOMEM, "out of memory");
-    }
     if (r < 0) {
         broker_free(b);
         return r;
@@ -441,7 +436,8 @@ int broker_free(struct broker *b)
         return 0;
     if (b->registrar)
         registrar_stop(b->registrar);
-    b->delay = delay_free(b->delay);
+    if (b->delay)
+        delay_stop(b->delay);
     b->listener = listener_free(b->listener);
     b->vip_listener = listener_free(b->vip_listener);
     /* The store's threads may still post to the loops; readers end with the store. */
@@ -451,6 +447,7 @@ int broker_free(struct broker *b)
         m = metadata_close(b->metadata);
         r = r < 0 ? r : m;
     }
+    b->delay = delay_free(b->delay);
     if (b->store_lock >= 0)
         store_unlock(b->store_lock);
     for (unsigned i = 0; i < b->loop_count; i++) {

@@ -79,8 +79,14 @@ void delay_arrived(struct delay *d, int level)
 
 void delay_progress(struct delay *d)
 {
-    if (store_confirmed(d->broker->store) >= atomic_load(&d->want_confirmed) ||
-        store_flushed(d->broker->store) >= atomic_load(&d->want_flushed))
+    uint64_t confirmed = atomic_load(&d->want_confirmed);
+    uint64_t flushed = atomic_load(&d->want_flushed);
+
+    /* Asked first: while the broker is put together or taken apart there is no store to look at. */
+    if (confirmed == NEVER && flushed == NEVER)
+        return;
+    if (store_confirmed(d->broker->store) >= confirmed ||
+        store_flushed(d->broker->store) >= flushed)
         call_thread(d);
 }
 
@@ -335,7 +341,7 @@ static void *delay_thread(void *arg)
         atomic_store(&d->want_confirmed, NEVER);
     }
     keep_cursors(d);
-    return NULL;
+    return NULL; /* wants nothing any more */
 }
 
 int delay_start(struct delay *d, struct err *err)
@@ -360,17 +366,23 @@ int delay_start(struct delay *d, struct err *err)
     return 0;
 }
 
+void delay_stop(struct delay *d)
+{
+    if (!d->started)
+        return;
+    pthread_mutex_lock(&d->lock);
+    d->stop = true;
+    pthread_cond_signal(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+    pthread_join(d->thread, NULL);
+    d->started = false;
+}
+
 struct delay *delay_free(struct delay *d)
 {
     if (!d)
         return NULL;
-    if (d->started) {
-        pthread_mutex_lock(&d->lock);
-        d->stop = true;
-        pthread_cond_signal(&d->wake);
-        pthread_mutex_unlock(&d->lock);
-        pthread_join(d->thread, NULL);
-    }
+    delay_stop(d);
     buf_destroy(&d->record);
     buf_destroy(&d->properties);
     pthread_mutex_destroy(&d->lock);
