@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "broker/store/metadata.h"
@@ -52,6 +53,13 @@ static bool check_delay_levels(const char *value, char *expected, size_t expecte
     return settings_delay_levels(value, ms, 64) > 0;
 }
 
+/* Switches whose meaning this version cannot give: on, they would promise what nobody keeps. */
+static bool check_off(const char *value, char *expected, size_t expected_size)
+{
+    snprintf(expected, expected_size, "false: this version does not have it");
+    return strcasecmp(value, "false") == 0;
+}
+
 #define STRING(key, member, first, text, flag_bits, check_fn)                                      \
     {                                                                                              \
         .name = key, .type = CONFIG_STRING, .offset = offsetof(struct broker_config, member),      \
@@ -67,6 +75,11 @@ static bool check_delay_levels(const char *value, char *expected, size_t expecte
     {                                                                                              \
         .name = key, .type = CONFIG_BOOL, .offset = offsetof(struct broker_config, member),        \
         .initial = first, .help = text, .flags = flag_bits                                         \
+    }
+#define OFF(key, text)                                                                             \
+    {                                                                                              \
+        .name = key, .type = CONFIG_BOOL, .offset = offsetof(struct broker_config, off),           \
+        .initial = "false", .help = text, .check = check_off                                       \
     }
 #define CHOICE(key, member, names, first, text)                                                    \
     {                                                                                              \
@@ -130,6 +143,11 @@ static const struct config_key keys[] = {
         "ms between registrations at the name servers", 0),
     INT("registerBrokerTimeoutMills", register_broker_timeout_mills, 100, 60000, "6000",
         "ms a registration may take", 0),
+    OFF("aclEnable", "access control by plain_acl.yml: not in this version, only false is taken"),
+    OFF("authenticationEnabled", "access control of 5.x: not in this version, only false is taken"),
+    OFF("authorizationEnabled", "access control of 5.x: not in this version, only false is taken"),
+    OFF("enableDLegerCommitLog", "DLedger: not in this version, only false is taken"),
+    OFF("enableControllerMode", "controller mode: not in this version, only false is taken"),
     /* ours */
     INT("ioThreads", io_threads, 0, 16, "0", "event loops; 0: one up to 4 cores, then a quarter", 0),
     INT("busyPollMicros", busy_poll_micros, 0, 10000, "50",
@@ -151,7 +169,7 @@ static const struct config_key keys[] = {
 
 /* Keys of RocketMQ 4.9 and 5 that change nothing here. */
 static const char *const ignored[] = {
-    "accessMessageInMemoryMaxRatio", "aclEnable", "adminBrokerThreadPoolNums", "allAckInSyncStateSet",
+    "accessMessageInMemoryMaxRatio", "adminBrokerThreadPoolNums", "allAckInSyncStateSet",
     "asyncSenderThreadPoolQueueCapacity", "brokerFastFailureEnable", "brokerHeartbeatInterval",
     "brokerIP2", "channelNotActiveInterval", "checkCRCOnRecover", "cleanFileForciblyEnable",
     "cleanResourceInterval", "clientAsyncSemaphoreValue", "clientCallbackExecutorThreads",
@@ -167,7 +185,7 @@ static const char *const ignored[] = {
     "deleteWhen", "destroyMapedFileIntervalForcibly", "diskFallRecorded", "diskMaxUsedSpaceRatio",
     "diskSpaceCleanForciblyRatio", "diskSpaceWarningLevelRatio", "disableConsumeIfConsumerReadSlowly",
     "duplicationEnable", "enableBatchPush", "enableCalcFilterBitMap", "enableConsumeQueueExt",
-    "enableControllerMode", "enableDLegerCommitLog", "enableDetailStat", "enableLmq",
+    "enableDetailStat", "enableLmq",
     "enableMultiDispatch", "enablePropertyFilter", "enableScheduleAsyncDeliver",
     "enableScheduleMessageStats", "enableSlaveActingMaster", "endTransactionPoolQueueCapacity",
     "endTransactionThreadPoolNums", "expectConsumerNumUseFilter", "fastFailIfNoBufferInStorePool",

@@ -25,6 +25,7 @@ struct broker_config {
     int64_t max_message_size, sync_flush_timeout, memory_tail_bytes, queue_memory_bytes;
     int64_t queue_descriptors, reader_threads;
     bool record_crc;
+    bool off; /* the keys that may only be false */
     /* service */
     int64_t namesrv_listen_port; /* --standalone */
     char namesrv_port_file[1024];

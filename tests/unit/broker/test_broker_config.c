@@ -62,6 +62,16 @@ START_TEST(roles_that_need_replication_stop_the_start)
 }
 END_TEST
 
+START_TEST(switches_that_nothing_stands_behind_cannot_be_on)
+{
+    set("aclEnable=false");
+    ck_assert_int_lt(config_set(&broker_config_spec, &s.config, &s.origin, "aclEnable=true", "test",
+                                &err),
+                     0);
+    ck_assert_ptr_nonnull(strstr(err.text, "aclEnable"));
+}
+END_TEST
+
 START_TEST(delay_levels_are_read_and_bad_ones_refused)
 {
     static const char *const bad[] = {"1x", "s", "1s  2s", "1s ", " 1s", "-1s", "99999999999999999999s"};
@@ -128,6 +138,7 @@ static Suite *suite(void)
     tcase_add_test(t, an_address_nobody_listens_on_is_refused_with_the_line_to_add);
     tcase_add_test(t, brokerIP1_follows_bindAddress);
     tcase_add_test(t, roles_that_need_replication_stop_the_start);
+    tcase_add_test(t, switches_that_nothing_stands_behind_cannot_be_on);
     tcase_add_test(t, delay_levels_are_read_and_bad_ones_refused);
     tcase_add_test(t, only_live_keys_change_and_all_or_none);
     tcase_add_test(t, a_change_is_kept_in_the_file_with_the_rest_untouched);
