@@ -44,7 +44,7 @@ bool queue_file_name_parse(const char *name, int64_t file_bytes, int64_t *first_
 
     if (strlen(name) != 20 || name[0] < '0' || name[0] > '9' ||
         !bytes_to_i64(bytes_of(name, 20), &value) || value % file_bytes != 0 ||
-        value / QUEUE_ENTRY_BYTES >= QUEUE_OFFSET_MAX)
+        value / QUEUE_ENTRY_BYTES >= QUEUE_OFFSET_FILE_MAX)
         return false;
     *first_byte = value;
     return true;

@@ -24,6 +24,10 @@
 
 /* Far above any real queue, far below what multiplied by 20 overflows. */
 #define QUEUE_OFFSET_MAX (INT64_C(1) << 58)
+/* What a record, and what a file or a snapshot may claim: each leaves more room than anybody can
+ * append. */
+#define QUEUE_OFFSET_RECORD_MAX (QUEUE_OFFSET_MAX / 2)
+#define QUEUE_OFFSET_FILE_MAX (QUEUE_OFFSET_MAX / 4 * 3)
 #define CHUNK_NONE UINT32_MAX
 
 enum {

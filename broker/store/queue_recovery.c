@@ -772,7 +772,7 @@ int queue_table_recover(struct queue_table *t, uint32_t queue, int64_t queue_off
     const struct queue_state *s = queue_state(t, queue);
     int r = 0;
 
-    if (queue_offset < 0 || queue_offset >= QUEUE_OFFSET_MAX || entry->log_offset < 0 ||
+    if (queue_offset < 0 || queue_offset >= QUEUE_OFFSET_RECORD_MAX || entry->log_offset < 0 ||
         entry->size <= 0 || entry->size == QUEUE_FILLER_SIZE)
         return -EINVAL;
     if (queue_offset < s->next) {

@@ -52,7 +52,7 @@ static bool run_good(const struct queue_snapshot_run *run, uint64_t log_end)
         return false;
     for (int32_t i = 0; i < run->count; i++) {
         struct queue_ends e = run_ends(run, i);
-        if (e.min < 0 || e.min > e.next || e.next >= QUEUE_OFFSET_MAX || e.last_end > log_end)
+        if (e.min < 0 || e.min > e.next || e.next >= QUEUE_OFFSET_FILE_MAX || e.last_end > log_end)
             return false;
     }
     return true;

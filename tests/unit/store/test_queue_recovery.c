@@ -730,6 +730,26 @@ START_TEST(newer_record_in_front_of_a_queue_is_not_believed)
 }
 END_TEST
 
+/* The checksum of RocketMQ's records does not cover their queue offset. */
+START_TEST(queue_that_claims_the_largest_offset_can_go_on)
+{
+    uint32_t queue = queue_of(0, 0);
+    int64_t largest = (INT64_C(1) << 57) - 1;
+
+    recover_record(queue, largest, 0);
+    log_end = RECORD;
+    write_all();
+    load_again(0, log_end);
+    queue = queue_of(0, 0);
+    append_to(queue, 250);
+    write_all();
+    load_again(0, log_end);
+    queue = queue_of(0, 0);
+    expect_range(queue, UINT64_MAX, largest, largest + 251);
+    expect_entries(queue, largest, largest + 251, 0);
+}
+END_TEST
+
 START_TEST(impossible_record_is_refused)
 {
     uint32_t queue = queue_of(0, 0);
@@ -737,6 +757,7 @@ START_TEST(impossible_record_is_refused)
 
     ck_assert_int_eq(queue_table_recover(table, queue, -1, &e), -EINVAL);
     ck_assert_int_eq(queue_table_recover(table, queue, INT64_MAX, &e), -EINVAL);
+    ck_assert_int_eq(queue_table_recover(table, queue, INT64_C(1) << 57, &e), -EINVAL);
     e.size = 0;
     ck_assert_int_eq(queue_table_recover(table, queue, 0, &e), -EINVAL);
     e.size = INT32_MAX;
@@ -957,6 +978,7 @@ static Suite *suite(void)
     tcase_add_test(c, of_two_records_with_one_offset_the_first_stays);
     tcase_add_test(c, record_out_of_order_is_not_believed);
     tcase_add_test(c, newer_record_in_front_of_a_queue_is_not_believed);
+    tcase_add_test(c, queue_that_claims_the_largest_offset_can_go_on);
     tcase_add_test(c, impossible_record_is_refused);
     tcase_add_test(c, gap_keeps_what_is_on_both_sides);
     tcase_add_test(c, gap_wider_than_a_file_begins_the_queue_anew);
