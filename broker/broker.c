@@ -443,6 +443,8 @@ int broker_free(struct broker *b)
     /* The store's threads may still post to the loops; readers end with the store. */
     if (b->store)
         r = store_close(b->store);
+    if (b->store && b->delay && r == 0)
+        delay_settle(b->delay);
     if (b->metadata) {
         m = metadata_close(b->metadata);
         r = r < 0 ? r : m;

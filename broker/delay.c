@@ -378,6 +378,17 @@ void delay_stop(struct delay *d)
     d->started = false;
 }
 
+void delay_settle(struct delay *d)
+{
+    for (int i = 0; i < d->levels; i++) {
+        struct level *level = &d->level[i];
+
+        if (level->cursor != level->journalled &&
+            metadata_delay_set(d->broker->metadata, i + 1, level->cursor) == 0)
+            level->journalled = level->cursor;
+    }
+}
+
 struct delay *delay_free(struct delay *d)
 {
     if (!d)
