@@ -327,11 +327,11 @@ int metadata_group_delete(struct metadata *m, struct bytes name, bool with_offse
 
     pthread_rwlock_wrlock(&m->groups.lock);
     e = find(m, name);
-    if (!e)
+    if (!e && (!with_offsets || !group_name_ok(name)))
         r = -ENOENT;
-    else if (!e->dirty)
+    else if (!e || !e->dirty)
         r = metadata_admit(m);
-    if (r == 0) {
+    if (r == 0 && e) {
         take_out(&m->groups, e);
         e->deleted = true;
         change_entry(m, e);

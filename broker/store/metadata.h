@@ -143,6 +143,7 @@ bool metadata_group(struct metadata *m, struct bytes name, struct group_config *
 /* Both as for topics. */
 int metadata_group_put(struct metadata *m, struct bytes name, const struct group_config *config,
                        uint64_t *sequence, bool *changed);
+/* A group may have offsets without being known: with_offsets, that is no -ENOENT. */
 int metadata_group_delete(struct metadata *m, struct bytes name, bool with_offsets,
                           uint64_t *sequence);
 struct data_version metadata_groups_version(struct metadata *m);
