@@ -1,0 +1,394 @@
+"""Starting: command lines, configuration files, ports, and the store that belongs to one process."""
+import os
+import re
+import signal
+import socket
+
+from lib import admin, claims, codes, messages, process, remoting
+from lib.claims import contains, equal, true, until
+
+RUNS_SANITIZED = True
+
+PROGRAMS = (process.BROKER, process.NAMESRV)
+
+
+def write(name, text):
+    path = process.new_path(name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def refused(program, *arguments, code=1):
+    """What a refused configuration says, on stderr; nothing is on stdout."""
+    found, out, err = process.run_program([program, *arguments])
+    equal(found, code, f"exit code of {' '.join(arguments)} ({out}{err})")
+    return err
+
+
+def checked(program, *arguments):
+    found, out, err = process.run_program([program, "--check", *arguments])
+    equal(found, 0, f"exit code ({out}{err})")
+    return out + err
+
+
+# --- command line ---
+
+@claims.claim
+def version_and_help_are_printed_and_leave_with_0():
+    for program in PROGRAMS:
+        code, out, err = process.run_program([program, "--version"])
+        equal((code, err), (0, ""))
+        true(re.match(r"^tern-\w+ \d+\.\d+\.\d+\n$", out), out)
+        for option in ("--help", "-h"):
+            code, out, err = process.run_program([program, option])
+            equal((code, err), (0, ""))
+            for word in ("usage:", "-c", "-o", "--check", "--print-config", "--version"):
+                contains(out, word)
+
+
+@claims.claim
+def wrong_usage_leaves_with_2_and_says_what_was_wrong():
+    for program in PROGRAMS:
+        for arguments, word in ((["--no-such-option"], "no-such-option"),
+                                (["stray"], "stray"), (["-c"], "c"), (["-o"], "o")):
+            contains(refused(program, *arguments, code=2), word)
+
+
+# --- configuration ---
+
+@claims.claim
+def a_good_configuration_is_checked_without_starting_anything():
+    store = process.new_path("store")
+    for program in PROGRAMS:
+        checked(program)
+    checked(process.BROKER, "-o", f"storePathRootDir={store}", "--standalone")
+    true(not os.path.exists(store), "a store was made")
+
+
+@claims.claim
+def an_unknown_key_is_refused_with_the_nearest_name_and_its_line():
+    for program, wrong, right in ((process.BROKER, "flushDiskTyp", "flushDiskType"),
+                                  (process.BROKER, "brokername", "brokerName"),
+                                  (process.BROKER, "listenport", "listenPort"),
+                                  (process.NAMESRV, "listenPrt", "listenPort")):
+        path = write("unknown.conf", f"# a comment\n\n{wrong}=x\n")
+        for err in (refused(program, "--check", "-c", path), refused(program, "-c", path)):
+            contains(err, f"{path}:3")
+            contains(err, f'"{wrong}"')
+            contains(err, right)
+        err = refused(program, "--check", "-o", f"{wrong}=x")
+        contains(err, f'"{wrong}"')
+        contains(err, right)
+
+
+@claims.claim
+def a_bad_value_is_refused_with_file_line_and_what_was_expected():
+    for program, line, expected in (
+            (process.BROKER, "listenPort=eighty", "0 to 65534"),
+            (process.BROKER, "listenPort=65535", "0 to 65534"),
+            (process.BROKER, "flushDiskType=FAST_FLUSH", "SYNC_FLUSH"),
+            (process.BROKER, "autoCreateTopicEnable=yes", "true"),
+            (process.BROKER, "bindAddress=localhost", "numeric"),
+            (process.BROKER, "messageDelayLevel=1s 5x", "1s"),
+            (process.BROKER, "brokerName=a/b", "letters"),
+            (process.BROKER, "mappedFileSizeCommitLog=12", "4096"),
+            (process.NAMESRV, "listenPort=-1", "0 to 65535"),
+            (process.NAMESRV, "orderMessageEnable=2", "true"),
+            (process.NAMESRV, "bindAddress=here", "numeric")):
+        path = write("bad.conf", f"# first\n{line}\n")
+        err = refused(program, "--check", "-c", path)
+        key, value = line.split("=")
+        for part in (f"{path}:2", key, value, expected):
+            contains(err, part)
+
+
+@claims.claim
+def a_file_that_cannot_be_read_is_refused_by_name():
+    for program in PROGRAMS:
+        contains(refused(program, "-c", "/no/such/file.conf"), "/no/such/file.conf")
+        contains(refused(program, "-c", process.folder()), process.folder())
+
+
+@claims.claim
+def an_address_for_clients_that_nobody_listens_on_is_refused_with_the_line_to_add():
+    for arguments in (["-o", "brokerIP1=192.0.2.7"],
+                      ["-o", "brokerIP1=192.0.2.7", "-o", "bindAddress=127.0.0.1"]):
+        err = refused(process.BROKER, "--check", *arguments)
+        contains(err, "brokerIP1=192.0.2.7")
+        contains(err, "bindAddress=0.0.0.0")
+    err = refused(process.BROKER, "--check", "-o", "brokerIP1=0.0.0.0", "-o", "bindAddress=0.0.0.0")
+    contains(err, "brokerIP1=0.0.0.0")
+    checked(process.BROKER, "-o", "brokerIP1=192.0.2.7", "-o", "bindAddress=0.0.0.0")
+    checked(process.BROKER, "-o", "brokerIP1=127.0.0.2")
+
+
+@claims.claim
+def roles_that_do_not_exist_yet_are_refused_by_name():
+    for role in ("SYNC_MASTER", "SLAVE"):
+        contains(refused(process.BROKER, "--check", "-o", f"brokerRole={role}"), role)
+    contains(refused(process.BROKER, "--check", "-o", "brokerId=1"), "brokerId")
+
+
+@claims.claim
+def printed_configuration_names_each_key_its_value_origin_and_meaning():
+    path = write("print.conf", "brokerName = from-file\nlistenPort:4711\n"
+                               "brokerClusterName=\\u0043luster\\\n  Joined\n! comment\n")
+    code, out, err = process.run_program(
+        [process.BROKER, "-c", path, "-o", "listenPort=1234", "-o", "regionId=one",
+         "-o", "regionId=two", "-n", "127.0.0.1:9876", "--print-config"])
+    equal(code, 0, err)
+    lines = out.splitlines()
+    values = dict(re.split(r"\s*=\s*", line, maxsplit=1) for line in lines
+                  if line and not line.startswith("#"))
+    equal((values["brokerName"], values["listenPort"], values["regionId"],
+           values["brokerClusterName"], values["namesrvAddr"], values["flushDiskType"]),
+          ("from-file", "1234", "two", "ClusterJoined", "127.0.0.1:9876", "ASYNC_FLUSH"))
+
+    def comment(key):
+        return lines[next(i for i, line in enumerate(lines)
+                          if re.match(rf"{key}\s*=", line)) - 1]
+
+    contains(comment("brokerName"), f"{path}:1")
+    contains(comment("listenPort"), "-o")
+    contains(comment("namesrvAddr"), "-n")
+    contains(comment("flushDiskType"), "default")
+    true(all(len(comment(key)) > 20 for key in values), "every key says what it means")
+    again = write("again.conf", "\n".join(f"{k}={v}" for k, v in values.items()
+                                          if k != "namesrvAddr" or v) + "\n")
+    code, second, err = process.run_program([process.BROKER, "-c", again, "--print-config"])
+    equal(code, 0, err)
+    equal(dict(re.split(r"\s*=\s*", line, maxsplit=1) for line in second.splitlines()
+               if line and not line.startswith("#")), values, "what was printed, read again")
+    code, out, err = process.run_program([process.NAMESRV, "--print-config"])
+    equal(code, 0, err)
+    contains(out, "kvConfigPath")
+
+
+@claims.claim
+def an_existing_broker_conf_starts_and_says_once_which_keys_mean_nothing_here():
+    path = write("broker.conf", "brokerClusterName = DefaultCluster\nbrokerName = broker-a\n"
+                 "brokerId = 0\ndeleteWhen = 04\nfileReservedTime = 48\n"
+                 "brokerRole = ASYNC_MASTER\nflushDiskType = ASYNC_FLUSH\n")
+    broker = process.Broker(config=path)
+    log = broker.log()
+    for key in ("deleteWhen", "fileReservedTime"):
+        equal(sum(key in line for line in log.splitlines()), 1, f"lines about {key}")
+    broker.stop()
+
+
+# --- ports ---
+
+def bound(port):
+    """Nobody else can take the port."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+@claims.claim
+def a_port_that_is_chosen_comes_with_the_one_two_below_and_the_one_above():
+    brokers = [process.Broker(ready=False) for _ in range(5)]
+    for broker in brokers:
+        broker.wait_ready()
+    ports = set()
+    for broker in brokers:
+        port = broker.port
+        true(all(bound(p) for p in (port - 2, port, port + 1)), f"ports around {port}")
+        ports |= {port - 2, port, port + 1}
+        for p in (port, port - 2):
+            with remoting.Client(p) as client:
+                equal(client.call(codes.MAX_OFFSET, {"topic": "T", "queueId": 0}).code, 0)
+    equal(len(ports), 15, "ports of five brokers")
+    for broker in brokers:
+        broker.stop()
+
+
+@claims.claim
+def a_port_file_is_written_whole_and_an_old_one_is_not_taken_for_it():
+    broker = process.Broker()
+    path = broker.port_files["main"]
+    with open(path, encoding="ascii") as file:
+        equal(file.read(), f"{broker.port}\n")
+    equal([n for n in os.listdir(os.path.dirname(path))
+           if n.startswith(os.path.basename(path)) and n != os.path.basename(path)], [])
+    broker.stop()
+    namesrv = process.Namesrv()
+    with open(namesrv.port_files["main"], encoding="ascii") as file:
+        equal(file.read(), f"{namesrv.port}\n")
+    namesrv.stop()
+
+
+@claims.claim
+def a_port_in_use_is_refused_by_name():
+    namesrv = process.Namesrv()
+    broker = process.Broker(namesrv)
+    err = refused(process.NAMESRV, "-o", f"listenPort={namesrv.port}", "-o", "kvConfigPath=",
+                  code=3)
+    contains(err, str(namesrv.port))
+    for port in (broker.port, broker.port + 2):  # P, and P-2 of another one
+        err = refused(process.BROKER, "-o", f"listenPort={port}", "-o",
+                      f"storePathRootDir={process.new_path('store')}", code=3)
+        contains(err, str(broker.port))
+    broker.stop()
+    namesrv.stop()
+
+
+@claims.claim
+def the_name_server_inside_can_be_told_its_port():
+    for _ in range(10):  # somebody else may take it in between
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        broker = process.Broker(namesrvListenPort=port, ready=False)
+        try:
+            broker.wait_ready()
+            break
+        except AssertionError:
+            contains(broker.log(), str(port))
+    equal(broker.namesrv_port, port)
+    with remoting.Client(port) as client:
+        until(lambda: admin.route(client, "TBW102"), "the broker's registration")
+    broker.stop()
+
+
+@claims.claim
+def standalone_needs_no_configuration_and_keeps_one_folder():
+    home = process.new_path("home")
+    os.makedirs(home)
+    port_file = process.new_path("port")
+    server = process.Server("standalone", [
+        process.BROKER, "--standalone", "-o", "listenPort=0", "-o", "namesrvListenPort=0", "-o",
+        f"portFile={port_file}", "-o", "mappedFileSizeCommitLog=8388608"],
+        {"main": port_file}, {"HOME": home})
+    server.wait_ready()
+    with remoting.Client(server.ports["main"]) as client:
+        messages.send(client, "Home", b"x")
+    server.stop()
+    equal(os.listdir(home), [".ternmq"])
+
+
+# --- the store belongs to one process ---
+
+@claims.claim
+def a_store_in_use_is_refused_naming_the_process_that_holds_it():
+    broker = process.Broker()
+    with remoting.Client(broker.port) as client:
+        messages.send(client, "Mine", b"x")
+        err = refused(process.BROKER, "-o", "listenPort=0", "-o",
+                      f"storePathRootDir={broker.store}", code=3)
+        contains(err, str(broker.pid))
+        contains(err, broker.store)
+        equal(messages.send(client, "Mine", b"y").queue_offset, 1, "the holder goes on")
+    broker.kill()
+    again = process.Broker(store=broker.store)
+    with remoting.Client(again.port) as client:
+        equal(len(messages.pull_all(client, "Mine")), 2)
+    again.stop()
+
+
+@claims.claim
+def a_store_folder_that_cannot_be_one_is_refused():
+    file = write("file", "x")
+    for path in (file, os.path.join(file, "below"), "/proc/nothing"):
+        err = refused(process.BROKER, "-o", "listenPort=0", "-o", f"storePathRootDir={path}",
+                      code=3)
+        contains(err, path)
+
+
+@claims.claim
+def segments_of_another_size_than_configured_are_refused():
+    broker = process.Broker()
+    broker.stop()
+    err = refused(process.BROKER, "-o", "listenPort=0", "-o", f"storePathRootDir={broker.store}",
+                  "-o", "mappedFileSizeCommitLog=4194304", code=3)
+    contains(err, "mappedFileSizeCommitLog")
+    again = process.Broker(store=broker.store)
+    again.stop()
+
+
+# --- ends ---
+
+@claims.claim
+def both_signals_stop_cleanly_and_repeating_them_does_no_harm():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        servers = [process.Namesrv(), process.Broker()]
+        for server in servers:
+            server.signal(number)
+            server.signal(number)
+            server.signal(signal.SIGTERM)
+            server.wait_end(0)
+
+
+@claims.claim
+def a_stop_right_after_the_start_is_clean():
+    for _ in range(3):
+        broker = process.Broker()
+        broker.stop()
+        true(not os.path.exists(os.path.join(broker.store, "abort")), "abort is left")
+
+
+@claims.claim
+def idle_clients_do_not_hold_up_a_stop():
+    broker = process.Broker()
+    clients = [remoting.Client(broker.port) for _ in range(20)]
+    for client in clients:
+        client.send(codes.PULL, messages.pull_fields("BenchmarkTest", sys_flag=6,
+                                                     suspend_ms=600000))
+        client.round_trip()
+    broker.stop()
+    for client in clients:
+        client.wait_closed()
+        client.close()
+
+
+# --- the name server's table of keys ---
+
+@claims.claim
+def keys_survive_the_name_server_and_its_hard_end():
+    path = process.new_path("keys.json")
+    namesrv = process.Namesrv(kvConfigPath=path)
+    fields = {"namespace": "ORDER_TOPIC_CONFIG", "key": "T", "value": "broker-a:4"}
+    for end in ("stop", "kill"):
+        with remoting.Client(namesrv.port) as client:
+            admin.expect(client.call(codes.PUT_KV, {**fields, "key": end}))
+        getattr(namesrv, end)()
+        namesrv = process.Namesrv(kvConfigPath=path)
+        with remoting.Client(namesrv.port) as client:
+            reply = client.call(codes.GET_KV, {**fields, "key": end})
+            equal((reply.code, reply.fields), (0, {"value": "broker-a:4"}), end)
+            admin.expect(client.call(codes.DELETE_KV, {**fields, "key": end}))
+    namesrv.kill()
+    namesrv = process.Namesrv(kvConfigPath=path)
+    with remoting.Client(namesrv.port) as client:
+        equal(client.call(codes.GET_KV, {**fields, "key": "kill"}).code, codes.NOT_FOUND)
+    namesrv.stop()
+    broken = write("broken.json", '{"configTable":')
+    contains(refused(process.NAMESRV, "-o", "listenPort=0", "-o", f"kvConfigPath={broken}",
+                     code=3), broken)
+
+
+@claims.claim
+def order_topics_reach_the_broker_and_the_routes():
+    namesrv = process.Namesrv(orderMessageEnable=True)
+    broker = process.Broker(namesrv)
+    with remoting.Client(namesrv.port) as client, remoting.Client(broker.port) as main:
+        admin.make_topic(main, "Order", 4)
+        admin.expect(client.call(codes.PUT_KV, {"namespace": "ORDER_TOPIC_CONFIG", "key": "Order",
+                                                "value": "broker-a:4"}))
+        equal(admin.route(client, "Order")["orderTopicConf"], "broker-a:4")
+        admin.make_topic(main, "Another", 1)  # makes the broker register and hear of it
+
+        def order():
+            body = main.call(codes.ALL_TOPICS).body
+            return b'"Order":{"order":true' in body and b'"Another":{"order":false' in body
+
+        until(order, "the broker to take the order topics over")
+    broker.stop()
+    namesrv.stop()
+
+
+claims.run()
