@@ -155,7 +155,7 @@ enum call_result serve_consumer_list(struct call *call)
 
     if (!call_need_str(call, "consumerGroup", &group))
         return CALL_DONE;
-    call_begin(call, &w, RESPONSE_SUCCESS, false);
+    call_begin(call, &w, RESPONSE_SUCCESS, true);
     remoting_body(&w);
     jout_begin(&j, call->out);
     jout_object(&j);
