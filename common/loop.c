@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -345,6 +346,21 @@ fail:
     return err_set(err, r, "event loop %u", options->index);
 }
 
+/* What event_free() restores is the default action: a second SIGTERM would cut short what is left of a
+ * clean stop. */
+static void forget_process_signal(struct event *event)
+{
+    int signo = event_get_signal(event);
+    sigset_t one, before;
+
+    sigemptyset(&one);
+    sigaddset(&one, signo);
+    pthread_sigmask(SIG_BLOCK, &one, &before);
+    event_free(event);
+    signal(signo, SIG_IGN);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 struct loop *loop_free(struct loop *loop)
 {
     if (!loop)
@@ -356,7 +372,7 @@ struct loop *loop_free(struct loop *loop)
         listener_message_discard(&loop->mail_in[i]);
     }
     for (unsigned i = 0; i < loop->process_signal_count; i++)
-        event_free(loop->process_events[i]);
+        forget_process_signal(loop->process_events[i]);
     if (loop->wake_event)
         event_free(loop->wake_event);
     if (loop->timer_event)

@@ -78,7 +78,7 @@ int loop_timer_set(struct loop_timer *t, int64_t due_ms); /* arms or moves; -ENO
 void loop_timer_cancel(struct loop_timer *t);
 
 /* Calls on_signal(ctx) for SIGTERM-like process signals on this loop's thread. One loop of a
- * process may have them. At most 8: -ENOSPC. */
+ * process may have them. At most 8: -ENOSPC. Once the loop is freed the process ignores them. */
 int loop_on_process_signal(struct loop *loop, int signo, void (*on_signal)(void *ctx), void *ctx);
 
 struct loop_stats {
