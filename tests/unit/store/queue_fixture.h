@@ -127,7 +127,7 @@ static inline struct queue_entry entry_at(uint64_t log_offset, int64_t queue_off
     return (struct queue_entry){
         .log_offset = (int64_t)log_offset,
         .size = RECORD,
-        .tags_code = (int64_t)log_offset * 31 - queue_offset * INT64_C(1000000007),
+        .tags_code = (int64_t)(log_offset * 31 - (uint64_t)queue_offset * UINT64_C(1000000007)),
     };
 }
 
