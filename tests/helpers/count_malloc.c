@@ -1,10 +1,11 @@
 /* count_malloc.c - counts the allocations of the event loop's thread (the process's first), for
- * LD_PRELOAD. SIGUSR2 writes the count so far into the file that $TERN_ALLOCATIONS names.
+ * LD_PRELOAD. SIGUSR2 writes the count so far into the file that $TERN_ALLOCATIONS names, and where the
+ * last one came from to stderr.
  *
  * The other threads work on their own time (files, journals): what is counted is the path of
  * messages. The file is written aside and moved into place, so that a reader sees all of it.
  */
-#include <dlfcn.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -18,10 +19,16 @@ static atomic_ulong count;
 static pid_t first_thread;
 static char path[512], aside[520];
 
+enum { FRAMES = 12 };
+static void *last[FRAMES]; /* first thread only, where signals are taken too */
+static int last_frames;
+
 static void count_one(void)
 {
-    if (first_thread != 0 && (pid_t)syscall(SYS_gettid) == first_thread)
-        atomic_fetch_add(&count, 1);
+    if (first_thread == 0 || (pid_t)syscall(SYS_gettid) != first_thread)
+        return;
+    atomic_fetch_add(&count, 1);
+    last_frames = backtrace(last, FRAMES);
 }
 
 /* glibc's own names behind the public ones. */
@@ -64,6 +71,8 @@ static void report(int signo)
     if (write(fd, text + at, sizeof(text) - at) > 0)
         rename(aside, path);
     close(fd);
+    if (last_frames > 0)
+        backtrace_symbols_fd(last, last_frames, STDERR_FILENO);
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -75,6 +84,8 @@ __attribute__((constructor)) static void begin(void)
         return;
     strcpy(path, to);
     snprintf(aside, sizeof(aside), "%s.new", to);
+    last_frames = backtrace(last, FRAMES); /* loads what it needs, which allocates */
+    last_frames = 0;
     sigaction(SIGUSR2, &action, NULL);
     first_thread = getpid();
 }
