@@ -446,6 +446,21 @@ def many_pulls_of_one_connection_wait_and_are_answered_once_each():
 
 
 @claims.claim
+def a_one_way_pull_is_neither_held_nor_answered():
+    admin.make_topic(main, "OneWayPull", 1)
+    with connect() as client:
+        for suspend_ms in (1, FOREVER_MS):
+            client.send(codes.PULL, messages.pull_fields("OneWayPull", sys_flag=6,
+                                                         suspend_ms=suspend_ms),
+                        flag=remoting.FLAG_ONEWAY)
+        client.round_trip()
+        send(main, "OneWayPull", b"x")
+        equal(pull(client, "OneWayPull", 0, 1, sys_flag=6, suspend_ms=50).code,
+              codes.PULL_NOT_FOUND)
+        equal(len(client.arrived), 2, "frames")
+
+
+@claims.claim
 def without_long_polling_a_pull_waits_for_a_short_time_only():
     own = process.Broker(longPollingEnable=False, shortPollingTimeMills=50)
     with remoting.Client(own.port) as client:
