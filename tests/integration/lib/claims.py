@@ -82,6 +82,8 @@ def _attempt(name, function, verbose):
 
 def run():
     """Runs the claims whose name holds one of the words on the command line, or all."""
+    if not process.BUILD:
+        sys.exit("TERN_BUILD is not set: name a meson build folder")
     words = [w for w in sys.argv[1:] if not w.startswith("-")]
     verbose = "-v" in sys.argv[1:] or os.environ.get("TERN_TEST_VERBOSE")
     passed = failed = 0
