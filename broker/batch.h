@@ -1,6 +1,7 @@
 /* batch.h - the body of a batch send. Pure: no allocation, no I/O.
  *
- *   total i32 | magic i32 | body CRC i32 | flag i32 | body length i32 | body | properties length i16 | properties
+ *   total i32 | magic i32 | body CRC i32 | flag i32 | body length i32 | body | properties length
+ * i16 | properties
  *
  * `total` counts from itself. Magic and CRC are not looked at, as RocketMQ does not.
  * Source: docs/protocol/remoting.md, "Send".

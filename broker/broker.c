@@ -24,7 +24,7 @@
 #include "common/file.h"
 #include "common/log.h"
 
-enum { PORT_TRIES = 200, DRAIN_MS = 10000 };
+enum { PORT_TRIES = 200, DRAIN_MS = 10000, DRAIN_LOOK_MS = 5 };
 
 /* --- watermarks: from the store's threads to the loops --- */
 
@@ -64,14 +64,24 @@ static void nothing(void *ctx)
     (void)ctx; /* the end of the turn does it */
 }
 
+/* Whoever owes an answer from another thread posts it first and is counted out then: what was
+ * posted before the count was seen at zero arrives in the next turn, so two quiet turns are needed.
+ */
 static void leave_when_drained(struct broker_loop *on)
 {
     struct broker *b = on->broker;
-    bool owed = gate_waiting(on->gate) > 0 || atomic_load(&b->offloaded) > 0;
+    bool quiet, left;
 
-    if (!owed || loop_now_ms(on->loop) >= b->drain_deadline_ms)
+    if (!on->dismissed) {
+        on->dismissed = true;
+        hold_dismiss(on->hold);
+    }
+    quiet = gate_waiting(on->gate) == 0 && atomic_load(&b->owed) == 0;
+    left = quiet && on->quiet;
+    on->quiet = quiet;
+    if (left || loop_now_ms(on->loop) >= b->drain_deadline_ms)
         loop_stop(on->loop);
-    else
+    else if (quiet || loop_timer_set(&on->drain, loop_now_ms(on->loop) + DRAIN_LOOK_MS) < 0)
         loop_again(on->loop);
 }
 
@@ -89,14 +99,14 @@ static void turn_end(void *ctx)
         rates_add(b->rates, &on->turn, clock_wall_ms());
         on->turn = (struct rates_turn){0};
     }
-    if (atomic_load_explicit(&b->draining, memory_order_relaxed))
+    if (broker_is_draining(b))
         leave_when_drained(on);
 }
 
 /* --- stopping --- */
 
-/* On its own thread: taking leave of the name servers may have to wait for them, and one of them may
- * live on our own loop. */
+/* On its own thread: taking leave of the name servers may have to wait for them, and one of them
+ * may live on our own loop. */
 static void *stopper(void *arg)
 {
     struct broker *b = arg;
@@ -119,14 +129,9 @@ static void start_stopper(void *ctx)
         stopper(b);
 }
 
-static void request_stop(struct loop_message *message)
-{
-    start_stopper(message->ctx);
-}
-
 void broker_stop(struct broker *b)
 {
-    loop_post(b->loops[0], &(struct loop_message){.run = request_stop, .ctx = b});
+    loop_signal(b->loops[0], BROKER_SIGNAL_STOP_ASKED);
 }
 
 static void on_stop_signal(void *ctx)
@@ -166,7 +171,10 @@ static int make_loop(struct broker *b, unsigned index, struct err *err)
     on->positions = calloc(BROKER_BATCH_MAX, sizeof(*on->positions));
     if (!on->gate || !on->hold || !on->messages || !on->positions)
         return err_say(err, -ENOMEM, "out of memory while making event loop %u", index);
+    loop_timer_init(&on->drain, on->loop, nothing, on);
     loop_on_signal(on->loop, BROKER_SIGNAL_PROGRESS, nothing, on);
+    if (index == 0)
+        loop_on_signal(on->loop, BROKER_SIGNAL_STOP_ASKED, start_stopper, b);
     loop_on_signal(on->loop, BROKER_SIGNAL_STOP, on_stop_signal, on);
     r = loop_on_turn_end(on->loop, turn_end, on);
     if (r < 0)
@@ -222,8 +230,8 @@ static int open_store(struct broker *b, struct err *err)
     return topics_make_builtin(b, err);
 }
 
-static int listen_on(struct broker *b, struct listener **out, struct broker_port *ctx, uint16_t port,
-                     struct err *err)
+static int listen_on(struct broker *b, struct listener **out, struct broker_port *ctx,
+                     uint16_t port, struct err *err)
 {
     struct listener_options options = {
         .address = b->settings->config.bind_address,
@@ -382,9 +390,15 @@ int broker_new(struct broker **out, struct broker_settings *settings,
 static void *loop_thread(void *arg)
 {
     struct broker_loop *on = arg;
+    struct broker *b = on->broker;
 
-    if (loop_run(on->loop) < 0)
-        log_error("event loop %u has failed; its connections are lost", loop_index(on->loop));
+    if (loop_run(on->loop) < 0) {
+        /* Clients would wait for nothing: better no broker than a part of one. */
+        log_error("event loop %u has failed: the broker ends", loop_index(on->loop));
+        atomic_store(&b->failed, true);
+        for (unsigned i = 0; i < b->loop_count; i++)
+            loop_stop(b->loops[i]);
+    }
     return NULL;
 }
 
@@ -406,8 +420,11 @@ int broker_run(struct broker *b, struct err *err)
         r = registrar_start(b->registrar, err);
     if (r == 0)
         r = write_port_file(c->port_file, (int)c->listen_port, err);
-    if (r < 0)
+    if (r < 0) {
+        if (b->extra->after_run)
+            b->extra->after_run(b, b->extra->ctx);
         return r;
+    }
     for (; started < b->loop_count; started++) {
         r = -pthread_create(&b->threads[started], NULL, loop_thread, &b->on[started]);
         if (r < 0) {
@@ -425,6 +442,8 @@ int broker_run(struct broker *b, struct err *err)
         pthread_join(b->stopper, NULL);
     if (b->extra->after_run)
         b->extra->after_run(b, b->extra->ctx);
+    if (r == 0 && atomic_load(&b->failed))
+        r = err_say(err, -EIO, "an event loop has failed");
     return r;
 }
 
@@ -434,6 +453,7 @@ int broker_free(struct broker *b)
 
     if (!b)
         return 0;
+    atomic_store(&b->draining, true);
     if (b->registrar)
         registrar_stop(b->registrar);
     if (b->delay)

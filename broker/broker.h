@@ -1,9 +1,10 @@
 /* broker.h - one broker: what its services share. Made by broker.c, used by every handler.
  *
- * Threads: `loops` (I/O, each owns its connections, its gate and its held pulls), the store's flusher
- * and readers, the metadata thread, the delay thread, one thread for each name server. Handlers run
- * on a connection's loop, or on a reader thread (call.h says which). The members below are set up
- * before the loops run and do not change until they have stopped; each module guards itself.
+ * Threads: `loops` (I/O, each owns its connections, its gate and its held pulls), the store's
+ * flusher and readers, the metadata thread, the delay thread, one thread for each name server.
+ * Handlers run on a connection's loop, or on a reader thread (call.h says which). The members below
+ * are set up before the loops run and do not change until they have stopped; each module guards
+ * itself.
  */
 #ifndef TERN_BROKER_BROKER_H
 #define TERN_BROKER_BROKER_H
@@ -15,14 +16,14 @@
 #include "broker/store/store.h"
 #include "common/conn.h"
 
-struct clients;   /* clients.h: who is connected, as producer or consumer of which group */
-struct locks;     /* locks.h: queue locks of ordered consumers */
-struct registrar; /* registrar.h: name servers */
-struct delay;     /* delay.h: delay levels */
-struct gate;      /* gate.h: replies that wait for a watermark, one per loop */
-struct hold;      /* hold.h: pulls that wait for a message, one per loop */
-struct durable;   /* durable.h: answers that wait for the metadata journal */
-struct rates;     /* rates.h: counters and rates for status requests */
+struct clients;      /* clients.h: who is connected, as producer or consumer of which group */
+struct locks;        /* locks.h: queue locks of ordered consumers */
+struct registrar;    /* registrar.h: name servers */
+struct delay;        /* delay.h: delay levels */
+struct gate;         /* gate.h: replies that wait for a watermark, one per loop */
+struct hold;         /* hold.h: pulls that wait for a message, one per loop */
+struct durable;      /* durable.h: answers that wait for the metadata journal */
+struct rates;        /* rates.h: counters and rates for status requests */
 struct broker_extra; /* service.h */
 
 /* Messages in and out, added up over a turn (rates.h). */
@@ -35,13 +36,15 @@ struct broker_loop {
     struct loop *loop;
     struct gate *gate;
     struct hold *hold;
-    struct buf discard;    /* answers to oneway requests */
-    struct buf properties; /* scratch: the final property text of one message or batch */
-    struct buf suffix;     /* scratch: what all messages of a batch have in common */
+    struct buf discard;               /* answers to oneway requests */
+    struct buf properties;            /* scratch: the final property text of one message or batch */
+    struct buf suffix;                /* scratch: what all messages of a batch have in common */
     struct store_message *messages;   /* scratch of BROKER_BATCH_MAX, mapped on first use */
     struct store_position *positions; /* likewise */
     struct store_found found;         /* scratch of a pull */
-    struct rates_turn turn; /* what this turn has done */
+    struct rates_turn turn;           /* what this turn has done */
+    struct loop_timer drain;          /* while stopping: the next look at what is still owed */
+    bool dismissed, quiet; /* likewise: held pulls are answered; nothing was owed a turn ago */
 };
 
 enum { BROKER_BATCH_MAX = 4096 /* messages of one batch */ };
@@ -71,11 +74,13 @@ struct broker {
     char address[80];        /* the same as text */
     char ha_address[80];
     int64_t boot_ms;
-    atomic_bool draining;      /* stopping: new requests are refused, owed replies still go out */
-    atomic_uint offloaded;     /* requests and pulls on reader threads */
-    int64_t drain_deadline_ms; /* monotonic; then the rest is given up */
-    int store_lock;            /* of the store folder; -1: not taken */
-    int reserved_ha_fd;        /* holds P+1 for replication; -1: none */
+    atomic_bool draining; /* stopping: new requests are refused, owed replies still go out */
+    atomic_bool failed;   /* an event loop has failed */
+    atomic_uint owed; /* requests and pulls on reader threads, answers that wait for the journal */
+    atomic_size_t offloaded_bytes; /* of requests that reader threads have, or will get */
+    int64_t drain_deadline_ms;     /* monotonic; then the rest is given up */
+    int store_lock;                /* of the store folder; -1: not taken */
+    int reserved_ha_fd;            /* holds P+1 for replication; -1: none */
     pthread_t threads[LOOP_MAX], stopper;
     bool stopper_started;
     const struct broker_extra *extra;
@@ -83,7 +88,12 @@ struct broker {
     int64_t delay_ms[64];
 };
 
+static inline bool broker_is_draining(const struct broker *b)
+{
+    return atomic_load_explicit(&b->draining, memory_order_acquire);
+}
+
 /* Bits of loop_signal() that the broker uses on its loops. */
-enum { BROKER_SIGNAL_PROGRESS, BROKER_SIGNAL_DURABLE, BROKER_SIGNAL_STOP };
+enum { BROKER_SIGNAL_PROGRESS, BROKER_SIGNAL_STOP_ASKED, BROKER_SIGNAL_STOP };
 
 #endif

@@ -1,4 +1,5 @@
-/* broker_config.h - the broker's settings: RocketMQ's keys and ours (docs/operations/configuration.md).
+/* broker_config.h - the broker's settings: RocketMQ's keys and ours
+ * (docs/operations/configuration.md).
  *
  * A value that may change while running (CONFIG_LIVE) is read with settings_*() or under the read
  * lock; all others are constant after start.
@@ -42,7 +43,7 @@ struct broker_settings {
     pthread_rwlock_t lock; /* for the CONFIG_LIVE members of config */
     struct broker_config config;
     struct config_origin origin;
-    char config_file[1024]; /* -c, empty: none */
+    char config_file[1024];                     /* -c, empty: none */
     int64_t version_counter, version_timestamp; /* DataVersion of GET_BROKER_CONFIG */
 };
 

@@ -9,8 +9,8 @@
 #include "broker/registrar.h"
 #include "common/log.h"
 
-void reply_begin(struct remoting_writer *w, struct buf *out, const struct reply_to *to, int32_t code,
-                 struct bytes remark, bool with_fields)
+void reply_begin(struct remoting_writer *w, struct buf *out, const struct reply_to *to,
+                 int32_t code, struct bytes remark, bool with_fields)
 {
     struct remoting_meta meta = {
         .code = code,
@@ -133,7 +133,7 @@ void broker_send(struct broker *b, conn_id conn, struct bytes frame)
 {
     int r = conn_send(b->loops, b->loop_count, conn, frame);
 
-    if (r < 0 && r != -ENOENT)
+    if (r < 0 && r != -ENOENT && r != -ESHUTDOWN)
         log_warn_limited("mailbox", "could not pass a frame to its connection: %s", strerror(-r));
 }
 

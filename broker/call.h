@@ -62,20 +62,22 @@ bool call_need_i64(struct call *call, const char *key, int64_t *out);
 bool call_opt_i64(struct call *call, const char *key, int64_t *out, int64_t fallback);
 
 /* Writes a reply frame outside of a call (gate, hold, timers). */
-void reply_begin(struct remoting_writer *w, struct buf *out, const struct reply_to *to, int32_t code,
-                 struct bytes remark, bool with_fields);
+void reply_begin(struct remoting_writer *w, struct buf *out, const struct reply_to *to,
+                 int32_t code, struct bytes remark, bool with_fields);
 /* Sends a frame to a connection from any thread; a peer that is gone is nobody's fault. */
 void broker_send(struct broker *b, conn_id conn, struct bytes frame);
 
 /* "ip:port" of the caller, and its address as a record host. */
 void call_peer_host(const struct call *call, struct record_host *host);
 
-/* The one answer for a caller who waits until a metadata change is durable: encodes an empty success
- * and sends it once metadata_durable() >= sequence (and, when `registered`, the name servers have the
- * topics); at once when that is already so. Reader or loop thread. Returns CALL_LATER. */
+/* The one answer for a caller who waits until a metadata change is durable: encodes an empty
+ * success and sends it once metadata_durable() >= sequence (and, when `registered`, the name
+ * servers have the topics); at once when that is already so. Reader or loop thread. Returns
+ * CALL_LATER. */
 enum call_result call_ok_when_durable(struct call *call, uint64_t sequence, bool registered);
 
-/* Printable, bounded text of hostile bytes for remarks and logs: use as "%s" with a SAFE() temporary. */
+/* Printable, bounded text of hostile bytes for remarks and logs: use as "%s" with a SAFE()
+ * temporary. */
 struct safe_text {
     char text[160];
 };

@@ -92,8 +92,7 @@ enum call_result serve_unregister_client(struct call *call)
         return CALL_DONE;
     if (producer && producer->len > 0)
         clients_remove_producer(clients, call->to.conn, *producer);
-    if (consumer && consumer->len > 0 &&
-        clients_remove_consumer(clients, call->to.conn, *consumer))
+    if (consumer && consumer->len > 0 && clients_remove_consumer(clients, call->to.conn, *consumer))
         clients_notify(clients, *consumer);
     call_begin(call, &w, RESPONSE_SUCCESS, true);
     remoting_end(&w);
@@ -226,8 +225,8 @@ enum call_result serve_consumer_connections(struct call *call)
     if (!call_need_str(call, "consumerGroup", &group))
         return CALL_DONE;
     if (!clients_group_view(clients, group, &view, NULL, NULL))
-        return call_error(call, RESPONSE_CONSUMER_NOT_ONLINE,
-                          "the consumer group[%s] not online", SAFE(group));
+        return call_error(call, RESPONSE_CONSUMER_NOT_ONLINE, "the consumer group[%s] not online",
+                          SAFE(group));
     call_begin(call, &w, RESPONSE_SUCCESS, false);
     remoting_body(&w);
     jout_begin(&j, call->out);

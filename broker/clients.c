@@ -60,11 +60,11 @@ struct group {
 struct clients {
     struct broker *broker;
     pthread_mutex_t lock;
-    struct channel *channels;   /* uthash by conn */
+    struct channel *channels; /* uthash by conn */
     struct channel *oldest, *newest;
     struct group *consumers, *producers; /* uthash by name */
-    struct loop_timer timer;    /* loop 0: for the oldest channel */
-    bool timer_ready, timer_armed; /* armed: under the lock */
+    struct loop_timer timer;             /* loop 0: for the oldest channel */
+    bool timer_ready, timer_armed;       /* armed: under the lock */
 };
 
 struct clients *clients_new(struct broker *b)
@@ -130,7 +130,8 @@ static void release_group(struct clients *c, struct group *g)
     if (g->members > 0)
         return;
     HASH_DELETE(hh, *table, g);
-    HASH_ITER(hh, g->subscriptions, s, next) {
+    HASH_ITER(hh, g->subscriptions, s, next)
+    {
         HASH_DELETE(hh, g->subscriptions, s);
         subscription_free(s);
     }
@@ -193,8 +194,7 @@ static struct channel *find_channel(struct clients *c, conn_id conn)
     return ch;
 }
 
-static int touch_channel(struct clients *c, const struct client_identity *who,
-                         struct channel **out)
+static int touch_channel(struct clients *c, const struct client_identity *who, struct channel **out)
 {
     struct channel *ch = find_channel(c, who->conn);
 
@@ -379,8 +379,7 @@ static int store_subscription(struct group *g, struct client_subscription_data *
 }
 
 /* The group's subscriptions become those of this heartbeat. */
-static int replace_subscriptions(struct group *g, struct client_consumer *consumer,
-                                 bool *changed)
+static int replace_subscriptions(struct group *g, struct client_consumer *consumer, bool *changed)
 {
     struct subscription *s, *next;
     int r = 0;
@@ -389,7 +388,8 @@ static int replace_subscriptions(struct group *g, struct client_consumer *consum
         s->seen = false;
     for (size_t i = 0; i < consumer->subscription_count && r == 0; i++)
         r = store_subscription(g, &consumer->subscriptions[i], changed);
-    HASH_ITER(hh, g->subscriptions, s, next) {
+    HASH_ITER(hh, g->subscriptions, s, next)
+    {
         /* One that failed half way has no text yet: it must not stay. */
         if ((s->seen || r < 0) && s->sub_string)
             continue;
@@ -582,7 +582,7 @@ enum client_subscription clients_subscription(struct clients *c, struct bytes gr
         result = s->version < version ? CLIENT_OLDER : CLIENT_SUBSCRIBED;
         facts->broadcasting = g->model == MODEL_BROADCASTING;
         facts->subscription_version = s->version;
-        facts->sql = strcmp(s->expression_type, "SQL92") == 0;
+        facts->sql = strcmp(s->expression_type, "TAG") != 0;
         if (result == CLIENT_SUBSCRIBED && tag_filter_copy(filter, &s->filter) < 0)
             result = CLIENT_NO_TOPIC;
     }
@@ -596,7 +596,8 @@ void clients_each_group_of_topic(struct clients *c, struct bytes topic,
     struct group *g, *next;
 
     pthread_mutex_lock(&c->lock);
-    HASH_ITER(hh, c->consumers, g, next) {
+    HASH_ITER(hh, c->consumers, g, next)
+    {
         struct subscription *s;
 
         HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);

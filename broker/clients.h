@@ -1,9 +1,9 @@
 /* clients.h - who is connected: producers and consumers by group, their subscriptions.
  *
- * Filled by heartbeats, emptied by unregistration, closed connections and 120 s of silence. One lock
- * inside; any thread. NOTIFY_CONSUMER_IDS_CHANGED (40) goes out through broker_send(), never under
- * the lock. Bounds: CLIENTS_MAX connections, CLIENT_GROUPS_MAX groups a connection, SUBSCRIPTIONS_MAX
- * topics a group. The requests that fill and show it are in client_requests.c.
+ * Filled by heartbeats, emptied by unregistration, closed connections and 120 s of silence. One
+ * lock inside; any thread. NOTIFY_CONSUMER_IDS_CHANGED (40) goes out through broker_send(), never
+ * under the lock. Bounds: CLIENTS_MAX connections, CLIENT_GROUPS_MAX groups a connection,
+ * SUBSCRIPTIONS_MAX topics a group. The requests that fill and show it are in client_requests.c.
  */
 #ifndef TERN_BROKER_CLIENTS_H
 #define TERN_BROKER_CLIENTS_H
@@ -31,7 +31,8 @@ struct client_identity {
 };
 /* 0; -ENOSPC at a bound; -ENOMEM. */
 int clients_add_producer(struct clients *c, const struct client_identity *who, struct bytes group);
-/* Likewise. The filters of the subscriptions are taken (zeroed). *changed: somebody came, or the set of topics is another: notify the group. */
+/* Likewise. The filters of the subscriptions are taken (zeroed). *changed: somebody came, or the
+ * set of topics is another: notify the group. */
 int clients_add_consumer(struct clients *c, const struct client_identity *who,
                          struct client_consumer *consumer, bool *changed);
 /* True when it was there. */
@@ -47,7 +48,7 @@ enum client_subscription { CLIENT_SUBSCRIBED, CLIENT_NO_GROUP, CLIENT_NO_TOPIC, 
 struct client_group_facts {
     bool broadcasting;
     int64_t subscription_version;
-    bool sql; /* expressionType SQL92 */
+    bool sql; /* expressionType is SQL92, or anything else but TAG */
 };
 /* A subscription as a pull needs it; the filter is a copy, to be destroyed. OLDER when the stored
  * version is below `version`. */

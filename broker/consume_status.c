@@ -1,5 +1,5 @@
-/* consume_status.c - how far topics reach and how far groups have come: requests 202, 208, 300. They
- * run on reader threads, since store times are read from the log.
+/* consume_status.c - how far topics reach and how far groups have come: requests 202, 208, 300.
+ * They run on reader threads, since store times are read from the log.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 /* Store time of the message before `offset`; 0 when there is none. */
 static int64_t time_before(struct broker *b, uint32_t queue, int64_t offset)
 {
-    int64_t ms = queue == QUEUE_NONE || offset <= 0 ? 0 : store_time_at(b->store, queue, offset - 1);
+    int64_t ms =
+        queue == QUEUE_NONE || offset <= 0 ? 0 : store_time_at(b->store, queue, offset - 1);
 
     return ms < 0 ? 0 : ms;
 }
@@ -89,7 +90,8 @@ static void names_free(struct names *names)
 {
     struct name *n, *next;
 
-    HASH_ITER(hh, names->set, n, next) {
+    HASH_ITER(hh, names->set, n, next)
+    {
         HASH_DELETE(hh, names->set, n);
         free(n);
     }
@@ -185,7 +187,7 @@ enum call_result serve_consume_stats(struct call *call)
     jout_key(&j, "offsetTable");
     jout_object(&j);
     HASH_ITER(hh, topics.set, n, next)
-        add_topic_progress(call, &j, bytes_of(n->text, n->len), group);
+    add_topic_progress(call, &j, bytes_of(n->text, n->len), group);
     jout_object_end(&j);
     jout_object_end(&j);
     remoting_end(&w);
@@ -213,7 +215,7 @@ enum call_result serve_topic_consume_by_who(struct call *call)
     jout_key(&j, "groupList");
     jout_array(&j);
     HASH_ITER(hh, groups.set, n, next)
-        jout_bytes(&j, bytes_of(n->text, n->len));
+    jout_bytes(&j, bytes_of(n->text, n->len));
     jout_array_end(&j);
     jout_object_end(&j);
     remoting_end(&w);

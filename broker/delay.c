@@ -30,8 +30,8 @@ struct delay {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool stop, called;        /* under lock */
-    atomic_uint_fast64_t idle;    /* levels without an entry: an arrival there must wake the thread */
+    bool stop, called;         /* under lock */
+    atomic_uint_fast64_t idle; /* levels without an entry: an arrival there must wake the thread */
     atomic_uint_fast64_t arrived; /* levels that got a message since the thread last looked */
     /* Watermarks at which the thread wants to be called; NEVER: it does not wait for that one. */
     atomic_uint_fast64_t want_confirmed, want_flushed;
@@ -96,11 +96,12 @@ static struct topic *real_topic(struct delay *d, struct bytes name)
     struct err err = {0};
     struct topic *topic = metadata_topic(d->broker->metadata, name, NULL);
 
-    if (!topic && (bytes_starts(name, BYTES_LIT("%RETRY%")) ||
-                   bytes_starts(name, BYTES_LIT("%DLQ%"))))
+    if (!topic &&
+        (bytes_starts(name, BYTES_LIT("%RETRY%")) || bytes_starts(name, BYTES_LIT("%DLQ%"))))
         topic = topics_make(d->broker, name, 1, PERM_READ | PERM_WRITE, 0, NULL, &err);
     if (!topic)
-        log_warn_limited("delay", "a delayed message for topic \"%s\" is dropped: the topic is gone",
+        log_warn_limited("delay",
+                         "a delayed message for topic \"%s\" is dropped: the topic is gone",
                          SAFE(name));
     return topic;
 }
@@ -298,8 +299,8 @@ static bool stopping(struct delay *d)
     return stop;
 }
 
-/* One look at all levels. When to look again, on the clock; the watermarks to be called at are set. False:
- * something came meanwhile, look again at once. */
+/* One look at all levels. When to look again, on the clock; the watermarks to be called at are set.
+ * False: something came meanwhile, look again at once. */
 static bool run_levels(struct delay *d, int64_t *next)
 {
     struct store *store = d->broker->store;
@@ -323,7 +324,8 @@ static bool run_levels(struct delay *d, int64_t *next)
         confirmed = end;
     atomic_store(&d->want_flushed, flushed);
     atomic_store(&d->want_confirmed, confirmed);
-    /* What moved before these stores called nobody, and so did what arrived before a level was idle. */
+    /* What moved before these stores called nobody, and so did what arrived before a level was
+     * idle. */
     return store_confirmed(store) < confirmed && store_flushed(store) < flushed &&
            !(atomic_load(&d->arrived) & atomic_load(&d->idle));
 }

@@ -15,10 +15,11 @@ struct delay *delay_new(struct broker *b);
 int delay_start(struct delay *d, struct err *err);
 /* Ends the thread, before the store is closed; delay_progress() may still be called. Safe twice. */
 void delay_stop(struct delay *d);
-/* The store was closed cleanly, so what was delivered is on the disk: journals how far each level has
- * come. After delay_stop(), before the metadata is closed. */
+/* The store was closed cleanly, so what was delivered is on the disk: journals how far each level
+ * has come. After delay_stop(), before the metadata is closed. */
 void delay_settle(struct delay *d);
-struct delay *delay_free(struct delay *d); /* stops first; after the store is closed; returns NULL */
+struct delay *
+delay_free(struct delay *d); /* stops first; after the store is closed; returns NULL */
 /* A message was appended to the schedule topic at this level (1 based). Any thread, cheap. */
 void delay_arrived(struct delay *d, int level);
 /* `confirmed` moved; cheap when the thread does not wait for that. */

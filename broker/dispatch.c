@@ -5,6 +5,7 @@
  */
 #include "broker/dispatch.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "broker/clients.h"
@@ -85,15 +86,28 @@ const struct handler *handler_find(int32_t code)
     return NULL;
 }
 
+enum { OFFLOADED_BYTES_MAX = 64 << 20 /* of requests that wait for a reader thread */ };
+
+/* A request that is not even looked at. */
+static void refuse(struct call *call, const struct handler *handler, int32_t code,
+                   const char *remark)
+{
+    /* Clients take any answer but an offset for "there is none" and skip to the end of the queue or
+     * back to its start; without an answer they ask again. */
+    if (handler->code == REQUEST_QUERY_CONSUMER_OFFSET)
+        return;
+    call_error(call, code, "%s", remark);
+}
+
 static void run(struct call *call, const struct handler *handler)
 {
-    if (atomic_load_explicit(&call->broker->draining, memory_order_relaxed))
-        call_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
-    else if (!handler)
+    if (!handler)
         call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED, "request code %d is not supported",
                    call->frame->code);
+    else if (broker_is_draining(call->broker) && handler->handle != serve_send)
+        refuse(call, handler, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
     else
-        handler->handle(call);
+        handler->handle(call); /* serve_send refuses in its own way */
 }
 
 /* --- on a reader thread --- */
@@ -101,6 +115,7 @@ static void run(struct call *call, const struct handler *handler)
 struct offloaded {
     struct call call;
     const struct handler *handler;
+    size_t size;
     struct remoting_frame frame;
     uint8_t bytes[]; /* everything that the frame borrows */
 };
@@ -115,18 +130,28 @@ static struct bytes move(struct bytes b, uint8_t **to)
     return moved;
 }
 
-static struct offloaded *offloaded_new(const struct call *call, const struct handler *handler)
+/* 0; -EAGAIN: too much waits already; -ENOMEM. */
+static int offloaded_new(struct offloaded **out, const struct call *call,
+                         const struct handler *handler)
 {
     const struct remoting_frame *frame = call->frame;
-    size_t size = frame->remark.len + frame->body.len;
+    atomic_size_t *total = &call->broker->offloaded_bytes;
+    size_t size = sizeof(struct offloaded) + frame->remark.len + frame->body.len;
     struct offloaded *o;
     uint8_t *to;
 
     for (unsigned i = 0; i < frame->field_count; i++)
         size += frame->fields[i].key.len + frame->fields[i].value.len;
-    o = malloc(sizeof(*o) + size);
-    if (!o)
-        return NULL;
+    if (atomic_fetch_add(total, size) + size > OFFLOADED_BYTES_MAX) {
+        atomic_fetch_sub(total, size);
+        return -EAGAIN;
+    }
+    o = malloc(size);
+    if (!o) {
+        atomic_fetch_sub(total, size);
+        return -ENOMEM;
+    }
+    o->size = size;
     o->call = *call;
     o->call.on = NULL;
     o->call.conn = NULL;
@@ -140,40 +165,64 @@ static struct offloaded *offloaded_new(const struct call *call, const struct han
         o->frame.fields[i].key = move(frame->fields[i].key, &to);
         o->frame.fields[i].value = move(frame->fields[i].value, &to);
     }
-    return o;
+    *out = o;
+    return 0;
+}
+
+static void offloaded_free(struct offloaded *o)
+{
+    struct broker *b = o->call.broker;
+    size_t size = o->size;
+
+    free(o);
+    atomic_fetch_sub(&b->offloaded_bytes, size);
 }
 
 static void run_offloaded(void *ctx)
 {
     struct offloaded *o = ctx;
+    struct broker *b = o->call.broker;
     struct buf out = {0};
 
     o->call.out = &out;
     if (o->handler->handle(&o->call) == CALL_DONE && o->call.to.oneway)
         buf_reset(&out);
-    if (out.failed)
-        log_warn_limited(o->handler->name, "no memory for the answer to %s", o->handler->name);
-    else if (out.len > 0)
-        broker_send(o->call.broker, o->call.to.conn, buf_bytes(&out));
+    if (out.failed) {
+        buf_destroy(&out);
+        out = (struct buf){0};
+        log_warn_limited(o->handler->name,
+                         "the answer to %s is larger than a frame, or there is no memory for it",
+                         o->handler->name);
+        call_error(
+            &o->call, RESPONSE_SYSTEM_ERROR,
+            "the answer is larger than a frame may be (%d bytes), or there is no memory for it",
+            REMOTING_FRAME_MAX);
+    }
+    if (out.len > 0 && !out.failed)
+        broker_send(b, o->call.to.conn, buf_bytes(&out));
     buf_destroy(&out);
-    atomic_fetch_sub(&o->call.broker->offloaded, 1);
-    free(o);
+    offloaded_free(o);
+    atomic_fetch_sub(&b->owed, 1);
 }
 
 static void offload(struct call *call, const struct handler *handler)
 {
-    struct offloaded *o = offloaded_new(call, handler);
+    struct offloaded *o = NULL;
+    int r = offloaded_new(&o, call, handler);
 
-    if (!o) {
-        call_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
+    if (r == -ENOMEM) {
+        refuse(call, handler, RESPONSE_SYSTEM_ERROR, "out of memory");
         return;
     }
-    atomic_fetch_add(&call->broker->offloaded, 1);
-    if (store_run(call->broker->store, run_offloaded, o) < 0) {
-        atomic_fetch_sub(&call->broker->offloaded, 1);
-        free(o);
-        call_error(call, RESPONSE_SYSTEM_BUSY, "too many requests wait for a reader thread");
+    if (r == 0) {
+        atomic_fetch_add(&call->broker->owed, 1);
+        r = store_run(call->broker->store, run_offloaded, o);
+        if (r == 0)
+            return;
+        atomic_fetch_sub(&call->broker->owed, 1);
+        offloaded_free(o);
     }
+    refuse(call, handler, RESPONSE_SYSTEM_BUSY, "too many requests wait for a reader thread");
 }
 
 /* --- on the loop --- */
@@ -202,8 +251,7 @@ static void on_request(void *ctx, struct conn *c, struct remoting_frame *frame)
     buf_reset(&on->discard);
     call.out = call.to.oneway ? &on->discard : conn_out(c);
     before = call.out->len;
-    if (handler && handler->where == ON_READER &&
-        !atomic_load_explicit(&b->draining, memory_order_relaxed))
+    if (handler && handler->where == ON_READER && !broker_is_draining(b))
         offload(&call, handler);
     else
         run(&call, handler);
@@ -221,7 +269,10 @@ static void on_closed(void *ctx, struct conn *c)
     struct broker *b = port->broker;
 
     hold_drop(b->on[loop_index(conn_loop(c))].hold, c);
-    clients_closed(b->clients, conn_id_of(c));
+    /* While the broker ends all connections close: nobody has to balance anew, and what a
+     * notification needs may be gone. */
+    if (!broker_is_draining(b))
+        clients_closed(b->clients, conn_id_of(c));
 }
 
 const struct remoting_handler broker_remoting = {

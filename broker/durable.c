@@ -62,6 +62,7 @@ static void answer(void *ctx)
             broker_send(wait->broker, wait->to.conn, buf_bytes(&out));
         buf_destroy(&out);
     }
+    atomic_fetch_sub(&wait->broker->owed, 1);
     free(wait);
 }
 
@@ -120,12 +121,15 @@ enum call_result call_ok_when_durable(struct call *call, uint64_t sequence, bool
         .sequence = sequence,
         .registration = registered ? registrar_changed(b->registrar) : 0,
     };
+    atomic_fetch_add(&b->owed, 1);
     pthread_mutex_lock(&d->lock);
     if (d->count == DURABLE_WAITS_MAX) {
         pthread_mutex_unlock(&d->lock);
+        atomic_fetch_sub(&b->owed, 1);
         free(wait);
-        return call_error(call, RESPONSE_SYSTEM_BUSY,
-                          "the change is made, but too many requests wait for the metadata journal");
+        return call_error(
+            call, RESPONSE_SYSTEM_BUSY,
+            "the change is made, but too many requests wait for the metadata journal");
     }
     wait->next = d->first;
     d->first = wait;

@@ -118,8 +118,7 @@ static bool ring_has_room(struct ring *r, uint32_t batch_count)
 {
     if (r->count == r->capacity && !grow_slots(r))
         return false;
-    if (batch_count > 1 &&
-        r->offsets_next - r->offsets_first + batch_count > r->offsets_capacity &&
+    if (batch_count > 1 && r->offsets_next - r->offsets_first + batch_count > r->offsets_capacity &&
         !grow_offsets(r, batch_count))
         return false;
     return true;
@@ -203,8 +202,8 @@ int gate_post(struct broker *b, const struct gate_reply *reply, bool wait)
         return -ENOMEM;
     posted->reply = *reply;
     posted->wait = wait;
-    r = loop_post(b->loops[index],
-                  &(struct loop_message){.run = take_posted, .ctx = b->on[index].gate, .p = posted});
+    r = loop_post(b->loops[index], &(struct loop_message){
+                                       .run = take_posted, .ctx = b->on[index].gate, .p = posted});
     if (r < 0)
         free(posted);
     return r;
@@ -256,8 +255,8 @@ static void answer(struct gate *g, struct ring *r, const struct parked *p, int32
             remoting_put(&w, "msgId", bytes_of(id, len));
         } else {
             buf_reset(&g->ids);
-            send_reply_ids(&g->ready, &g->ids, r->offsets, p->offsets_at,
-                           r->offsets_capacity - 1, reply->count);
+            send_reply_ids(&g->ready, &g->ids, r->offsets, p->offsets_at, r->offsets_capacity - 1,
+                           reply->count);
             remoting_put(&w, "msgId", buf_bytes(&g->ids));
         }
         remoting_put_i64(&w, "queueOffset", reply->queue_offset);
@@ -305,28 +304,38 @@ static void expire(struct gate *g)
 {
     struct ring *r = &g->confirmed;
     int64_t now = loop_now_ms(g->on->loop);
+    uint64_t written = store_written(g->on->broker->store);
 
-    while (r->count > 0 && r->slots[r->first].due_ms <= now) {
+    while (r->count > 0 && r->slots[r->first].due_ms <= now &&
+           r->slots[r->first].reply.log_end <= written) {
         answer(g, r, &r->slots[r->first], RESPONSE_FLUSH_DISK_TIMEOUT,
                "stored, but the flush took longer than syncFlushTimeout");
         ring_pop(r);
     }
-    if (r->count == 0)
+    /* What is not even written is not stored: that watermark calls, however late it is. */
+    if (r->count == 0 || r->slots[r->first].due_ms <= now)
         loop_timer_cancel(&g->timer);
     else if (loop_timer_set(&g->timer, r->slots[r->first].due_ms) < 0)
         log_warn_limited("gate", "no memory for the timer of replies that wait for the disk");
+}
+
+static void release(struct gate *g)
+{
+    struct store *store = g->on->broker->store;
+
+    if (g->written.count > 0)
+        release_ring(g, &g->written, store_written(store));
+    if (g->confirmed.count > 0)
+        release_ring(g, &g->confirmed, store_confirmed(store));
 }
 
 void gate_release(struct gate *g)
 {
     char reason[160];
 
-    if (g->written.count > 0)
-        release_ring(g, &g->written, store_written(g->on->broker->store));
-    if (g->confirmed.count > 0)
-        release_ring(g, &g->confirmed, store_confirmed(g->on->broker->store));
-    if (g->written.count + g->confirmed.count > 0 &&
-        store_stopped(g->on->broker->store, reason)) {
+    release(g);
+    if (gate_waiting(g) > 0 && store_stopped(g->on->broker->store, reason)) {
+        release(g); /* the watermarks may have moved before it stopped; now they stand still */
         refuse_ring(g, &g->written, reason);
         refuse_ring(g, &g->confirmed, reason);
     }

@@ -1,8 +1,9 @@
 /* gate.h - replies that wait until their message is as safe as was promised.
  *
- * One gate per loop, used by that loop only. Replies wait as plain values in two rings ordered by log
- * offset: one for those that wait for `confirmed`, one for those that need only `written` (property
- * WAIT=false). One fsync or one write releases all that it covers. Bounded: GATE_MAX replies per ring.
+ * One gate per loop, used by that loop only. Replies wait as plain values in two rings ordered by
+ * log offset: one for those that wait for `confirmed`, one for those that need only `written`
+ * (property WAIT=false). One fsync or one write releases all that it covers. Bounded: GATE_MAX
+ * replies per ring.
  */
 #ifndef TERN_BROKER_GATE_H
 #define TERN_BROKER_GATE_H
@@ -34,10 +35,12 @@ bool gate_has_room(struct gate *g, bool wait, uint32_t batch_count);
 /* Parks. `positions` holds `count` places when count > 1. `wait`: for confirmed, else written. */
 void gate_park(struct gate *g, const struct gate_reply *reply, bool wait,
                const struct store_position *positions);
-/* From a reader thread or another loop: posts to the connection's loop, which parks. 0 or -EAGAIN. */
+/* From a reader thread or another loop: posts to the connection's loop, which parks. 0 or -EAGAIN.
+ */
 int gate_post(struct broker *b, const struct gate_reply *reply, bool wait);
-/* End of turn and on progress: answers everything the watermarks cover, and what has waited longer
- * than syncFlushTimeout (10). When the store has stopped, what was not covered is refused. */
+/* End of turn and on progress: answers everything the watermarks cover, and what is written and has
+ * waited longer than syncFlushTimeout (10). When the store has stopped, what was not covered is
+ * refused. */
 void gate_release(struct gate *g);
 uint32_t gate_waiting(const struct gate *g);
 

@@ -49,7 +49,7 @@ enum { NOTES_MAX = 65536, FREE_MAX = 4096 };
 
 struct hold {
     struct broker_loop *on;
-    struct held_queue *queues; /* uthash by queue */
+    struct held_queue *queues; /* uthash by queue; never empty, see hold_new() */
     struct held **heap;        /* by deadline, 1 based */
     uint32_t count, heap_capacity;
     struct held *free_held; /* linked by queue_next */
@@ -63,6 +63,8 @@ struct hold {
 
     struct notes taken;         /* the array that `coming` swaps with */
     struct held_queue *pending; /* noted, not yet looked at or confirmed to the end */
+    struct held_queue nobody;   /* QUEUE_NONE */
+    bool dismissed;
 };
 
 static void on_timer(void *ctx);
@@ -76,6 +78,10 @@ struct hold *hold_new(struct broker_loop *on)
     h->on = on;
     pthread_mutex_init(&h->lock, NULL);
     loop_timer_init(&h->timer, on->loop, on_timer, h);
+    /* A hash that gets empty gives its table back, and a lonely consumer would have it made anew
+     * for every pull. */
+    h->nobody.queue = QUEUE_NONE;
+    HASH_ADD(hh, h->queues, queue, sizeof(h->nobody.queue), &h->nobody);
     return h;
 }
 
@@ -229,28 +235,11 @@ static void unlink_held(struct hold *h, struct held *p)
         queue_release(h, q);
 }
 
-static void answer(struct hold *h, struct held *p)
+static void let_go(struct hold *h, struct held *p)
 {
-    struct broker *b = h->on->broker;
-    struct buf *out = conn_out(p->conn);
-
-    switch (pull_evaluate(b, &p->request, false, false, &h->on->found, out, &h->on->turn)) {
-    case PULL_WOULD_BLOCK:
-        if (pull_offload(b, &p->request, false) < 0) {
-            struct remoting_writer w;
-
-            reply_begin(&w, out, &p->request.to, RESPONSE_SYSTEM_BUSY,
-                        bytes_str("too many reads wait for the disk"), false);
-            remoting_end(&w);
-            conn_written(p->conn);
-        }
-        break;
-    case PULL_ANSWERED:
-        conn_written(p->conn);
-        break;
-    case PULL_NOTHING:
-        break;
-    }
+    unlink_held(h, p);
+    pull_answer(h->on, p->conn, &p->request);
+    held_release(h, p);
 }
 
 static void on_timer(void *ctx)
@@ -258,13 +247,8 @@ static void on_timer(void *ctx)
     struct hold *h = ctx;
     int64_t now = loop_now_ms(h->on->loop);
 
-    while (h->count > 0 && h->heap[1]->deadline_ms <= now) {
-        struct held *p = h->heap[1];
-
-        unlink_held(h, p);
-        answer(h, p);
-        held_release(h, p);
-    }
+    while (h->count > 0 && h->heap[1]->deadline_ms <= now)
+        let_go(h, h->heap[1]);
     set_timer(h);
 }
 
@@ -276,10 +260,11 @@ int hold_park(struct hold *h, struct conn *conn, const struct pull_request *requ
     uint32_t queue = request->queue;
     uint64_t end;
 
+    assert(!request->to.oneway);
+    if (h->dismissed)
+        return -ESHUTDOWN;
     if (h->count >= HOLD_MAX)
         return -ENOSPC;
-    if (request->to.oneway)
-        return -EINVAL;
     if (queue == QUEUE_NONE) {
         queue = store_queue_make(store, request->topic, request->queue_id);
         if (queue == QUEUE_NONE)
@@ -299,7 +284,9 @@ int hold_park(struct hold *h, struct conn *conn, const struct pull_request *requ
     p->request.queue = queue;
     p->seen = request->offset;
     p->conn = conn;
-    p->deadline_ms = loop_now_ms(h->on->loop) + request->suspend_ms;
+    p->deadline_ms =
+        loop_now_ms(h->on->loop) +
+        (request->suspend_ms < HOLD_LONGEST_MS ? request->suspend_ms : HOLD_LONGEST_MS);
     if (tag_filter_copy(&p->request.filter, &request->filter) < 0) {
         free(p);
         return -ENOMEM;
@@ -324,11 +311,20 @@ int hold_park(struct hold *h, struct conn *conn, const struct pull_request *requ
     set_timer(h);
 
     store_set_waiting(store, queue, loop_index(h->on->loop), true);
-    /* What was appended before the bit was set, by another loop or not yet confirmed, sent no note. */
+    /* What was appended before the bit was set, by another loop or not yet confirmed, sent no note.
+     */
     end = store_end(store);
     if (store_range(store, queue).max > request->offset || end > store_confirmed(store))
         hold_note(h, queue, end);
     return 0;
+}
+
+void hold_dismiss(struct hold *h)
+{
+    h->dismissed = true;
+    while (h->count > 0)
+        let_go(h, h->heap[1]);
+    set_timer(h);
 }
 
 void hold_drop(struct hold *h, struct conn *conn)
@@ -404,14 +400,17 @@ static void take_notes(struct hold *h)
         const struct note *note = &taken.at[i];
 
         HASH_FIND(hh, h->queues, &note->queue, sizeof(note->queue), q);
-        if (q)
+        if (q && q->count > 0)
             pending_add(h, q, note->first_end, note->last_end);
         else
             store_set_waiting(store, note->queue, loop_index(h->on->loop), false);
     }
     if (all) {
         HASH_ITER(hh, h->queues, q, next)
-            pending_add(h, q, 0, store_end(store));
+        {
+            if (q != &h->nobody)
+                pending_add(h, q, 0, store_end(store));
+        }
     }
     h->taken = taken;
 }
@@ -423,11 +422,8 @@ static void wake_queue(struct hold *h, struct held_queue *q)
     while (p) {
         struct held *next = p->queue_next;
 
-        if (pull_has_match(h->on->broker, &p->request, &p->seen, &h->on->found)) {
-            unlink_held(h, p);
-            answer(h, p);
-            held_release(h, p);
-        }
+        if (pull_has_match(h->on->broker, &p->request, &p->seen, &h->on->found))
+            let_go(h, p);
         p = next;
     }
 }
@@ -479,9 +475,11 @@ struct hold *hold_free(struct hold *h)
         tag_filter_destroy(&p->request.filter);
         free(p);
     }
-    HASH_ITER(hh, h->queues, q, next) {
+    HASH_ITER(hh, h->queues, q, next)
+    {
         HASH_DELETE(hh, h->queues, q);
-        free(q);
+        if (q != &h->nobody)
+            free(q);
     }
     while (h->free_held) {
         struct held *p = h->free_held;

@@ -1,7 +1,6 @@
 /* locks.c - queue locks of ordered consumers: see locks.h. */
 #include "broker/locks.h"
 
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -55,7 +54,7 @@ struct locks *locks_free(struct locks *l)
     if (!l)
         return NULL;
     HASH_ITER(hh, l->table, q, next)
-        drop(l, q);
+    drop(l, q);
     pthread_mutex_destroy(&l->lock);
     free(l);
     return NULL;
@@ -79,7 +78,8 @@ static void sweep(struct locks *l, int64_t now_ms)
 {
     struct queue_lock *q, *next;
 
-    HASH_ITER(hh, l->table, q, next) {
+    HASH_ITER(hh, l->table, q, next)
+    {
         if (now_ms - q->taken_ms > LOCK_LIFE_MS)
             drop(l, q);
     }
@@ -214,7 +214,8 @@ enum call_result serve_lock_batch(struct call *call)
     jout_object(&j);
     jout_key(&j, "lockOKMQSet");
     jout_array(&j);
-    json_array_foreach(request.queues, i, item) {
+    json_array_foreach(request.queues, i, item)
+    {
         struct json_mq mq;
 
         if (json_mq_of(item, &mq) && locks_take(call->broker->locks, request.group, mq.topic,
@@ -236,7 +237,8 @@ enum call_result serve_unlock_batch(struct call *call)
 
     if (!read_request(call, &request))
         return CALL_DONE;
-    json_array_foreach(request.queues, i, item) {
+    json_array_foreach(request.queues, i, item)
+    {
         struct json_mq mq;
 
         if (json_mq_of(item, &mq))

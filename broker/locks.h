@@ -1,7 +1,7 @@
 /* locks.h - queue locks of ordered consumers: (group, topic, queue id) held by a client id.
  *
- * A lock lives 60 s after it was last taken or renewed, survives reconnects, and is owned by the client
- * id. One mutex inside; any thread. Bounded: LOCKS_MAX; expired ones are reused.
+ * A lock lives 60 s after it was last taken or renewed, survives reconnects, and is owned by the
+ * client id. One mutex inside; any thread. Bounded: LOCKS_MAX; expired ones are reused.
  */
 #ifndef TERN_BROKER_LOCKS_H
 #define TERN_BROKER_LOCKS_H

@@ -1,4 +1,5 @@
-/* main.c - tern-broker: options, configuration, one broker (and, with --standalone, a name server). */
+/* main.c - tern-broker: options, configuration, one broker (and, with --standalone, a name server).
+ */
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -49,10 +50,14 @@ static int parse_options(int argc, char **argv, struct options *o)
 {
     enum { STANDALONE = 256, CHECK, PRINT, VERSION, HELP };
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},      {"namesrv", required_argument, NULL, 'n'},
-        {"option", required_argument, NULL, 'o'},      {"standalone", no_argument, NULL, STANDALONE},
-        {"check", no_argument, NULL, CHECK},           {"print-config", no_argument, NULL, PRINT},
-        {"version", no_argument, NULL, VERSION},       {"help", no_argument, NULL, HELP},
+        {"config", required_argument, NULL, 'c'},
+        {"namesrv", required_argument, NULL, 'n'},
+        {"option", required_argument, NULL, 'o'},
+        {"standalone", no_argument, NULL, STANDALONE},
+        {"check", no_argument, NULL, CHECK},
+        {"print-config", no_argument, NULL, PRINT},
+        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, HELP},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -191,7 +196,8 @@ static void stop_namesrv(struct broker *b, void *ctx)
     struct inner_namesrv *inner = ctx;
 
     (void)b;
-    namesrv_stop(inner->namesrv);
+    if (inner->namesrv)
+        namesrv_stop(inner->namesrv);
 }
 
 static void free_namesrv(struct broker *b, void *ctx)
@@ -241,8 +247,9 @@ int main(int argc, char **argv)
     if (options.standalone)
         extra = (struct broker_extra){start_namesrv, stop_namesrv, free_namesrv, &inner};
     else if (settings.config.namesrv_addr[0] == '\0')
-        log_warn("no name server is set (-n HOST:PORT, namesrvAddr or --standalone): clients will not "
-                 "find this broker");
+        log_warn(
+            "no name server is set (-n HOST:PORT, namesrvAddr or --standalone): clients will not "
+            "find this broker");
     r = broker_new(&broker, &settings, &extra, &err);
     if (r == 0)
         r = broker_run(broker, &err);

@@ -6,7 +6,6 @@
 
 #include "broker/topics.h"
 
-
 int offsets_commit(struct broker *b, struct topic *topic, struct bytes topic_name,
                    struct bytes group, int32_t queue_id, int64_t offset)
 {
@@ -91,7 +90,8 @@ enum call_result serve_query_consumer_offset(struct call *call)
         struct remoting_writer w;
 
         reply_begin(&w, call->out, &call->to, RESPONSE_QUERY_NOT_FOUND,
-                    bytes_str("no offset is stored: a new group, or offsets that were reset"), true);
+                    bytes_str("no offset is stored: a new group, or offsets that were reset"),
+                    true);
         remoting_end(&w);
     }
     return CALL_DONE;
@@ -110,12 +110,13 @@ enum call_result serve_update_consumer_offset(struct call *call)
     r = offsets_commit(b, metadata_topic(b->metadata, h.topic, NULL), h.topic, h.group, h.queue_id,
                        offset);
     if (r < 0)
-        return call_error(call, RESPONSE_SYSTEM_ERROR,
-                          "offset %lld of group \"%s\" for topic \"%s\" queue %d cannot be stored: %s",
-                          (long long)offset, SAFE(h.group), SAFE(h.topic), h.queue_id,
-                          r == -EINVAL ? "a name or the queue id is not allowed"
-                          : r == -ENOSPC ? "the table of offsets is full"
-                                         : "out of memory");
+        return call_error(
+            call, RESPONSE_SYSTEM_ERROR,
+            "offset %lld of group \"%s\" for topic \"%s\" queue %d cannot be stored: %s",
+            (long long)offset, SAFE(h.group), SAFE(h.topic), h.queue_id,
+            r == -EINVAL   ? "a name or the queue id is not allowed"
+            : r == -ENOSPC ? "the table of offsets is full"
+                           : "out of memory");
     call_begin(call, &w, RESPONSE_SUCCESS, true);
     remoting_end(&w);
     return CALL_DONE;
@@ -161,10 +162,9 @@ enum call_result serve_search_offset(struct call *call)
                               "boundaryType is \"%s\", expected LOWER or UPPER", SAFE(*boundary));
     }
     queue = find_queue(call->broker, &h);
-    return answer_i64(call, "offset",
-                      queue == QUEUE_NONE
-                          ? 0
-                          : store_offset_by_time(call->broker->store, queue, ms, how));
+    return answer_i64(
+        call, "offset",
+        queue == QUEUE_NONE ? 0 : store_offset_by_time(call->broker->store, queue, ms, how));
 }
 
 enum call_result serve_earliest_store_time(struct call *call)

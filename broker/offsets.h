@@ -4,8 +4,8 @@
 
 #include "broker/call.h"
 
-/* Stores a consumer's offset; above the visible end of a queue that exists it is clamped (the veil).
- * `topic` NULL: not a topic of this broker, stored as given. As metadata_offset_commit(). */
+/* Stores a consumer's offset; above the visible end of a queue that exists it is clamped (the
+ * veil). `topic` NULL: not a topic of this broker, stored as given. As metadata_offset_commit(). */
 int offsets_commit(struct broker *b, struct topic *topic, struct bytes topic_name,
                    struct bytes group, int32_t queue_id, int64_t offset);
 

@@ -20,7 +20,12 @@ struct pull_header {
     unsigned seen;
 };
 enum {
-    SEEN_GROUP = 1, SEEN_TOPIC = 2, SEEN_QUEUE = 4, SEEN_OFFSET = 8, SEEN_MAX = 16, SEEN_FLAG = 32,
+    SEEN_GROUP = 1,
+    SEEN_TOPIC = 2,
+    SEEN_QUEUE = 4,
+    SEEN_OFFSET = 8,
+    SEEN_MAX = 16,
+    SEEN_FLAG = 32,
     SEEN_ALL = 63,
 };
 
@@ -96,9 +101,10 @@ static int32_t find_subscription(struct call *call, const struct pull_header *h,
     int r;
 
     if (h->sys_flag & PULL_SUBSCRIPTION) {
-        if (bytes_is(h->expression_type, "SQL92")) {
+        if (h->expression_type.len > 0 && !bytes_is(h->expression_type, "TAG")) {
             call_error(call, RESPONSE_SYSTEM_ERROR,
-                       "the broker does not support consumer to filter message by SQL92");
+                       "the broker does not support consumer to filter message by %s",
+                       SAFE(h->expression_type));
             return RESPONSE_SYSTEM_ERROR;
         }
         r = tag_filter_parse(filter, h->subscription);
@@ -175,8 +181,8 @@ enum call_result serve_pull(struct call *call)
         return call_error(call, RESPONSE_SUBSCRIPTION_GROUP_NOT_EXIST,
                           "subscription group \"%s\" does not exist", SAFE(h.group));
     if (!group.consume_enable)
-        return call_error(call, RESPONSE_NO_PERMISSION,
-                          "subscription group \"%s\" may not consume", SAFE(h.group));
+        return call_error(call, RESPONSE_NO_PERMISSION, "subscription group \"%s\" may not consume",
+                          SAFE(h.group));
     request.topic = metadata_topic(b->metadata, h.topic, &topic);
     if (!request.topic)
         return call_error(call, RESPONSE_TOPIC_NOT_EXIST, "topic \"%s\" does not exist",
@@ -196,8 +202,9 @@ enum call_result serve_pull(struct call *call)
     request.queue_id = h.queue_id;
     request.queue = store_queue(b->store, request.topic, h.queue_id);
     request.offset = h.offset;
-    request.max_messages = h.max_messages;
-    if (h.sys_flag & PULL_SUSPEND) {
+    /* More than an answer can hold would only make the search through a filter longer. */
+    request.max_messages = h.max_messages < STORE_FIND_MAX ? h.max_messages : STORE_FIND_MAX;
+    if ((h.sys_flag & PULL_SUSPEND) && !call->to.oneway) {
         if (settings_bool(b->settings, &b->settings->config.long_polling_enable))
             request.suspend_ms = h.suspend_ms;
         else
@@ -210,14 +217,13 @@ enum call_result serve_pull(struct call *call)
     enum call_result result = CALL_DONE;
     enum pull_outcome outcome = pull_evaluate(b, &request, request.suspend_ms > 0, false,
                                               &call->on->found, call->out, &call->on->turn);
-    if (outcome == PULL_NOTHING) {
-        result = CALL_LATER;
-        if (hold_park(call->on->hold, call->conn, &request) < 0) {
-            result = CALL_DONE;
-            outcome = pull_evaluate(b, &request, false, false, &call->on->found, call->out,
-                                    &call->on->turn);
-        }
+    if (outcome == PULL_NOTHING && hold_park(call->on->hold, call->conn, &request) < 0) {
+        request.suspend_ms = 0;
+        outcome =
+            pull_evaluate(b, &request, false, false, &call->on->found, call->out, &call->on->turn);
     }
+    if (outcome == PULL_NOTHING)
+        result = CALL_LATER;
     if (outcome == PULL_WOULD_BLOCK) {
         result = CALL_LATER;
         if (pull_offload(b, &request, request.suspend_ms > 0) < 0) {
@@ -321,16 +327,17 @@ enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *req
         r = store_fill(b->store, found, out, may_block, &bad);
     if (r == -EBADMSG) {
         /* The entry does not lead to its record: serve what stands before it, or step over it. */
-        log_warn_limited(request->topic->name,
-                         "topic %s queue %d: the entry at queue offset %lld does not match a record; "
-                         "it is left out",
-                         request->topic->name, request->queue_id, (long long)bad);
+        log_warn_limited(
+            request->topic->name,
+            "topic %s queue %d: the entry at queue offset %lld does not match a record; "
+            "it is left out",
+            request->topic->name, request->queue_id, (long long)bad);
         remoting_abort(&w);
         if (keep_before(found, bad)) {
             answer.next = bad;
         } else {
-            answer = (struct answer){RESPONSE_PULL_RETRY_IMMEDIATELY, bad + 1,
-                                     "NO_MATCHED_MESSAGE"};
+            answer =
+                (struct answer){RESPONSE_PULL_RETRY_IMMEDIATELY, bad + 1, "NO_MATCHED_MESSAGE"};
         }
         begin_answer(&w, out, request, &answer, &found->got);
         r = answer.code == RESPONSE_SUCCESS ? store_fill(b->store, found, out, may_block, &bad) : 0;
@@ -384,6 +391,22 @@ bool pull_has_match(struct broker *b, const struct pull_request *request, int64_
     }
 }
 
+void pull_answer(struct broker_loop *on, struct conn *c, const struct pull_request *request)
+{
+    struct buf *out = conn_out(c);
+    struct remoting_writer w;
+
+    if (pull_evaluate(on->broker, request, false, false, &on->found, out, &on->turn) ==
+        PULL_WOULD_BLOCK) {
+        if (pull_offload(on->broker, request, false) == 0)
+            return;
+        reply_begin(&w, out, &request->to, RESPONSE_SYSTEM_BUSY,
+                    bytes_str("too many reads wait for the disk"), false);
+        remoting_end(&w);
+    }
+    conn_written(c);
+}
+
 struct pull_job {
     struct broker *broker;
     struct pull_request request;
@@ -403,11 +426,8 @@ static void park_again(struct loop_message *message)
     struct broker_loop *on = message->ctx;
     struct conn *c = loop_conn(on->loop, job->request.to.conn);
 
-    if (c && hold_park(on->hold, c, &job->request) < 0) {
-        if (pull_evaluate(job->broker, &job->request, false, false, &on->found, conn_out(c),
-                          &on->turn) == PULL_ANSWERED)
-            conn_written(c);
-    }
+    if (c && hold_park(on->hold, c, &job->request) < 0)
+        pull_answer(on, c, &job->request);
     job_free(job);
 }
 
@@ -424,9 +444,8 @@ static void run_job(void *ctx)
     if (outcome == PULL_NOTHING) {
         unsigned index = conn_loop_index(job->request.to.conn);
 
-        if (loop_post(b->loops[index], &(struct loop_message){.run = park_again,
-                                                              .ctx = &b->on[index],
-                                                              .p = job}) == 0)
+        if (loop_post(b->loops[index], &(struct loop_message){
+                                           .run = park_again, .ctx = &b->on[index], .p = job}) == 0)
             job = NULL;
         else
             outcome = pull_evaluate(b, &job->request, false, true, &found, &out, &done);
@@ -437,7 +456,7 @@ static void run_job(void *ctx)
     buf_destroy(&out);
     if (job)
         job_free(job);
-    atomic_fetch_sub(&b->offloaded, 1);
+    atomic_fetch_sub(&b->owed, 1);
 }
 
 int pull_offload(struct broker *b, const struct pull_request *request, bool suspend)
@@ -450,11 +469,11 @@ int pull_offload(struct broker *b, const struct pull_request *request, bool susp
     *job = (struct pull_job){.broker = b, .request = *request, .suspend = suspend};
     r = tag_filter_copy(&job->request.filter, &request->filter);
     if (r == 0) {
-        atomic_fetch_add(&b->offloaded, 1);
+        atomic_fetch_add(&b->owed, 1);
         r = store_run(b->store, run_job, job);
         if (r == 0)
             return 0;
-        atomic_fetch_sub(&b->offloaded, 1);
+        atomic_fetch_sub(&b->owed, 1);
         tag_filter_destroy(&job->request.filter);
     }
     free(job);

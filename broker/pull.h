@@ -14,7 +14,7 @@ struct pull_request {
     uint32_t queue; /* store's index */
     int64_t offset;
     int32_t max_messages;
-    int64_t suspend_ms; /* 0: answer at once */
+    int64_t suspend_ms;       /* 0: answer at once */
     struct tag_filter filter; /* owned or borrowed as the holder says */
 };
 
@@ -27,11 +27,13 @@ enum pull_outcome { PULL_ANSWERED, PULL_NOTHING, PULL_WOULD_BLOCK };
 enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *request, bool suspend,
                                 bool may_block, struct store_found *found, struct buf *out,
                                 struct rates_turn *done);
+/* Answers a pull, which is not oneway, on its connection's loop; or has a reader thread do it. */
+void pull_answer(struct broker_loop *on, struct conn *c, const struct pull_request *request);
 /* Hands a pull to a reader thread, which answers it (or parks it again when `suspend`). Copies the
  * request. 0 or negative. */
 int pull_offload(struct broker *b, const struct pull_request *request, bool suspend);
-/* True when a message in [*from, visible end) passes the filter, so that waking is worth it; *from moves
- * over what does not pass. A read that would block counts as a match. */
+/* True when a message in [*from, visible end) passes the filter, so that waking is worth it; *from
+ * moves over what does not pass. A read that would block counts as a match. */
 bool pull_has_match(struct broker *b, const struct pull_request *request, int64_t *from,
                     struct store_found *found);
 

@@ -108,8 +108,7 @@ static void write_body(struct broker *b, struct buf *out)
 {
     struct buf table = {0};
     struct body_writer w = {
-        .permission =
-            (int32_t)settings_int(b->settings, &b->settings->config.broker_permission),
+        .permission = (int32_t)settings_int(b->settings, &b->settings->config.broker_permission),
     };
     struct data_version version = {0};
     struct json_out j;
@@ -150,15 +149,15 @@ static void take_order_table(struct broker *b, struct bytes body)
     root = json_dialect_load(body, &err);
     table = root ? json_object_get(root, "table") : NULL;
     if (!json_is_object(table)) {
-        log_warn_limited("order table", "a name server's answer to the registration is malformed%s%s",
+        log_warn_limited("order table",
+                         "a name server's answer to the registration is malformed%s%s",
                          root ? "" : ": ", root ? "" : err.text);
         json_decref(root);
         return;
     }
     names = calloc(json_object_size(table) + 1, sizeof(*names));
     if (names) {
-        json_object_foreach(table, name, value)
-            names[count++] = bytes_str(name);
+        json_object_foreach(table, name, value) names[count++] = bytes_str(name);
         if (metadata_topics_set_order(b->metadata, names, count, &changed) == 0 && changed)
             registrar_changed(b->registrar);
         free(names);
@@ -173,9 +172,13 @@ static int call_name_server(struct registration *s, int32_t code, struct bytes b
     const struct broker_config *c = &b->settings->config;
     char id[24], crc[16];
     struct rpc_field fields[] = {
-        {"brokerName", c->broker_name}, {"brokerAddr", b->address},
-        {"clusterName", c->broker_cluster_name}, {"brokerId", id},
-        {"haServerAddr", b->ha_address}, {"compressed", "false"}, {"bodyCrc32", crc},
+        {"brokerName", c->broker_name},
+        {"brokerAddr", b->address},
+        {"clusterName", c->broker_cluster_name},
+        {"brokerId", id},
+        {"haServerAddr", b->ha_address},
+        {"compressed", "false"},
+        {"bodyCrc32", crc},
     };
     bool full = code == REQUEST_REGISTER_BROKER;
     struct rpc_request request = {
@@ -437,7 +440,8 @@ int registrar_start(struct registrar *r, struct err *err)
         if (address[0] == '\0')
             continue;
         if (r->count == SERVERS_MAX)
-            return err_say(err, -EINVAL, "namesrvAddr names more than %d name servers", SERVERS_MAX);
+            return err_say(err, -EINVAL, "namesrvAddr names more than %d name servers",
+                           SERVERS_MAX);
         e = rpc_new(&s->rpc, address, err);
         if (e < 0)
             return e;

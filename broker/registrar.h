@@ -1,9 +1,9 @@
 /* registrar.h - keeps every name server informed of this broker and its topics.
  *
- * One thread per name server with a blocking connection of its own, so that one that is down or slow
- * delays nobody. Each registers at start, every registerNameServerPeriod, at once after a topic
- * change, and as soon as a broken connection can be made again; a first failure is one log line, the
- * return another. On stop each sends UNREGISTER_BROKER.
+ * One thread per name server with a blocking connection of its own, so that one that is down or
+ * slow delays nobody. Each registers at start, every registerNameServerPeriod, at once after a
+ * topic change, and as soon as a broken connection can be made again; a first failure is one log
+ * line, the return another. On stop each sends UNREGISTER_BROKER.
  */
 #ifndef TERN_BROKER_REGISTRAR_H
 #define TERN_BROKER_REGISTRAR_H
@@ -14,17 +14,17 @@ enum { REGISTRAR_WAIT_MS = 1000 };
 
 struct registrar *registrar_new(struct broker *b);
 int registrar_start(struct registrar *r, struct err *err);
-/* Unregisters everywhere (bounded time) and ends the threads; what is called afterwards does nothing
- * and waits for nobody. Safe twice. */
+/* Unregisters everywhere (bounded time) and ends the threads; what is called afterwards does
+ * nothing and waits for nobody. Safe twice. */
 void registrar_stop(struct registrar *r);
 struct registrar *registrar_free(struct registrar *r); /* stops first; returns NULL */
 
-/* A topic was made or changed, or the permission was: tell all name servers soon. Returns the number of
- * the change. Any thread, never blocks. */
+/* A topic was made or changed, or the permission was: tell all name servers soon. Returns the
+ * number of the change. Any thread, never blocks. */
 uint64_t registrar_changed(struct registrar *r);
-/* Calls done(ctx) once every name server that can be reached has change `number`, at the latest after
- * about REGISTRAR_WAIT_MS; at once (on the calling thread) when it is so already or there is none.
- * `done` runs on a registrar thread otherwise. 0 or -ENOMEM (done is not called). */
+/* Calls done(ctx) once every name server that can be reached has change `number`, at the latest
+ * after about REGISTRAR_WAIT_MS; at once (on the calling thread) when it is so already or there is
+ * none. `done` runs on a registrar thread otherwise. 0 or -ENOMEM (done is not called). */
 int registrar_when(struct registrar *r, uint64_t number, void (*done)(void *ctx), void *ctx);
 /* Name servers that hold the last change / that are configured. */
 void registrar_status(struct registrar *r, unsigned *current, unsigned *configured);

@@ -1,4 +1,5 @@
-/* send.c - messages from producers into the log: see send.h and docs/protocol/remoting.md, "Send". */
+/* send.c - messages from producers into the log: see send.h and docs/protocol/remoting.md, "Send".
+ */
 #include "broker/send.h"
 
 #include <errno.h>
@@ -19,18 +20,35 @@ struct send_header {
     bool unit_mode, batch, has_max_reconsume;
     unsigned seen;
 };
-enum { SEEN_GROUP = 1, SEEN_TOPIC = 2, SEEN_QUEUE = 4, SEEN_ALL = 7 };
+enum {
+    SEEN_GROUP = 1,
+    SEEN_TOPIC = 2,
+    SEEN_QUEUE = 4,
+    SEEN_ALL = 7
+}; /* those that must be there */
 
 /* V1 names and the single letters of V2, in the order of enum send_field. */
 enum send_field {
-    FIELD_GROUP, FIELD_TOPIC, FIELD_DEFAULT_TOPIC, FIELD_DEFAULT_QUEUES, FIELD_QUEUE, FIELD_SYS_FLAG,
-    FIELD_BORN, FIELD_FLAG, FIELD_PROPERTIES, FIELD_RECONSUME, FIELD_UNIT, FIELD_MAX_RECONSUME,
-    FIELD_BATCH, FIELD_OTHER,
+    FIELD_GROUP,
+    FIELD_TOPIC,
+    FIELD_DEFAULT_TOPIC,
+    FIELD_DEFAULT_QUEUES,
+    FIELD_QUEUE,
+    FIELD_SYS_FLAG,
+    FIELD_BORN,
+    FIELD_FLAG,
+    FIELD_PROPERTIES,
+    FIELD_RECONSUME,
+    FIELD_UNIT,
+    FIELD_MAX_RECONSUME,
+    FIELD_BATCH,
+    FIELD_OTHER,
 };
 static const char *const field_names[] = {
-    "producerGroup", "topic",      "defaultTopic",   "defaultTopicQueueNums", "queueId",
-    "sysFlag",       "bornTimestamp", "flag",        "properties",            "reconsumeTimes",
-    "unitMode",      "maxReconsumeTimes", "batch",
+    "producerGroup", "topic",          "defaultTopic",  "defaultTopicQueueNums",
+    "queueId",       "sysFlag",        "bornTimestamp", "flag",
+    "properties",    "reconsumeTimes", "unitMode",      "maxReconsumeTimes",
+    "batch",
 };
 
 static enum send_field field_of(struct bytes key)
@@ -49,7 +67,7 @@ static enum send_field field_of(struct bytes key)
 /* One walk. NULL, or the name of the field whose value is no number. */
 static const char *parse_header(const struct remoting_frame *frame, struct send_header *h)
 {
-    *h = (struct send_header){.seen = 0};
+    *h = (struct send_header){.default_queues = TOPIC_QUEUES_UNSAID};
     for (unsigned i = 0; i < frame->field_count; i++) {
         struct bytes value = frame->fields[i].value;
         enum send_field field;
@@ -148,28 +166,28 @@ int32_t send_store_failure(struct broker *b, int outcome, const char *full, char
         snprintf(remark, remark_size, "the store takes no more writes: %s", reason);
         return RESPONSE_SERVICE_NOT_AVAILABLE;
     case STORE_ILLEGAL:
-        snprintf(remark, remark_size,
-                 "message is too large: body at most maxMessageSize=%lld bytes, properties %d, topic %d",
-                 (long long)b->settings->config.max_message_size, RECORD_PROPERTIES_MAX,
-                 RECORD_TOPIC_MAX);
+        snprintf(
+            remark, remark_size,
+            "message is too large: body at most maxMessageSize=%lld bytes, properties %d, topic %d",
+            (long long)b->settings->config.max_message_size, RECORD_PROPERTIES_MAX,
+            RECORD_TOPIC_MAX);
         return RESPONSE_MESSAGE_ILLEGAL;
     case STORE_BUSY:
         snprintf(remark, remark_size, "the broker is busy: %s is full",
                  full ? full : "a buffer of the store");
         return RESPONSE_SYSTEM_BUSY;
     default:
-        snprintf(remark, remark_size, "the store failed: %s", strerror(outcome < 0 ? -outcome : EIO));
+        snprintf(remark, remark_size, "the store failed: %s",
+                 strerror(outcome < 0 ? -outcome : EIO));
         return RESPONSE_SYSTEM_ERROR;
     }
 }
 
 int send_divert_delayed(struct broker *b, struct store_message *message, int level,
-                        struct buf *properties)
+                        struct buf *text)
 {
     static const char *const rewritten[] = {"REAL_TOPIC", "REAL_QID", NULL};
     struct topic *schedule = metadata_topic(b->metadata, BYTES_LIT(DELAY_TOPIC), NULL);
-    struct bytes before = message->properties;
-    struct buf text = {0};
     char queue[16];
     int len;
 
@@ -177,27 +195,23 @@ int send_divert_delayed(struct broker *b, struct store_message *message, int lev
         return -ENOENT;
     if (level > b->delay_levels)
         level = b->delay_levels;
-    /* `before` may live in `properties`: build beside it, then swap. */
-    properties_copy(&text, before, rewritten);
-    properties_add(&text, 0, BYTES_LIT("REAL_TOPIC"),
+    buf_reset(text);
+    properties_copy(text, message->properties, rewritten);
+    properties_add(text, 0, BYTES_LIT("REAL_TOPIC"),
                    bytes_of(message->topic->name, message->topic->name_len));
     len = snprintf(queue, sizeof(queue), "%d", message->queue_id);
-    properties_add(&text, 0, BYTES_LIT("REAL_QID"), bytes_of(queue, (size_t)len));
-    if (text.failed) {
-        buf_destroy(&text);
+    properties_add(text, 0, BYTES_LIT("REAL_QID"), bytes_of(queue, (size_t)len));
+    if (text->failed)
         return -ENOMEM;
-    }
-    buf_destroy(properties);
-    *properties = text;
-    message->properties = buf_bytes(properties);
+    message->properties = buf_bytes(text);
     message->topic = schedule;
     message->queue_id = level - 1;
     message->delay_level = level;
     return 0;
 }
 
-/* Adds `sent` without the item whose value is `value` and whose name has `name_len` bytes; all items are
- * valid and the name is there once. */
+/* Adds `sent` without the item whose value is `value` and whose name has `name_len` bytes; all
+ * items are valid and the name is there once. */
 static void add_without(struct buf *out, struct bytes sent, struct bytes value, size_t name_len)
 {
     const uint8_t *from = value.at - name_len - 1, *to = value.at + value.len;
@@ -212,16 +226,20 @@ static void add_without(struct buf *out, struct bytes sent, struct bytes value, 
     buf_add(out, to, (size_t)(end - to));
 }
 
-/* Stored text: what was sent, without WAIT (single sends only), with CLUSTER at the end. */
+/* Stored text of a single message: what was sent, without WAIT unless it is delayed, without DELAY
+ * when it is dead, with CLUSTER at the end. */
 static bool final_properties(struct call *call, struct buf *out, struct bytes sent,
-                             const struct properties_known *known, bool keep_wait)
+                             const struct properties_known *known, bool keep_wait, bool dead)
 {
+    static const char *const drop[] = {"CLUSTER", "WAIT", "DELAY", NULL};
     static const char *const drop_both[] = {"CLUSTER", "WAIT", NULL};
     static const char *const drop_cluster[] = {"CLUSTER", NULL};
     const char *cluster = call->broker->settings->config.broker_cluster_name;
     size_t start = out->len;
 
-    if (known->has_invalid || known->cluster.len > 0) {
+    if (dead) {
+        properties_copy(out, sent, drop);
+    } else if (known->has_invalid || known->cluster.len > 0) {
         properties_copy(out, sent, keep_wait ? drop_cluster : drop_both);
     } else if (known->wait.len > 0 && !keep_wait) {
         add_without(out, sent, known->wait, 4); /* nearly every client sends one */
@@ -277,8 +295,9 @@ static enum call_result store_and_park(struct call *call, const struct store_mes
     int r;
 
     if (!gate_has_room(on->gate, wait, count))
-        return send_error(call, RESPONSE_SYSTEM_BUSY,
-                          "the broker is busy: the queue of replies that wait for the disk is full");
+        return send_error(
+            call, RESPONSE_SYSTEM_BUSY,
+            "the broker is busy: the queue of replies that wait for the disk is full");
     r = store_append(b->store, messages, count, positions, &full);
     if (r != 0) {
         int32_t code = send_store_failure(b, r, full, remark, sizeof(remark));
@@ -304,20 +323,23 @@ static enum call_result store_and_park(struct call *call, const struct store_mes
     return CALL_LATER;
 }
 
-/* What comes with a later version of the broker is refused by name, never stored as something else. */
+/* What comes with a later version of the broker is refused by name, never stored as something else.
+ */
 static enum call_result refuse_later(struct call *call, const struct properties_known *known)
 {
     if (known->timer)
-        return send_error(call, RESPONSE_MESSAGE_ILLEGAL,
-                          "timer messages (TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS) are not "
-                          "supported; use a delay level");
+        return send_error(
+            call, RESPONSE_MESSAGE_ILLEGAL,
+            "timer messages (TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS) are not "
+            "supported; use a delay level");
     return send_error(call, RESPONSE_NO_PERMISSION,
                       "transactional messages are not supported by this broker");
 }
 
-static bool belongs_later(const struct properties_known *known)
+static bool belongs_later(const struct properties_known *known, int32_t sys_flag)
 {
-    return known->timer || (known->transaction.len > 0 && bytes_to_bool(known->transaction));
+    return known->timer || (sys_flag & RECORD_TRANSACTION_MASK) ||
+           (known->transaction.len > 0 && bytes_to_bool(known->transaction));
 }
 
 static enum call_result send_one(struct call *call, const struct send_header *h,
@@ -329,18 +351,23 @@ static enum call_result send_one(struct call *call, const struct send_header *h,
     int r;
 
     properties_scan(h->properties, &known);
-    if (belongs_later(&known))
+    if (known.delay.len > 0 && bytes_to_i32(known.delay, &level) && level < 0)
+        level = 0;
+    /* Old consumers give a transactional message that failed back as it came: that one is to be
+     * retried like any other. */
+    if (belongs_later(&known, h->sys_flag) &&
+        (known.timer || h->reconsume_times <= 0 || level == 0))
         return refuse_later(call, &known);
-    if (known.delay.len > 0 && !dead && bytes_to_i32(known.delay, &level) && level < 0)
+    if (dead)
         level = 0;
     buf_reset(text);
-    if (!final_properties(call, text, h->properties, &known, level > 0))
+    if (!final_properties(call, text, h->properties, &known, level > 0, dead))
         return send_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
     message->properties = buf_bytes(text);
     message->body = call->frame->body;
     message->tags_code = properties_tags_code(known.tags);
     if (level > 0) {
-        r = send_divert_delayed(call->broker, message, level, text);
+        r = send_divert_delayed(call->broker, message, level, &call->on->suffix);
         if (r < 0)
             return send_error(call, RESPONSE_SYSTEM_ERROR, "the message cannot be delayed: %s",
                               strerror(-r));
@@ -348,8 +375,8 @@ static enum call_result send_one(struct call *call, const struct send_header *h,
     return store_and_park(call, message, 1, asked_queue, waits(&known));
 }
 
-/* Reads all messages of a batch into on->messages, properties as they came. Their number; 0 after the
- * reply. *rewrite: some property texts cannot be kept as they are. */
+/* Reads all messages of a batch into on->messages, properties as they came. Their number; 0 after
+ * the reply. *rewrite: some property texts cannot be kept as they are. */
 static uint32_t read_batch(struct call *call, const struct store_message *base, size_t *text_bytes,
                            bool *rewrite)
 {
@@ -371,7 +398,7 @@ static uint32_t read_batch(struct call *call, const struct store_message *base, 
             return 0;
         }
         properties_scan(item.properties, &known);
-        if (belongs_later(&known)) {
+        if (belongs_later(&known, 0)) {
             refuse_later(call, &known);
             return 0;
         }
@@ -395,7 +422,8 @@ static uint32_t read_batch(struct call *call, const struct store_message *base, 
     return 0;
 }
 
-/* What every message of a batch gets behind its own properties: those of the header, and CLUSTER. */
+/* What every message of a batch gets behind its own properties: those of the header, and CLUSTER.
+ */
 static void batch_suffix(struct call *call, const struct send_header *h, struct buf *suffix)
 {
     static const char *const drop_cluster[] = {"CLUSTER", NULL};
@@ -434,6 +462,8 @@ static bool batch_texts(struct broker_loop *on, uint32_t count, size_t text_byte
     return !text->failed;
 }
 
+enum { BATCH_TEXT_EXTRA = 64 << 10 };
+
 static enum call_result send_batch(struct call *call, const struct send_header *h,
                                    const struct store_message *base, int32_t asked_queue)
 {
@@ -451,12 +481,19 @@ static enum call_result send_batch(struct call *call, const struct send_header *
                           "the batch has %zu bytes, at most maxMessageSize=%zu are allowed",
                           call->frame->body.len, most);
     properties_scan(h->properties, &common);
-    if (belongs_later(&common))
+    if (belongs_later(&common, h->sys_flag))
         return refuse_later(call, &common);
     count = read_batch(call, base, &text_bytes, &rewrite);
     if (count == 0)
         return CALL_DONE;
     batch_suffix(call, h, &on->suffix);
+    /* The header's properties go to every message: a small body could ask for much memory. */
+    if (text_bytes + count * (on->suffix.len + 1) > most + BATCH_TEXT_EXTRA)
+        return send_error(
+            call, RESPONSE_MESSAGE_ILLEGAL,
+            "the batch has %u messages with %zu bytes of common properties each: more than "
+            "maxMessageSize=%zu in all",
+            count, on->suffix.len, most);
     if (on->suffix.failed || !batch_texts(on, count, text_bytes, rewrite))
         return send_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
     return store_and_park(call, on->messages, count, asked_queue, waits(&common));
@@ -474,6 +511,8 @@ enum call_result serve_send(struct call *call)
     int32_t queues;
     bool dead = false;
 
+    if (broker_is_draining(b))
+        return send_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
     if (bad)
         return send_error(call, RESPONSE_SYSTEM_ERROR, "header field \"%s\" is not a number", bad);
     if (h.seen != SEEN_ALL)

@@ -1,4 +1,5 @@
-/* send.h - SEND_MESSAGE, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE, and what shares their way into the log. */
+/* send.h - SEND_MESSAGE, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE, and what shares their way into the
+ * log. */
 #ifndef TERN_BROKER_SEND_H
 #define TERN_BROKER_SEND_H
 
@@ -8,11 +9,12 @@
 enum call_result serve_send(struct call *call);      /* 10, 310, 320; loop */
 enum call_result serve_send_back(struct call *call); /* 36; reader */
 
-/* Turns a message with a delay level into one of the schedule topic: topic and queue replaced, REAL_TOPIC
- * and REAL_QID put into the property text in `properties` (rewritten there, message->properties
- * borrows it). Returns 0 or -ENOMEM; -ENOENT when the schedule topic is missing. */
+/* Turns a message with a delay level into one of the schedule topic: topic and queue replaced,
+ * REAL_TOPIC and REAL_QID added to the property text, which is written to `text` (reset before) and
+ * borrowed from there. What message->properties borrowed must be elsewhere. Returns 0 or -ENOMEM;
+ * -ENOENT when the schedule topic is missing. */
 int send_divert_delayed(struct broker *b, struct store_message *message, int level,
-                        struct buf *properties);
+                        struct buf *text);
 
 /* Response code and remark for an outcome of store_append. */
 int32_t send_store_failure(struct broker *b, int outcome, const char *full, char *remark,

@@ -1,5 +1,6 @@
 /* send_back.c - CONSUMER_SEND_MSG_BACK: a message that failed is stored again, to be retried later
- * or to rest among the dead letters. Runs on a reader thread: the message is read by its log offset.
+ * or to rest among the dead letters. Runs on a reader thread: the message is read by its log
+ * offset.
  */
 #include "broker/send.h"
 
@@ -15,19 +16,21 @@ struct back {
     struct bytes group;
     int64_t log_offset;
     int32_t delay_level;
-    int64_t max_reconsume; /* -1: not given */
-    bool unit_mode;
+    int64_t max_reconsume;
+    bool has_max_reconsume, unit_mode;
 };
 
 static bool read_header(struct call *call, struct back *back)
 {
     int64_t level;
+    const struct bytes *max = remoting_field(call->frame, "maxReconsumeTimes");
 
     if (!call_need_i64(call, "offset", &back->log_offset) ||
         !call_need_str(call, "group", &back->group) ||
         !call_opt_i64(call, "delayLevel", &level, 0) ||
-        !call_opt_i64(call, "maxReconsumeTimes", &back->max_reconsume, -1))
+        !call_opt_i64(call, "maxReconsumeTimes", &back->max_reconsume, 0))
         return false;
+    back->has_max_reconsume = max && max->len > 0;
     back->delay_level = level < 0 ? -1 : level > 1000 ? 1000 : (int32_t)level;
     if (remoting_get_bool(call->frame, "unitMode", &back->unit_mode) != 0)
         back->unit_mode = false;
@@ -73,7 +76,7 @@ static enum call_result store_copy(struct call *call, const struct record *recor
         .reconsume_times = record->reconsume_times + 1,
         .body = record->body,
     };
-    struct buf text = {0};
+    struct buf text = {0}, delayed = {0};
     const char *full = NULL;
     char remark[320];
     int r;
@@ -84,10 +87,11 @@ static enum call_result store_copy(struct call *call, const struct record *recor
     message.properties = buf_bytes(&text);
     r = text.failed ? -ENOMEM : 0;
     if (r == 0 && level > 0)
-        r = send_divert_delayed(b, &message, level, &text);
+        r = send_divert_delayed(b, &message, level, &delayed);
     if (r == 0)
         r = store_append(b->store, &message, 1, &position, &full);
     buf_destroy(&text);
+    buf_destroy(&delayed);
     if (r != 0) {
         int32_t code = send_store_failure(b, r, full, remark, sizeof(remark));
 
@@ -96,7 +100,8 @@ static enum call_result store_copy(struct call *call, const struct record *recor
     if (message.delay_level > 0)
         delay_arrived(b->delay, message.delay_level);
     store_write(b->store);
-    /* The copy is as safe as any message before the consumer hears of it: it will forget the original. */
+    /* The copy is as safe as any message before the consumer hears of it: it will forget the
+     * original. */
     r = gate_post(b,
                   &(struct gate_reply){
                       .to = call->to,
@@ -123,7 +128,7 @@ enum call_result serve_send_back(struct call *call)
     struct back back;
     char name[PREFIXED_MAX];
     int64_t limit;
-    int32_t queue_id = 0, level;
+    int32_t queue_id = 0, queues, level;
     enum call_result result;
 
     if (!read_header(call, &back))
@@ -153,17 +158,20 @@ enum call_result serve_send_back(struct call *call)
                           (long long)back.log_offset);
     }
     limit = group.retry_max_times;
-    if (back.max_reconsume >= 0 && call->frame->version >= 121)
+    if (back.has_max_reconsume && call->frame->version >= 121)
         limit = back.max_reconsume;
     level = back.delay_level;
     if (record.reconsume_times >= limit || level < 0) {
         level = 0;
-        topic = topics_make(b, topic_of_group(name, "%DLQ%", back.group), 1,
-                            PERM_READ | PERM_WRITE, 0, NULL, &err);
+        topic = topics_make(b, topic_of_group(name, "%DLQ%", back.group), 1, PERM_READ | PERM_WRITE,
+                            0, NULL, &err);
     } else {
         if (level == 0)
             level = 3 + record.reconsume_times;
-        queue_id = (int32_t)(random() % group.retry_queues);
+        /* The topic may be older than the group's setting: nobody reads a queue that it does not
+         * have. */
+        queues = config.read_queues < group.retry_queues ? config.read_queues : group.retry_queues;
+        queue_id = queues > 1 ? (int32_t)(random() % queues) : 0;
     }
     if (topic)
         result = store_copy(call, &record, topic, queue_id, level);

@@ -91,8 +91,8 @@ void send_reply_write(const struct send_reply *s, struct buf *out, int32_t opaqu
     out->len += 8 + header;
 }
 
-void send_reply_ids(const struct send_reply *s, struct buf *out, const uint64_t *ring, uint64_t first,
-                    uint64_t mask, uint32_t count)
+void send_reply_ids(const struct send_reply *s, struct buf *out, const uint64_t *ring,
+                    uint64_t first, uint64_t mask, uint32_t count)
 {
     char *start = (char *)buf_reserve(out, (size_t)count * (s->host_len + 17)), *at = start;
 

@@ -18,13 +18,13 @@ struct send_reply {
 
 /* `region` has at most 127 bytes (escaped at most six times as many). */
 void send_reply_init(struct send_reply *s, struct bytes region, bool trace_on,
-                    const struct record_host *host);
+                     const struct record_host *host);
 /* Adds the whole frame to `out` (out->failed when memory is short). */
 void send_reply_write(const struct send_reply *s, struct buf *out, int32_t opaque, int32_t queue_id,
                       uint64_t log_offset, int64_t queue_offset);
 
 /* Adds message ids separated by ','; offsets are ring[(first + i) & mask]. */
-void send_reply_ids(const struct send_reply *s, struct buf *out, const uint64_t *ring, uint64_t first,
-                    uint64_t mask, uint32_t count);
+void send_reply_ids(const struct send_reply *s, struct buf *out, const uint64_t *ring,
+                    uint64_t first, uint64_t mask, uint32_t count);
 
 #endif

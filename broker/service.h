@@ -14,7 +14,9 @@ struct broker_extra {
     /* Called once the first loop exists and before it runs (--standalone starts its name server
      * there, and says where it is). 0 or negative with err. */
     int (*before_run)(struct broker *b, void *ctx, struct err *err);
-    void (*after_run)(struct broker *b, void *ctx);  /* loops have returned, connections are closed */
+    /* The loops have returned, or were never run because something failed before (before_run too).
+     */
+    void (*after_run)(struct broker *b, void *ctx);
     void (*after_free)(struct broker *b, void *ctx); /* loops are gone */
     void *ctx;
 };

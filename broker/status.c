@@ -99,8 +99,8 @@ static double disk_ratio(const char *path, uint64_t *capacity)
 
 static void add_disk(struct json_out *j, const struct broker_config *c)
 {
-    const char *log = c->store_path_commit_log[0] ? c->store_path_commit_log
-                                                  : c->store_path_root_dir;
+    const char *log =
+        c->store_path_commit_log[0] ? c->store_path_commit_log : c->store_path_root_dir;
     uint64_t capacity = 0, ignored;
     double log_ratio = disk_ratio(log, &capacity);
     char key[1100];

@@ -1,5 +1,6 @@
-/* topic_requests.c - requests that make, change, delete and list topics and groups. They run on reader
- * threads; a change is answered when it is on the disk, one of a topic when the name servers know it.
+/* topic_requests.c - requests that make, change, delete and list topics and groups. They run on
+ * reader threads; a change is answered when it is on the disk, one of a topic when the name servers
+ * know it.
  */
 #include <errno.h>
 
@@ -185,9 +186,10 @@ static enum call_result update_group(struct call *call, const json_t *body)
     int r;
 
     if (!group_name_ok(name))
-        return call_error(call, RESPONSE_SYSTEM_ERROR,
-                          "groupName \"%s\" is not allowed: 1 to %d of the letters a-z A-Z 0-9 _ - | %%",
-                          SAFE(name), GROUP_NAME_MAX);
+        return call_error(
+            call, RESPONSE_SYSTEM_ERROR,
+            "groupName \"%s\" is not allowed: 1 to %d of the letters a-z A-Z 0-9 _ - | %%",
+            SAFE(name), GROUP_NAME_MAX);
     if (!member_in_range(call, body, "retryQueueNums", 0, TOPIC_QUEUES_MAX, &retry_queues) ||
         !member_in_range(call, body, "retryMaxTimes", -1, INT32_MAX, &retry_max))
         return CALL_DONE;

@@ -10,19 +10,17 @@
 
 /* Clients may not send to these. */
 static const char *const forbidden[] = {
-    "SELF_TEST_TOPIC",
-    "OFFSET_MOVED_EVENT",
-    DELAY_TOPIC,
-    "RMQ_SYS_TRANS_HALF_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",          "OFFSET_MOVED_EVENT",          DELAY_TOPIC,
+    "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC",
 };
 static const char *const system_names[] = {
-    "TBW102", "BenchmarkTest", "RMQ_SYS_TRACE_TOPIC",
+    "TBW102",
+    "BenchmarkTest",
+    "RMQ_SYS_TRACE_TOPIC",
 };
 static const char *const builtin_groups[] = {
-    "TOOLS_CONSUMER",       "FILTERSRV_CONSUMER",   "SELF_TEST_C_GROUP", "CID_ONS-HTTP-PROXY",
-    "CID_ONSAPI_PULL",      "CID_ONSAPI_PERMISSION", "CID_ONSAPI_OWNER",
+    "TOOLS_CONSUMER",  "FILTERSRV_CONSUMER",    "SELF_TEST_C_GROUP", "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL", "CID_ONSAPI_PERMISSION", "CID_ONSAPI_OWNER",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -86,8 +84,8 @@ static int make_builtin(struct broker *b, const struct builtin *t, struct err *e
 
     if (!t->wanted || metadata_topic(b->metadata, name, &config))
         return 0;
-    config = (struct topic_config){
-        .read_queues = t->queues, .write_queues = t->queues, .perm = t->perm};
+    config =
+        (struct topic_config){.read_queues = t->queues, .write_queues = t->queues, .perm = t->perm};
     r = metadata_topic_put(b->metadata, name, &config, store_end(b->store), NULL, NULL, NULL);
     return r < 0 ? err_set(err, r, "make the built-in topic %s", t->name) : 0;
 }
@@ -135,11 +133,18 @@ static int put_topic(struct broker *b, struct bytes name, const struct topic_con
                      struct topic **topic, struct err *err)
 {
     bool changed = false;
-    int r = metadata_topic_put(b->metadata, name, config, store_end(b->store), NULL, &changed, topic);
+    int r =
+        metadata_topic_put(b->metadata, name, config, store_end(b->store), NULL, &changed, topic);
 
     if (r == -ENOSPC)
         return err_say(err, r, "topic \"%s\" cannot be made: there are %d topics already",
                        SAFE(name), TOPICS_MAX);
+    if (r == -EAGAIN)
+        return err_say(
+            err, r,
+            "topic \"%s\" cannot be made: the metadata journal cannot be written; see the "
+            "broker's log",
+            SAFE(name));
     if (r < 0)
         return err_set(err, r, "topic \"%s\" cannot be made", SAFE(name));
     if (changed)
@@ -173,9 +178,8 @@ bool groups_find_or_make(struct broker *b, struct bytes name, struct group_confi
 
     if (metadata_group(b->metadata, name, config))
         return true;
-    allowed =
-        settings_bool(b->settings, &b->settings->config.auto_create_subscription_group) ||
-        bytes_starts(name, BYTES_LIT("CID_RMQ_SYS_"));
+    allowed = settings_bool(b->settings, &b->settings->config.auto_create_subscription_group) ||
+              bytes_starts(name, BYTES_LIT("CID_RMQ_SYS_"));
     if (!allowed || !group_name_ok(name))
         return false;
     *config = group_config_default();
@@ -210,10 +214,11 @@ static int32_t make_from_template(struct broker *b, struct bytes name, struct by
     if (!metadata_topic(b->metadata, default_topic, &template) ||
         (bytes_is(default_topic, "TBW102") &&
          !settings_bool(b->settings, &b->settings->config.auto_create_topic_enable))) {
-        err_say(err, -ENOENT,
-                "topic \"%s\" does not exist and is not made on demand; create it first (for example: "
-                "ternctl topic create %s)",
-                SAFE(name), SAFE(name));
+        err_say(
+            err, -ENOENT,
+            "topic \"%s\" does not exist and is not made on demand; create it first (for example: "
+            "ternctl topic create %s)",
+            SAFE(name), SAFE(name));
         return RESPONSE_TOPIC_NOT_EXIST;
     }
     if (!(template.perm & PERM_INHERIT)) {
@@ -221,6 +226,13 @@ static int32_t make_from_template(struct broker *b, struct bytes name, struct by
                 "topic \"%s\" does not exist, and its template \"%s\" may not be inherited from",
                 SAFE(name), SAFE(default_topic));
         return RESPONSE_TOPIC_NOT_EXIST;
+    }
+    if (default_queues == TOPIC_QUEUES_UNSAID) {
+        err_say(err, -EINVAL,
+                "topic \"%s\" does not exist, and to make it the header field "
+                "\"defaultTopicQueueNums\" is missing",
+                SAFE(name));
+        return RESPONSE_SYSTEM_ERROR;
     }
     queues = default_queues < template.write_queues ? default_queues : template.write_queues;
     if (queues < 0)
@@ -247,7 +259,8 @@ int topics_for_send(struct broker *b, struct bytes name, struct bytes default_to
     code = check_name(name, err);
     if (code != 0 || *topic)
         return code;
-    code = make_from_template(b, name, default_topic, default_queues, unit_mode, topic, config, err);
+    code =
+        make_from_template(b, name, default_topic, default_queues, unit_mode, topic, config, err);
     if (code == RESPONSE_TOPIC_NOT_EXIST && bytes_starts(name, BYTES_LIT("%RETRY%"))) {
         *topic = topics_make(b, name, 1, PERM_READ | PERM_WRITE,
                              unit_mode ? TOPIC_FLAG_UNIT_SUB : 0, config, err);

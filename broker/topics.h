@@ -10,6 +10,7 @@ int topics_make_builtin(struct broker *b, struct err *err);
 bool topic_is_system(struct broker *b, struct bytes name);
 bool topic_send_forbidden(struct bytes name);
 
+enum { TOPIC_QUEUES_UNSAID = INT32_MIN }; /* for default_queues */
 /* The topic a send goes to: known, or made from `default_topic` by the auto-creation rules, or (for
  * %RETRY%) with one queue. 0; otherwise the response code to give, with the remark in err. */
 int topics_for_send(struct broker *b, struct bytes name, struct bytes default_topic,
@@ -26,12 +27,12 @@ bool groups_find_or_make(struct broker *b, struct bytes name, struct group_confi
 enum { PREFIXED_MAX = 300 };
 struct bytes topic_of_group(char to[PREFIXED_MAX], const char *prefix, struct bytes group);
 
-enum call_result serve_update_topic(struct call *call);       /* 17, reader */
-enum call_result serve_delete_topic(struct call *call);       /* 215, reader */
-enum call_result serve_all_topics(struct call *call);         /* 21, reader */
-enum call_result serve_system_topics(struct call *call);      /* 305, reader */
-enum call_result serve_update_group(struct call *call);       /* 200, reader */
-enum call_result serve_delete_group(struct call *call);       /* 207, reader */
-enum call_result serve_all_groups(struct call *call);         /* 201, reader */
+enum call_result serve_update_topic(struct call *call);  /* 17, reader */
+enum call_result serve_delete_topic(struct call *call);  /* 215, reader */
+enum call_result serve_all_topics(struct call *call);    /* 21, reader */
+enum call_result serve_system_topics(struct call *call); /* 305, reader */
+enum call_result serve_update_group(struct call *call);  /* 200, reader */
+enum call_result serve_delete_group(struct call *call);  /* 207, reader */
+enum call_result serve_all_groups(struct call *call);    /* 201, reader */
 
 #endif

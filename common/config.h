@@ -27,9 +27,9 @@ enum { CONFIG_LIVE = 1 /* may be changed while running, by UPDATE_BROKER_CONFIG 
 struct config_key {
     const char *name;
     enum config_type type;
-    size_t offset;     /* of the field in the target struct */
-    size_t string_max; /* CONFIG_STRING: size of the field with its NUL */
-    int64_t min, max;  /* CONFIG_INT */
+    size_t offset;              /* of the field in the target struct */
+    size_t string_max;          /* CONFIG_STRING: size of the field with its NUL */
+    int64_t min, max;           /* CONFIG_INT */
     const char *const *choices; /* CONFIG_CHOICE, NULL-terminated */
     const char *initial;        /* default, as text */
     const char *help;           /* one line: meaning and unit */

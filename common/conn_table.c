@@ -108,7 +108,8 @@ void chunk_give(struct loop *loop, struct chunk *chunk)
     if (chunk->data && chunk->cap <= LOOP_CHUNK_MAX && loop->pool_count < LOOP_POOL_CHUNKS &&
         loop->pool_bytes + chunk->cap <= LOOP_POOL_BYTES) {
         unsigned at = loop->pool_count++;
-        /* The larger of the two newest lies on top: whoever needs one takes it and need not grow it. */
+        /* The larger of the two newest lies on top: whoever needs one takes it and need not grow
+         * it. */
         if (at > 0 && loop->pool[at - 1].cap > chunk->cap) {
             loop->pool[at] = loop->pool[at - 1];
             at--;

@@ -39,11 +39,11 @@ struct file_ops {
 extern const struct file_ops file_ops_system;
 void file_ops_set(const struct file_ops *ops);
 
-int file_open(const char *path, int flags, mode_t mode); /* fd, O_CLOEXEC is added */
+int file_open(const char *path, int flags, mode_t mode);  /* fd, O_CLOEXEC is added */
 int file_close(int fd);                                   /* not retried on EINTR */
 ssize_t file_pread(int fd, void *to, size_t n, off_t at); /* one call; may be short */
 ssize_t file_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags);
-int file_read_all(int fd, void *to, size_t n, off_t at);  /* all n bytes or -errno (-ENODATA: end) */
+int file_read_all(int fd, void *to, size_t n, off_t at); /* all n bytes or -errno (-ENODATA: end) */
 /* All of it: short writes are continued, EINTR repeated; the iovecs are used up. */
 int file_write_all(int fd, const void *from, size_t n, off_t at);
 int file_writev_all(int fd, struct iovec *iov, int n, off_t at, uint64_t *written);

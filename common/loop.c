@@ -346,8 +346,8 @@ fail:
     return err_set(err, r, "event loop %u", options->index);
 }
 
-/* What event_free() restores is the default action: a second SIGTERM would cut short what is left of a
- * clean stop. */
+/* What event_free() restores is the default action: a second SIGTERM would cut short what is left
+ * of a clean stop. */
 static void forget_process_signal(struct event *event)
 {
     int signo = event_get_signal(event);

@@ -18,7 +18,8 @@ const char *rpc_address(const struct rpc *r);
 /* The connected socket for poll(), -1 when there is none. Readable while no call is under way means
  * closed, or a request from the server: rpc_drain() tells. */
 int rpc_fd(const struct rpc *r);
-/* Throws away what came unasked; negative when the peer has closed (the next call connects anew). */
+/* Throws away what came unasked; negative when the peer has closed (the next call connects anew).
+ */
 int rpc_drain(struct rpc *r);
 
 struct rpc_field {

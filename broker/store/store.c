@@ -303,9 +303,10 @@ static void limit_floors(struct store *s)
     int r = metadata_limit_floors(s->metadata, commit_log_end(s->log));
 
     if (r < 0)
-        log_error("store %s: the metadata journal cannot be written: %s; it is tried again, but a "
-                  "power cut before that may hide messages of topics that were deleted and made anew",
-                  s->root_dir, strerror_r(-r, room, sizeof(room)));
+        log_error(
+            "store %s: the metadata journal cannot be written: %s; it is tried again, but a "
+            "power cut before that may hide messages of topics that were deleted and made anew",
+            s->root_dir, strerror_r(-r, room, sizeof(room)));
 }
 
 int store_open(struct store **out, const struct store_options *options, struct err *err)

@@ -1,13 +1,14 @@
-/* store.h - the store of one broker: one log, its queues, its watermarks. What request handlers call.
+/* store.h - the store of one broker: one log, its queues, its watermarks. What request handlers
+ * call.
  *
  * Knows nothing of the network. Threads: any number of appenders and readers; one flusher and a
  * small pool of reader threads of its own. The append lock (inside) is held for offsets, queue
  * entry and a memcpy, never for a system call.
  *
- * The gate: a reply may leave when store_confirmed() has passed the end of its message (replies that
- * do not wait for the disk: store_written()). The veil: everything that reads sees no further than
- * store_confirmed(). Both watermarks move in store_write() and on the flusher, then on_progress is
- * called.
+ * The gate: a reply may leave when store_confirmed() has passed the end of its message (replies
+ * that do not wait for the disk: store_written()). The veil: everything that reads sees no further
+ * than store_confirmed(). Both watermarks move in store_write() and on the flusher, then
+ * on_progress is called.
  */
 #ifndef TERN_BROKER_STORE_STORE_H
 #define TERN_BROKER_STORE_STORE_H
@@ -31,7 +32,7 @@ struct store_options {
     size_t queue_memory;        /* budget for entries not yet in files */
     unsigned queue_descriptors;
     unsigned reader_threads;
-    bool locked;                /* the caller holds store_lock() and keeps it beyond store_close() */
+    bool locked; /* the caller holds store_lock() and keeps it beyond store_close() */
     struct record_host store_host; /* brokerIP1:listenPort, goes into records and message ids */
     struct metadata *metadata;     /* opened before, closed after */
     int64_t delay_ms[64];          /* messageDelayLevel; [0] is level 1 */
@@ -42,8 +43,8 @@ struct store_options {
 };
 
 /* Takes the lock file of a store folder, both made when they are not there: the fd to give to
- * store_unlock(), or a failure whose err names the process that holds it. Whoever opens the metadata
- * journal of the folder takes the lock first and gives it up after metadata_close(). */
+ * store_unlock(), or a failure whose err names the process that holds it. Whoever opens the
+ * metadata journal of the folder takes the lock first and gives it up after metadata_close(). */
 int store_lock(const char *root_dir, struct err *err);
 void store_unlock(int lock);
 
@@ -72,7 +73,7 @@ struct store_message {
 };
 struct store_position {
     uint64_t log_offset;
-    uint64_t log_end;     /* one past its last byte: what the gate compares */
+    uint64_t log_end; /* one past its last byte: what the gate compares */
     int64_t queue_offset;
     int64_t store_ms;
 };
@@ -114,21 +115,22 @@ struct store_get {
     uint32_t queue;
     int64_t offset;
     int max_messages;
-    size_t max_bytes; /* 0: the usual bounds (262144 and 32 near the head, 65536 and 8 far behind) */
+    size_t
+        max_bytes; /* 0: the usual bounds (262144 and 32 near the head, 65536 and 8 far behind) */
     struct store_filter filter;
     bool may_block; /* false on an event loop */
 };
 enum store_get_status {
     STORE_GET_FOUND,
-    STORE_GET_NO_MATCH,      /* all examined were filtered out */
-    STORE_GET_REMOVED,       /* entries there, their messages deleted */
+    STORE_GET_NO_MATCH, /* all examined were filtered out */
+    STORE_GET_REMOVED,  /* entries there, their messages deleted */
     STORE_GET_NO_QUEUE,
-    STORE_GET_EMPTY,         /* max is 0 */
+    STORE_GET_EMPTY, /* max is 0 */
     STORE_GET_TOO_SMALL,
-    STORE_GET_AT_END,        /* offset == max */
+    STORE_GET_AT_END, /* offset == max */
     STORE_GET_BEYOND_END,
-    STORE_GET_UNREADABLE,    /* entries could not be read; next_offset is where to go on */
-    STORE_GET_WOULD_BLOCK,   /* may_block was false: hand it to store_run() */
+    STORE_GET_UNREADABLE,  /* entries could not be read; next_offset is where to go on */
+    STORE_GET_WOULD_BLOCK, /* may_block was false: hand it to store_run() */
 };
 struct store_got {
     enum store_get_status status;
@@ -137,12 +139,12 @@ struct store_got {
     size_t bytes;
     bool far_behind; /* beyond accessMessageInMemoryMaxRatio of physical memory */
 };
-/* Two steps, so that a header can be written between them: _find decides what will be sent (it reads
- * queue entries only), _fill then adds exactly the `bytes` of those records to `out`, each checked
- * against its entry (size, log offset, queue, queue offset, topic). _fill returns 0; WOULD_BLOCK:
- * nothing was added; a positive count of other kind does not exist; -EBADMSG: a record did not match
- * its entry, *bad tells at which queue offset (the caller finds again from there on, with that one
- * left out); -errno. */
+/* Two steps, so that a header can be written between them: _find decides what will be sent (it
+ * reads queue entries only), _fill then adds exactly the `bytes` of those records to `out`, each
+ * checked against its entry (size, log offset, queue, queue offset, topic). _fill returns 0;
+ * WOULD_BLOCK: nothing was added; a positive count of other kind does not exist; -EBADMSG: a record
+ * did not match its entry, *bad tells at which queue offset (the caller finds again from there on,
+ * with that one left out); -errno. */
 enum { STORE_FIND_MAX = 512 };
 struct store_found {
     struct store_got got;
@@ -164,7 +166,8 @@ int store_entry(struct store *s, uint32_t queue, int64_t offset, struct queue_en
 /* Store time of the message at that queue offset, -1 when there is none. Blocks. */
 int64_t store_time_at(struct store *s, uint32_t queue, int64_t offset);
 /* Queue offset by store time; blocks. NEAREST: exact, else the nearer neighbour (tie: the earlier),
- * after the last: the last. LOWER: first at or after, past the end: max. UPPER: last at or before. */
+ * after the last: the last. LOWER: first at or after, past the end: max. UPPER: last at or before.
+ */
 enum store_boundary { STORE_NEAREST, STORE_LOWER, STORE_UPPER };
 int64_t store_offset_by_time(struct store *s, uint32_t queue, int64_t ms, enum store_boundary how);
 /* Store time of the first message in the log, -1 when empty. Blocks. */

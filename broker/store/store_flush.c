@@ -109,21 +109,22 @@ static int64_t keep_durable(struct store *s, int64_t now, bool at_once)
         f->writeback_ms = now;
         f->writeback_to = written;
     }
-    /* What comes meanwhile is looked for every WRITEBACK_MS; a time already past would only spin. */
+    /* What comes meanwhile is looked for every WRITEBACK_MS; a time already past would only spin.
+     */
     return earlier(f->dirty_since_ms + s->options.flush_interval_ms,
                    written > f->writeback_to ? f->writeback_ms + WRITEBACK_MS : now + WRITEBACK_MS);
 }
 
 /* Entries of flushed records go to their files: full pages now and then, more when memory is short.
- * Under ASYNC_FLUSH short memory does not wait for the disk: entries of written records go, like these
- * records, to the page cache. After an unclean stop nothing above the last checkpoint is believed, so
- * that an entry may be on the disk before its record. Under SYNC_FLUSH nothing unconfirmed leaves
- * memory, which the veil needs. */
+ * Under ASYNC_FLUSH short memory does not wait for the disk: entries of written records go, like
+ * these records, to the page cache. After an unclean stop nothing above the last checkpoint is
+ * believed, so that an entry may be on the disk before its record. Under SYNC_FLUSH nothing
+ * unconfirmed leaves memory, which the veil needs. */
 static int64_t keep_queues(struct store *s, int64_t now, bool pressed)
 {
     struct flusher *f = &s->flusher;
-    uint64_t flushed = pressed && !s->options.sync_flush ? commit_log_written(s->log)
-                                                         : commit_log_flushed(s->log);
+    uint64_t flushed =
+        pressed && !s->options.sync_flush ? commit_log_written(s->log) : commit_log_flushed(s->log);
     uint64_t complete = 0;
     uint64_t news = flushed > f->queues_flushed ? flushed - f->queues_flushed : 0;
     int r;

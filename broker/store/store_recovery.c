@@ -444,8 +444,8 @@ static int load_queues(struct recovery *v)
     if (r < 0)
         return r;
     forget_extents(s);
-    /* Above the checkpoint the files are not believed: an entry may have reached the disk before its
-     * record, or torn. The scan makes those anew. */
+    /* Above the checkpoint the files are not believed: an entry may have reached the disk before
+     * its record, or torn. The scan makes those anew. */
     believed = v->limit;
     if (v->marked && !v->whole && v->mark.queues_complete_to > v->min)
         believed = v->mark.queues_complete_to;

@@ -1,6 +1,6 @@
 /* count_malloc.c - counts the allocations of the event loop's thread (the process's first), for
- * LD_PRELOAD. SIGUSR2 writes the count so far into the file that $TERN_ALLOCATIONS names, and where the
- * last one came from to stderr.
+ * LD_PRELOAD. SIGUSR2 writes the count so far into the file that $TERN_ALLOCATIONS names, and where
+ * the last one came from to stderr.
  *
  * The other threads work on their own time (files, journals): what is counted is the path of
  * messages. The file is written aside and moved into place, so that a reader sees all of it.

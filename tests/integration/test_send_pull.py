@@ -78,9 +78,18 @@ def a_compressed_body_is_stored_and_pulled_as_it_came():
 
 
 @claims.claim
-def transaction_bits_and_address_bits_of_the_sender_are_not_taken_over():
-    send(main, "Bits", b"x", sysFlag=0x3C)
-    equal(pull(main, "Bits").messages[0].sys_flag & 0x3C, 0)
+def address_bits_of_the_sender_are_not_taken_over():
+    send(main, "Bits", b"x", sysFlag=0x30)
+    equal(pull(main, "Bits").messages[0].sys_flag & 0x30, 0)
+
+
+@claims.claim
+def transaction_bits_of_the_sender_are_refused_like_the_property():
+    for bits in (4, 8, 12):
+        refused = send(main, "TransactionBits", b"x", sysFlag=bits, expect=16)
+        contains(refused.remark, "transactional")
+    send(main, "TransactionBits", b"stored")
+    equal([m.body for m in pull(main, "TransactionBits").messages], [b"stored"])
 
 
 @claims.claim

@@ -21,12 +21,16 @@ START_TEST(messages_come_one_by_one_until_the_end)
     struct batch_message m;
     struct reader in;
 
-    add(&b, "one", "TAGS\x01" "A", 0);
+    add(&b, "one",
+        "TAGS\x01"
+        "A",
+        0);
     add(&b, "", "", 0);
     in = reader_of(buf_bytes(&b));
     ck_assert_int_eq(batch_next(&in, &m), 0);
     ck_assert(bytes_is(m.body, "one"));
-    ck_assert(bytes_is(m.properties, "TAGS\x01" "A"));
+    ck_assert(bytes_is(m.properties, "TAGS\x01"
+                                     "A"));
     ck_assert_int_eq(m.flag, 7);
     ck_assert_int_eq(batch_next(&in, &m), 0);
     ck_assert_uint_eq(m.body.len, 0);

@@ -19,8 +19,8 @@ static void set_up(void)
 
 static void set(const char *key_value)
 {
-    ck_assert_int_ge(
-        config_set(&broker_config_spec, &s.config, &s.origin, key_value, "test", &err), 0);
+    ck_assert_int_ge(config_set(&broker_config_spec, &s.config, &s.origin, key_value, "test", &err),
+                     0);
 }
 
 static int update(const char *text)
@@ -65,16 +65,16 @@ END_TEST
 START_TEST(switches_that_nothing_stands_behind_cannot_be_on)
 {
     set("aclEnable=false");
-    ck_assert_int_lt(config_set(&broker_config_spec, &s.config, &s.origin, "aclEnable=true", "test",
-                                &err),
-                     0);
+    ck_assert_int_lt(
+        config_set(&broker_config_spec, &s.config, &s.origin, "aclEnable=true", "test", &err), 0);
     ck_assert_ptr_nonnull(strstr(err.text, "aclEnable"));
 }
 END_TEST
 
 START_TEST(delay_levels_are_read_and_bad_ones_refused)
 {
-    static const char *const bad[] = {"1x", "s", "1s  2s", "1s ", " 1s", "-1s", "99999999999999999999s"};
+    static const char *const bad[] = {
+        "1x", "s", "1s  2s", "1s ", " 1s", "-1s", "99999999999999999999s"};
     int64_t ms[64];
 
     ck_assert_int_eq(settings_delay_levels("1s 2m 3h 4d", ms, 64), 4);

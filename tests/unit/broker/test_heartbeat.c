@@ -16,12 +16,14 @@ START_TEST(a_java_heartbeat_gives_groups_and_filters)
     struct err err;
 
     ck_assert_int_eq(
-        parse("{\"clientID\":\"192.0.2.2@628\",\"consumerDataSet\":[{\"consumeFromWhere\":"
-              "\"CONSUME_FROM_FIRST_OFFSET\",\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"CG\","
-              "\"messageModel\":\"BROADCASTING\",\"subscriptionDataSet\":[{\"codeSet\":[2598919],"
-              "\"expressionType\":\"TAG\",\"subString\":\"TagA\",\"subVersion\":5,\"topic\":\"T\"}],"
-              "\"unitMode\":true}],\"producerDataSet\":[{\"groupName\":\"PG\"}]}",
-              &h, &err),
+        parse(
+            "{\"clientID\":\"192.0.2.2@628\",\"consumerDataSet\":[{\"consumeFromWhere\":"
+            "\"CONSUME_FROM_FIRST_OFFSET\",\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":"
+            "\"CG\","
+            "\"messageModel\":\"BROADCASTING\",\"subscriptionDataSet\":[{\"codeSet\":[2598919],"
+            "\"expressionType\":\"TAG\",\"subString\":\"TagA\",\"subVersion\":5,\"topic\":\"T\"}],"
+            "\"unitMode\":true}],\"producerDataSet\":[{\"groupName\":\"PG\"}]}",
+            &h, &err),
         0);
     ck_assert(bytes_is(h.client_id, "192.0.2.2@628"));
     ck_assert_uint_eq(h.consumer_count, 1);
@@ -44,7 +46,8 @@ START_TEST(a_cpp_heartbeat_with_ordinals_and_texts_is_read)
 
     ck_assert_int_eq(
         parse("{\"clientID\":\"a\",\"consumerDataSet\":[{\"consumeFromWhere\":5,\"consumeType\":1,"
-              "\"groupName\":\"G\",\"messageModel\":1,\"subscriptionDataSet\":[{\"subString\":\"A||B\","
+              "\"groupName\":\"G\",\"messageModel\":1,\"subscriptionDataSet\":[{\"subString\":\"A||"
+              "B\","
               "\"subVersion\":\"17\",\"topic\":\"T\"}]}]}\n",
               &h, &err),
         0);
@@ -63,11 +66,11 @@ START_TEST(codes_given_as_text_are_numbers)
     struct heartbeat h;
     struct err err;
 
-    ck_assert_int_eq(
-        parse("{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\",\"subscriptionDataSet\":[{"
-              "\"codeSet\":[\"2598919\"],\"subString\":\"TagA\",\"topic\":\"T\"}]}]}",
-              &h, &err),
-        0);
+    ck_assert_int_eq(parse("{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\","
+                           "\"subscriptionDataSet\":[{"
+                           "\"codeSet\":[\"2598919\"],\"subString\":\"TagA\",\"topic\":\"T\"}]}]}",
+                           &h, &err),
+                     0);
     ck_assert(tag_filter_match(&h.consumers[0].subscriptions[0].filter, 2598919));
     heartbeat_destroy(&h);
 }
@@ -82,13 +85,16 @@ static const struct refusal refusals[] = {
     {"{\"clientID\":\"\"}", "clientID"},
     {"{\"clientID\":\"a\",\"producerDataSet\":[{\"groupName\":\"../x\"}]}", "../x"},
     {"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"a/b\"}]}", "a/b"},
-    {"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\",\"consumeType\":9}]}", "consumeType"},
+    {"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\",\"consumeType\":9}]}",
+     "consumeType"},
     {"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\",\"messageModel\":\"X\"}]}",
      "messageModel"},
-    {"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\",\"subscriptionDataSet\":[{\"topic\":"
+    {"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\",\"subscriptionDataSet\":[{"
+     "\"topic\":"
      "\"../../etc\"}]}]}",
      "../../etc"},
-    {"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\",\"subscriptionDataSet\":[{\"topic\":"
+    {"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\",\"subscriptionDataSet\":[{"
+     "\"topic\":"
      "\"T\",\"subString\":\"A\",\"codeSet\":[{}]}]}]}",
      "\"T\""},
 };

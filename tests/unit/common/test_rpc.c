@@ -1,4 +1,5 @@
-/* test_rpc.c - the blocking request client against a server that answers, asks back, lies or hangs. */
+/* test_rpc.c - the blocking request client against a server that answers, asks back, lies or hangs.
+ */
 #include "unit.h"
 
 #include <stdio.h>
@@ -187,8 +188,8 @@ END_TEST
 
 START_TEST(addresses_without_a_port_are_refused)
 {
-    static const char *const bad[] = {"", "host", "host:", ":1", "host:0", "host:70000", "host:x",
-                                      "[::1", "[::1]"};
+    static const char *const bad[] = {"",           "host",   "host:", ":1",   "host:0",
+                                      "host:70000", "host:x", "[::1",  "[::1]"};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct rpc *none = NULL;
