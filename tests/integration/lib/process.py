@@ -200,14 +200,15 @@ class Namesrv(Server):
 
 
 class Broker(Server):
-    """With namesrv=None it carries a name server inside (--standalone)."""
+    """With namesrv=None it carries a name server inside (--standalone). The sizes of its files are
+    STORE_SETTINGS unless `sizes` says that the configuration file has them."""
 
     def __init__(self, namesrv=None, store=None, ready=True, env=None, wrapper=None, config=None,
-                 **settings):
+                 sizes=STORE_SETTINGS, **settings):
         self.store = store or new_path("store")
         port_file = new_path("broker-port")
         port_files = {"main": port_file}
-        settings = {**STORE_SETTINGS, "listenPort": 0, "portFile": port_file,
+        settings = {**(sizes or {}), "listenPort": 0, "portFile": port_file,
                     "storePathRootDir": self.store, **settings}
         command = [BROKER]
         if config:

@@ -5,8 +5,9 @@
 
 Judges a directory that a broker left behind and lists every problem: the segments and each record of
 the commit log with all checksums, blanks, what lies behind the end; the consume queues against the
-log in both directions; checkpoint, abort, lock; the configuration files. It never writes. Exit code
-0: no problem, 1: problems, 2: usage.
+log in both directions; checkpoint, abort, lock; the configuration files and how they are written;
+files that nobody asked for; and, after a clean stop, whether RocketMQ's own way to open a directory
+would come to the same end. It never writes. Exit code 0: no problem, 1: problems, 2: usage.
 
 What a hard stop may leave (--crashed, or an `abort` file): queues that end before the log does,
 configuration files that lag or do not exist yet. It may not leave holes, wrong entries, or damage
@@ -33,6 +34,11 @@ NOT_CONFIGURED = {"RMQ_SYS_TRANS_OP_HALF_TOPIC"}  # RocketMQ makes it without wr
 DELAYS = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h"
 TRANSACTION_MASK, PREPARED, ROLLBACK = 0xC, 0x4, 0xC
 CHECKPOINT_SIZE = 4096
+# What may stand in the root. tern/ is ours; the rest is RocketMQ's, of 4.9 and of 5.
+ROOT_NAMES = {"commitlog", "consumequeue", "consumequeue_ext", "batchconsumequeue", "index", "config",
+              "checkpoint", "abort", "abort.bak", "lock", "tern", "timerwheel", "timerlog",
+              "compaction", "kvStore", "epochFileCheckpoint", "brokerIdentity"}
+TEXT_OF_JAVA = {"topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json"}
 
 
 def delay_ms(text):
@@ -44,10 +50,15 @@ class Store:
     """What was found: `records` in log order, `end` of the log, `queues` ((topic, id) -> units),
     `config` (file name -> tree), and `problems` in words."""
 
-    def __init__(self, root, crashed=None, deleted=(), delays=DELAYS, record_crc=True):
+    def __init__(self, root, crashed=None, deleted=(), delays=DELAYS, record_crc=True,
+                 segment_bytes=None, queue_file_bytes=None):
+        """The two sizes are the settings of the broker that is to open it; None: as they are."""
         self.root = root
+        self.wanted_sizes = {"commitlog": segment_bytes}
+        self.queue_file_bytes = queue_file_bytes
         self.problems = []
         self.records, self.by_offset, self.queues, self.config = [], {}, {}, {}
+        self.raw_queues, self.units_in_file = {}, 1  # with fillers
         self.start = self.end = 0
         self.deleted = set(deleted)
         self.delays = delay_ms(delays)
@@ -61,6 +72,8 @@ class Store:
         self._check_small_files()
         self._read_config()
         self._check_config()
+        if not self.crashed:
+            self._open_as_rocketmq()
 
     def bad(self, text):
         self.problems.append(text)
@@ -76,7 +89,8 @@ class Store:
             names = sorted(os.listdir(folder))
         except FileNotFoundError:
             return [], 0
-        found, size = [], None
+        size = self.wanted_sizes.get(what, self.queue_file_bytes)
+        found = []
         for name in names:
             path = os.path.join(folder, name)
             if not SEGMENT_NAME.match(name) or not os.path.isfile(path):
@@ -86,7 +100,7 @@ class Store:
             if size is None:
                 size = length
             elif length != size:
-                self.bad(f"{what}: {name} has {length} bytes, others {size}")
+                self.bad(f"{what}: {name} has {length} bytes, expected {size}")
                 continue
             found.append((int(name), path))
         for (first, path), (second, _) in zip(found, found[1:]):
@@ -213,6 +227,8 @@ class Store:
         if size % UNIT:
             self.bad(f"{what}: files of {size} bytes")
             return
+        self.units_in_file = size // UNIT
+        raw = self.raw_queues.setdefault((topic, queue_id), {})
         units, ended = {}, False
         for first, path in segments:
             with open(path, "rb") as file:
@@ -220,6 +236,8 @@ class Store:
             for at in range(0, len(data), UNIT):
                 unit = struct.unpack_from(">qiq", data, at)
                 number = (first + at) // UNIT
+                if unit != (0, 0, 0):
+                    raw[number] = unit
                 if unit == (0, 0, 0):
                     ended = True
                 elif ended:
@@ -267,9 +285,65 @@ class Store:
                 self.bad(f"queue {topic}-{queue_id}: no entries for offsets {missing[:10]} "
                          f"({len(missing)} in all)")
 
+    # --- opening it as RocketMQ 4.9 does after a clean stop ---
+
+    def _open_as_rocketmq(self):
+        """Its recovery believes more than we do: it looks at the last three files of everything, and
+        takes what is well formed for good. It must come to the same ends, find nothing left to
+        dispatch, and give the next message of each queue the right offset."""
+        end = self._log_end_of_rocketmq()
+        if end != self.end:
+            self.bad(f"opened by RocketMQ, the log ends at {end}, not at {self.end}")
+        dispatched = 0
+        for (topic, queue_id), units in sorted(self.raw_queues.items()):
+            what = f"opened by RocketMQ, queue {topic}-{queue_id}"
+            numbers = sorted(units)
+            first = numbers[0] // self.units_in_file if numbers else 0
+            last = numbers[-1] // self.units_in_file if numbers else 0
+            at = max(first, last - 2) * self.units_in_file
+            while units.get(at, (0, 0, 0))[0] >= 0 and units.get(at, (0, 0, 0))[1] > 0:
+                offset, size, _ = units[at]
+                if offset + size > end:
+                    self.bad(f"{what}: entry {at} ends behind the log")
+                dispatched = max(dispatched, offset + size)
+                at += 1
+            records = self.expected.get((topic, queue_id), [])
+            wanted = records[-1].queue_offset + 1 if records else at
+            if at != wanted:
+                self.bad(f"{what}: the next offset is {at}, not {wanted}")
+        left = [r.log_offset for r in self.records
+                if r.log_offset >= dispatched and self._is_queued(r)]
+        if left:
+            self.bad(f"opened by RocketMQ, {len(left)} records from {left[0]} on are dispatched anew")
+
+    def _log_end_of_rocketmq(self):
+        folder = os.path.join(self.root, "commitlog")
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        end = 0
+        for name in names[-3:]:
+            with open(os.path.join(folder, name), "rb") as file:
+                data = file.read()
+            at = 0
+            while len(data) - at >= BLANK_MIN:
+                total, magic = struct.unpack_from(">iI", data, at)
+                if magic == messages.BLANK_MAGIC:
+                    at = len(data)
+                    break
+                try:
+                    at += messages.decode(data, at).size
+                except messages.BadRecord:
+                    break
+            end = int(name) + at
+            if at < len(data):
+                break
+        return end
+
     # --- small files ---
 
     def _check_small_files(self):
+        for name in sorted(os.listdir(self.root)):
+            if name not in ROOT_NAMES:
+                self.bad(f"{name} does not belong there")
         if self.has_abort and not self.crashed:
             self.bad("abort is left after a clean stop")
         if self.crashed and not self.has_abort:
@@ -314,6 +388,39 @@ class Store:
                 self.config[name] = dialect.loads(data)
             except dialect.BadText as error:
                 self.bad(f"config: {name}: {error}")
+                continue
+            if name in TEXT_OF_JAVA:
+                self._check_text(name, data.decode())
+                self._check_members(name, self.config[name])
+
+    def _check_text(self, name, text):
+        """Laid out as fastjson does it: a member a line, indented by its depth in tabs; integer keys
+        stay on the line of the brace."""
+        depth = 0
+        for number, line in enumerate(text.split("\n"), 1):
+            closes = len(line) - len(line.lstrip("\t}")) - (len(line) - len(line.lstrip("\t")))
+            tabs = len(line) - len(line.lstrip("\t"))
+            if tabs != depth - closes or line.strip() != line.lstrip("\t"):
+                self.bad(f"config: {name}: line {number} is laid out otherwise: {line!r}")
+                return
+            plain = re.sub(r'"(\\.|[^"\\])*"', '""', line)
+            depth += plain.count("{") - plain.count("}")
+
+    def _check_members(self, name, tree):
+        """Members of objects are in order and never null; the keys of tables are as they come."""
+        if not isinstance(tree, dict):
+            return
+        tables = ("topicConfigTable", "subscriptionGroupTable", "offsetTable")
+        keys = list(tree)
+        if any(value is None for value in tree.values()):
+            self.bad(f"config: {name}: a null")
+        if not any(isinstance(k, int) for k in keys) and \
+                not all(isinstance(v, dict) and k != "dataVersion" for k, v in tree.items()) and \
+                keys != sorted(keys):
+            self.bad(f"config: {name}: members {keys} are not in order")
+        for key, value in tree.items():
+            for one in value.values() if key in tables and isinstance(value, dict) else [value]:
+                self._check_members(name, one)
 
     def _wanted(self, name):
         if name not in self.config:
