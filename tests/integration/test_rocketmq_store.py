@@ -48,6 +48,10 @@ class Directory:
         equal(found.problems, [], f"problems of {self.name}")
         return found
 
+    def judge_log(self):
+        """Where the log ends."""
+        return store_reader.Store(self.store, True, record_crc=False).end
+
     def start(self, **more):
         return process.Broker(store=self.store, config=os.path.join(self.path, "broker.conf"),
                               sizes=None, storePathCommitLog=os.path.join(self.store, "commitlog"),
@@ -324,6 +328,97 @@ def delayed_messages_of_rocketmq_that_are_not_due_stay_pending():
     equal([(m.log_offset, m.body, m.store_time) for m in after.expected[store_reader.SCHEDULE, 17]],
           [(m.log_offset, m.body, now_ms) for m in level_18(directory)], "pending messages")
     equal([m.body for m in after.records[len(directory.before.records):]], [b"soon"] * 2)
+
+
+# --- configuration files ---
+
+CONFIG_FILES = ("topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json")
+
+
+def broken_texts(good):
+    """Ways in which a file can be no good, by name."""
+    return {"cut off": good[:len(good) // 2], "binary": bytes(range(1, 200)), "a list": b"[1,2]",
+            "no JSON": b"hello", "another table": b'{"offsetTable":7,"topicConfigTable":[],'
+            b'"subscriptionGroupTable":"x"}'}
+
+
+def with_config(name, text, backup):
+    """A fresh directory whose file of that name holds `text`, and its .bak `backup` (None: absent)."""
+    directory = Directory("clean49")
+    for suffix, content in (("", text), (".bak", backup)):
+        path = os.path.join(directory.store, "config", name + suffix)
+        if content is None:
+            os.unlink(path)
+        else:
+            with open(path, "wb") as file:
+                file.write(content)
+    return directory
+
+
+def read_config(directory, name):
+    with open(os.path.join(directory.store, "config", name), "rb") as file:
+        return file.read()
+
+
+@claims.claim
+def a_broken_configuration_file_gives_way_to_its_backup_with_a_warning():
+    original = Directory("clean49")
+    for name in CONFIG_FILES:
+        good = read_config(original, name)
+        texts = broken_texts(good)
+        for what in ("cut off", "another table") if name != "topics.json" else texts:
+            directory = with_config(name, texts[what], good)
+            broker = directory.start()
+            warnings = [line for line in broker.log().splitlines()
+                        if "WARN" in line and f"config/{name} cannot be read" in line]
+            equal(len(warnings), 1, f"warnings about {name}, {what}")
+            contains(warnings[0], f"{name}.bak is used instead")
+            with remoting.Client(broker.port) as client:
+                check_tables(original, client)
+                equal(delay_offset(client, 1), 24, "level 1")
+            broker.stop()
+            equal(read_config(directory, name + ".broken"), texts[what], "the broken file is kept")
+            found = directory.judge()
+            true(found.config[name], f"{name} is whole again")
+
+
+@claims.claim
+def an_empty_or_missing_configuration_file_gives_way_to_its_backup():
+    original = Directory("clean49")
+    for name in ("topics.json", "consumerOffset.json"):
+        for text in (None, b"", b" \n"):
+            directory = with_config(name, text, read_config(original, name))
+            broker = directory.start()
+            with remoting.Client(broker.port) as client:
+                check_tables(original, client)
+            broker.stop()
+            directory.judge()
+
+
+@claims.claim
+def a_broken_configuration_file_without_a_good_backup_stops_the_start():
+    for name in CONFIG_FILES:
+        for backup in (None, b'{"offsetTable'):
+            directory = with_config(name, b'{"topicConfigTable":{"a":', backup)
+            broker = directory.start(ready=False)
+            broker.wait_end(3)
+            line = broker.log().splitlines()[-1]
+            contains(line, f"config/{name}", "the reason")
+            contains(line, "there is no good copy of it")
+            contains(line, "restore it, or remove it")
+            # Nothing was changed, so that it can be restored.
+            equal(read_config(directory, name), b'{"topicConfigTable":{"a":')
+            true(not os.path.exists(os.path.join(directory.store, "abort")), "no abort file")
+            true(directory.judge_log() == directory.before.end, "the log is as it was")
+    # Removed, as the line says: the broker goes on with what the messages tell.
+    os.unlink(os.path.join(directory.store, "config", name))
+    if os.path.exists(os.path.join(directory.store, "config", name + ".bak")):
+        os.unlink(os.path.join(directory.store, "config", name + ".bak"))
+    broker = directory.start()
+    with remoting.Client(broker.port) as client:
+        check_queues(directory, client)
+    broker.stop()
+    directory.judge()
 
 
 claims.run()
