@@ -148,6 +148,11 @@ class Server:
                     return int(line.split()[1])
         raise KeyError(key)
 
+    def state(self):
+        """One letter: R, S, D, T (stopped by a signal), Z."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+
     def threads(self):
         return sorted(int(t) for t in os.listdir(f"/proc/{self.pid}/task"))
 
