@@ -397,7 +397,7 @@ def an_empty_or_missing_configuration_file_gives_way_to_its_backup():
 
 @claims.claim
 def a_broken_configuration_file_without_a_good_backup_stops_the_start():
-    for name in CONFIG_FILES:
+    for name in reversed(CONFIG_FILES):
         for backup in (None, b'{"offsetTable'):
             directory = with_config(name, b'{"topicConfigTable":{"a":', backup)
             broker = directory.start(ready=False)
@@ -410,7 +410,7 @@ def a_broken_configuration_file_without_a_good_backup_stops_the_start():
             equal(read_config(directory, name), b'{"topicConfigTable":{"a":')
             true(not os.path.exists(os.path.join(directory.store, "abort")), "no abort file")
             true(directory.judge_log() == directory.before.end, "the log is as it was")
-    # Removed, as the line says: the broker goes on with what the messages tell.
+    # topics.json removed, as the line says: the broker goes on with what the messages tell.
     os.unlink(os.path.join(directory.store, "config", name))
     if os.path.exists(os.path.join(directory.store, "config", name + ".bak")):
         os.unlink(os.path.join(directory.store, "config", name + ".bak"))
