@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tools/topic_admin.h"
+
 /* The sum of the ends of all queues that are written to. */
 static int ends(struct bench *bench, struct client *client, const struct load_plan *plan,
                 int64_t *sum)
@@ -77,15 +79,67 @@ static int measure(struct bench *bench, struct client *client, const struct load
     return bench_judge(&result, &bench->err);
 }
 
+static int check_topics(const char *topic, unsigned topics, bool oneway, struct err *err)
+{
+    char last[256];
+
+    if (topics == 1)
+        return client_check_topic(topic, err);
+    if (oneway)
+        return err_say(err, TOOL_USAGE, "--topics does not go with --oneway");
+    if (!frame_topic_name(last, sizeof(last), topic, topics - 1))
+        return err_say(err, TOOL_USAGE, "the topic's name is too long");
+    return client_check_topic(last, err);
+}
+
+/* The targets are those of the first topic. The others are made like it on the same brokers, unless
+ * the last one is there already. */
+static int find_many(struct bench *bench, struct client *client, struct load_plan *plan,
+                     int64_t queues, struct route *route, struct load_target **targets)
+{
+    struct route last = {0};
+    char name[256];
+    int r;
+
+    frame_topic_name(name, sizeof(name), plan->topic, plan->topics - 1);
+    r = client_route(client, name, &last, &bench->err);
+    route_destroy(&last);
+    if (r != TOOL_DONE && r != TOOL_NOT_FOUND)
+        return r;
+    bool made = r == TOOL_DONE;
+    frame_topic_name(name, sizeof(name), plan->topic, 0);
+    r = bench_find_targets(bench, client, name, queues, route, targets, &plan->target_count);
+    if (r != TOOL_DONE || made)
+        return r;
+    bench_note("making %u topics", plan->topics);
+    for (unsigned i = 1; i < plan->topics && r == TOOL_DONE; i++) {
+        frame_topic_name(name, sizeof(name), plan->topic, i);
+        for (size_t b = 0; b < route->count && r == TOOL_DONE; b++) {
+            const struct route_broker *broker = &route->brokers[b];
+            struct topic_settings settings = {.read_queues = broker->read_queues,
+                                              .write_queues = broker->write_queues,
+                                              .perm = PERM_READ | PERM_WRITE};
+
+            if (route_master(broker))
+                r = topic_admin_put(client, broker, name, &settings, &bench->err);
+        }
+    }
+    return r;
+}
+
 int bench_send(struct bench *bench, const struct bench_command *command, int argc, char **argv)
 {
     const char *topic = BENCH_TOPIC;
+    int64_t topics = 1;
     struct bench_load load;
     const struct option_spec specs[] = {
         BENCH_SERVER_OPTIONS(bench),
         {"topic", 't', OPTION_TEXT, &topic, "NAME", "default " BENCH_TOPIC, 0, 0},
         {"queues", 'q', OPTION_NUMBER, &load.queues, "N",
          "queues to write to, and to make a new topic with; default all, 8", 1, BENCH_QUEUES_MAX},
+        {"topics", 0, OPTION_NUMBER, &topics, "N",
+         "write to N topics NAME_000000, NAME_000001, ... in turn; default 1: NAME", 1,
+         FRAME_TOPICS_MAX},
         BENCH_LOAD_OPTIONS(&load),
         {"pid", 0, OPTION_NUMBER, &load.pid, "PID", "also measure this process (the broker)", 1,
          INT32_MAX},
@@ -103,12 +157,14 @@ int bench_send(struct bench *bench, const struct bench_command *command, int arg
         return r;
     bench_load_plan(bench, &load, &plan);
     plan.topic = topic;
-    r = client_check_topic(topic, &bench->err);
+    plan.topics = (unsigned)topics;
+    r = check_topics(topic, plan.topics, plan.oneway, &bench->err);
     if (r == TOOL_DONE)
         r = client_new(&client, bench->names, !bench->allow_remote, &bench->err);
     if (r == TOOL_DONE)
-        r = bench_find_targets(bench, client, topic, load.queues, &route, &targets,
-                               &plan.target_count);
+        r = plan.topics > 1 ? find_many(bench, client, &plan, load.queues, &route, &targets)
+                            : bench_find_targets(bench, client, topic, load.queues, &route,
+                                                 &targets, &plan.target_count);
     plan.targets = targets;
     if (r == TOOL_DONE)
         r = measure(bench, client, &plan);

@@ -43,7 +43,7 @@ static void add_batch(struct buf *out, const struct frame_spec *spec)
     }
 }
 
-static void encode(struct buf *out, const struct frame_spec *spec)
+static void encode(struct buf *out, const struct frame_spec *spec, const char *topic)
 {
     bool batch = spec->batch > 1;
     struct remoting_writer w;
@@ -59,7 +59,7 @@ static void encode(struct buf *out, const struct frame_spec *spec)
 
     remoting_begin(&w, out, &meta);
     remoting_put_str(&w, "a", "tern-bench");
-    remoting_put_str(&w, "b", spec->topic);
+    remoting_put_str(&w, "b", topic);
     remoting_put_str(&w, "c", "TBW102");
     remoting_put_i64(&w, "d", 4);
     remoting_put_i64(&w, "e", spec->queue);
@@ -94,8 +94,9 @@ static size_t place_of(const struct buf *in, size_t from, const char *text, bool
     return (size_t)(found - start);
 }
 
-/* A topic may look like any of the digits, so they are sought behind it. */
-static void find_places(struct frame_template *t)
+/* A topic may look like any of the digits, so they are sought behind it. `topic`: of numbered ones.
+ */
+static void find_places(struct frame_template *t, const char *topic)
 {
     const uint8_t *bytes = buf_at(&t->bytes);
     size_t at = 8 + (load_be32(bytes + 4) & 0xffffff); /* the body */
@@ -106,6 +107,8 @@ static void find_places(struct frame_template *t)
         assert(memcmp(bytes + t->opaque_at, OPAQUE_START, strlen(OPAQUE_START)) == 0);
     }
     t->born_at = place_of(&t->bytes, 8, BORN_START, true);
+    if (topic)
+        t->topic_at = place_of(&t->bytes, 8, topic, false) + strlen(topic) - FRAME_TOPIC_DIGITS;
     if (t->batch == 1) {
         t->ids_at[0] = place_of(&t->bytes, 8, ID_ORIGIN ID_START, true) + strlen(ID_ORIGIN);
         return;
@@ -116,13 +119,25 @@ static void find_places(struct frame_template *t)
     }
 }
 
+bool frame_topic_name(char *to, size_t to_size, const char *topic, uint32_t number)
+{
+    int n = snprintf(to, to_size, "%s_%0*u", topic, FRAME_TOPIC_DIGITS, number);
+
+    assert(number < FRAME_TOPICS_MAX);
+    return n > 0 && (size_t)n < to_size;
+}
+
 int frame_template_make(struct frame_template *t, const struct frame_spec *spec)
 {
+    char name[256];
+
     assert(spec->batch >= 1 && spec->batch <= FRAME_BATCH_MAX);
     *t = (struct frame_template){.serialize = spec->serialize, .batch = spec->batch};
     if (spec->body_bytes > REMOTING_FRAME_MAX / spec->batch)
         return -EMSGSIZE;
-    encode(&t->bytes, spec);
+    if (spec->numbered && !frame_topic_name(name, sizeof(name), spec->topic, 0))
+        return -EMSGSIZE;
+    encode(&t->bytes, spec, spec->numbered ? name : spec->topic);
     t->ids_at = calloc(spec->batch, sizeof(*t->ids_at));
     if (t->bytes.failed || !t->ids_at) {
         int r = t->ids_at ? -EMSGSIZE : -ENOMEM;
@@ -130,7 +145,7 @@ int frame_template_make(struct frame_template *t, const struct frame_spec *spec)
         frame_template_destroy(t);
         return r;
     }
-    find_places(t);
+    find_places(t, spec->numbered ? name : NULL);
     return 0;
 }
 
@@ -180,6 +195,17 @@ bool frame_add(struct buf *out, const struct frame_template *t, uint32_t slot, u
     for (unsigned i = 0; i < t->batch; i++)
         put_id(to + t->ids_at[i], (*next_id)++);
     return true;
+}
+
+void frame_set_topic(struct buf *out, const struct frame_template *t, uint32_t topic)
+{
+    uint8_t *at = (uint8_t *)buf_at(out) + out->len - t->bytes.len + t->topic_at;
+
+    assert(topic < FRAME_TOPICS_MAX && t->topic_at > 0);
+    for (int i = FRAME_TOPIC_DIGITS - 1; i >= 0; i--) {
+        at[i] = (uint8_t)('0' + topic % 10);
+        topic /= 10;
+    }
 }
 
 void frame_born(char to[FRAME_BORN_DIGITS], int64_t ms)

@@ -15,10 +15,13 @@ enum {
     FRAME_SLOTS_MAX = 1 << 20,
     FRAME_BATCH_MAX = 1024,
     FRAME_BORN_DIGITS = 13,
+    FRAME_TOPIC_DIGITS = 6,
+    FRAME_TOPICS_MAX = 1000000,
 };
 
 struct frame_spec {
     const char *topic;
+    bool numbered; /* the topic ends in a number of its own for each frame: frame_topic_name() */
     int32_t queue;
     size_t body_bytes; /* of each message */
     unsigned batch;    /* messages in a frame; 1: a plain send */
@@ -32,7 +35,8 @@ struct frame_template {
     unsigned batch;
     size_t opaque_at;
     size_t born_at;
-    size_t *ids_at; /* of the 12 digits; one for each message */
+    size_t topic_at; /* of the digits of a numbered topic */
+    size_t *ids_at;  /* of the 12 digits; one for each message */
 };
 
 /* 0; -EMSGSIZE when the frame would be too large; -ENOMEM. */
@@ -42,6 +46,10 @@ void frame_template_destroy(struct frame_template *t); /* safe on zeroes and twi
  * digits. False: no memory. */
 bool frame_add(struct buf *out, const struct frame_template *t, uint32_t slot, uint64_t *next_id,
                const char born[FRAME_BORN_DIGITS]);
+/* Gives the frame that was added last topic number `topic`, of a template with numbered topics. */
+void frame_set_topic(struct buf *out, const struct frame_template *t, uint32_t topic);
+/* The name of a numbered topic: "T_000007". False: too long. */
+bool frame_topic_name(char *to, size_t to_size, const char *topic, uint32_t number);
 /* ms of the wall clock as 13 digits (years 2001 to 2286). */
 void frame_born(char to[FRAME_BORN_DIGITS], int64_t ms);
 /* GET_MAX_OFFSET of a queue. */

@@ -258,6 +258,7 @@ static int make_templates(struct run *run, struct err *err)
     for (unsigned i = 0; i < plan->target_count; i++) {
         for (int32_t q = 0; q < plan->targets[i].queues; q++) {
             struct frame_spec spec = {.topic = plan->topic,
+                                      .numbered = plan->topics > 1,
                                       .queue = q,
                                       .body_bytes = plan->body_bytes,
                                       .batch = plan->batch,
@@ -303,6 +304,7 @@ static void deal_connections(struct run *run)
         c->templates = run->templates + first;
         c->template_count = (unsigned)plan->targets[target].queues;
         c->next_template = i / plan->target_count % c->template_count;
+        c->next_topic = (uint32_t)((uint64_t)plan->topics * i / plan->connections);
         c->window = plan->oneway ? 1 : plan->window;
     }
 }

@@ -40,6 +40,7 @@ struct load_plan {
     const struct load_target *targets; /* connections are dealt out to them in turn */
     unsigned target_count;
     const char *topic;
+    unsigned topics; /* above 1: so many numbered ones (frames.h), each with these queues */
     unsigned connections, window, threads, batch;
     size_t body_bytes;
     bool oneway, binary, only_loopback;

@@ -55,10 +55,14 @@ int load_conn_add(struct load_worker *w, struct load_conn *c, uint32_t slot)
     uint32_t at = (c->unwritten_head + c->unwritten_count) % c->window;
 
     assert(c->unwritten_count < c->window);
-    if (++c->next_template == c->template_count)
-        c->next_template = 0;
     if (!frame_add(&c->out, t, slot, &w->next_id, w->born))
         return -ENOMEM;
+    if (w->plan->topics > 1)
+        frame_set_topic(&c->out, t, c->next_topic);
+    if (++c->next_template == c->template_count) {
+        c->next_template = 0;
+        c->next_topic = c->next_topic + 1 < w->plan->topics ? c->next_topic + 1 : 0;
+    }
     c->slots[slot].size = (uint32_t)t->bytes.len;
     c->unwritten[at] = slot;
     c->unwritten_count++;

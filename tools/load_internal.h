@@ -19,6 +19,7 @@ struct load_conn {
     const char *address;
     const struct frame_template *templates; /* of its target, one for each queue */
     unsigned template_count, next_template;
+    uint32_t next_topic; /* of numbered ones: the next when all queues of this one had their turn */
     struct buf partial;  /* the start of a reply */
     struct buf out;      /* not yet written */
     size_t out_begun;    /* bytes at its front that belong to a frame begun earlier */

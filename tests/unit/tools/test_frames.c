@@ -69,6 +69,42 @@ static void plain(uint8_t serialize)
     ck_assert_uint_eq(id, 0x123456789abeu);
 }
 
+START_TEST(numbered_topics_differ_in_their_digits_alone)
+{
+    const uint8_t kinds[] = {REMOTING_JSON, REMOTING_BINARY};
+    char name[16];
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct frame_spec spec = {.topic = "T000",
+                                  .numbered = true,
+                                  .queue = 1,
+                                  .body_bytes = 10,
+                                  .batch = 1,
+                                  .serialize = kinds[i]};
+        uint64_t id = 1;
+
+        ck_assert_int_eq(frame_template_make(&template, &spec), 0);
+        ck_assert(frame_add(&out, &template, 1, &id, born));
+        frame_set_topic(&out, &template, 50);
+        ck_assert(frame_add(&out, &template, 2, &id, born));
+        frame_set_topic(&out, &template, FRAME_TOPICS_MAX - 1);
+        ck_assert(frame_add(&out, &template, 3, &id, born));
+        decode(0);
+        field_is("b", "T000_000050");
+        field_is("g", born);
+        decode(template.bytes.len);
+        field_is("b", "T000_999999");
+        decode(2 * template.bytes.len);
+        field_is("b", "T000_000000");
+        buf_reset(&out);
+        frame_template_destroy(&template);
+    }
+    ck_assert(frame_topic_name(name, sizeof(name), "T000", 7));
+    ck_assert_str_eq(name, "T000_000007");
+    ck_assert(!frame_topic_name(name, sizeof(name), "T00000000", 7));
+}
+END_TEST
+
 START_TEST(a_plain_send_in_json)
 {
     plain(REMOTING_JSON);
@@ -177,6 +213,7 @@ static Suite *suite(void)
 
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, a_plain_send_in_json);
+    tcase_add_test(c, numbered_topics_differ_in_their_digits_alone);
     tcase_add_test(c, a_plain_send_in_binary);
     tcase_add_test(c, every_message_of_a_batch_has_its_own_id);
     tcase_add_test(c, one_way_sends_say_so);
