@@ -19,6 +19,7 @@
 #include "broker/locks.h"
 #include "broker/rates.h"
 #include "broker/registrar.h"
+#include "broker/store/delay_levels.h"
 #include "broker/topics.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -362,7 +363,7 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->boot_ms = clock_wall_ms();
     b->reserved_ha_fd = -1;
     b->store_lock = -1;
-    b->delay_levels = settings_delay_levels(c->message_delay_level, b->delay_ms, 64);
+    b->delay_levels = delay_levels_parse(c->message_delay_level, b->delay_ms, 64);
     b->rates = rates_new();
     b->clients = clients_new(b);
     b->locks = locks_new();

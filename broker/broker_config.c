@@ -13,6 +13,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "broker/store/delay_levels.h"
 #include "broker/store/metadata.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -50,7 +51,7 @@ static bool check_delay_levels(const char *value, char *expected, size_t expecte
 
     snprintf(expected, expected_size,
              "up to 64 items like 1s 5m 2h 1d, separated by one space each");
-    return settings_delay_levels(value, ms, 64) > 0;
+    return delay_levels_parse(value, ms, 64) > 0;
 }
 
 /* Switches whose meaning this version cannot give: on, they would promise what nobody keeps. */
@@ -121,8 +122,7 @@ static const struct config_key keys[] = {
         0),
     INT("flushConsumerOffsetInterval", flush_consumer_offset_interval, 100, 3600000, "5000",
         "ms between exports of the JSON files while something changed", 0),
-    STRING("messageDelayLevel", message_delay_level,
-           "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
+    STRING("messageDelayLevel", message_delay_level, DELAY_LEVELS_DEFAULT,
            "delay of each level from 1 on", 0, check_delay_levels),
     INT("brokerPermission", broker_permission, 0, 7, "6", "4 read + 2 write", CONFIG_LIVE),
     BOOL("autoCreateTopicEnable", auto_create_topic_enable, "true",
@@ -347,46 +347,6 @@ void settings_init(struct broker_settings *s)
     config_defaults(&broker_config_spec, &s->config, &s->origin);
     s->version_counter = 1;
     s->version_timestamp = clock_wall_ms();
-}
-
-int settings_delay_levels(const char *text, int64_t *ms, int max)
-{
-    int count = 0;
-
-    while (*text) {
-        char *end;
-        int64_t unit, number;
-
-        if (count == max || *text < '0' || *text > '9')
-            return -EINVAL;
-        errno = 0;
-        number = strtoll(text, &end, 10);
-        switch (*end) {
-        case 's':
-            unit = 1000;
-            break;
-        case 'm':
-            unit = 60 * 1000;
-            break;
-        case 'h':
-            unit = 3600 * 1000;
-            break;
-        case 'd':
-            unit = 24 * 3600 * 1000;
-            break;
-        default:
-            return -EINVAL;
-        }
-        if (errno != 0 || number > INT64_C(36500) * 24 * 3600)
-            return -EINVAL;
-        ms[count++] = number * unit;
-        text = end + 1;
-        if (*text == ' ' && text[1] != '\0')
-            text++;
-        else if (*text != '\0')
-            return -EINVAL;
-    }
-    return count;
 }
 
 static bool is_loopback(const char *address)

@@ -53,8 +53,6 @@ extern const struct config_spec broker_config_spec;
  * id, haListenPort, messageDelayLevel). -EINVAL with the line to add or change. */
 void settings_init(struct broker_settings *s);
 int settings_finish(struct broker_settings *s, bool standalone, struct err *err);
-/* Parses messageDelayLevel into ms per level; number of levels or -EINVAL. */
-int settings_delay_levels(const char *text, int64_t *ms, int max);
 
 /* Live values. */
 int64_t settings_int(struct broker_settings *s, const int64_t *member);

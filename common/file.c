@@ -508,3 +508,26 @@ int file_lock(const char *path, int *holder)
     }
     return fd;
 }
+
+int file_lock_holder(const char *path, int *holder)
+{
+    struct flock seen = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1, .l_pid = 0};
+    int fd = file_open(path, O_RDONLY, 0);
+    int r = 0;
+
+    *holder = 0;
+    if (fd == -ENOENT)
+        return 0;
+    if (fd < 0)
+        return fd;
+    if (TEMP_FAILURE_RETRY(fcntl(fd, F_GETLK, &seen)) != 0)
+        r = -errno;
+    file_close(fd);
+    if (r < 0)
+        return r;
+    if (seen.l_type == F_UNLCK)
+        return 0;
+    *holder = seen.l_pid > 0 ? seen.l_pid : 0;
+    return 1;
+}

@@ -81,5 +81,8 @@ void file_list_free(struct file_list *list);
  * or -EAGAIN with *holder = the process id that has it (0: unknown), or -errno. Such a lock
  * belongs to the process: closing any other descriptor of the file gives it up. */
 int file_lock(const char *path, int *holder);
+/* Whether another process holds that lock, without taking it or changing anything: 1 with *holder
+ * as above, 0 (nobody, or there is no such file), -errno. */
+int file_lock_holder(const char *path, int *holder);
 
 #endif

@@ -50,6 +50,14 @@ bool queue_file_name_parse(const char *name, int64_t file_bytes, int64_t *first_
     return true;
 }
 
+bool queue_id_parse(const char *name, int32_t *out)
+{
+    size_t len = strlen(name);
+
+    return len <= 5 && name[0] >= '0' && name[0] <= '9' && (name[0] != '0' || len == 1) &&
+           bytes_to_i32(bytes_of(name, len), out) && *out < TOPIC_QUEUES_MAX;
+}
+
 static int place_path(const struct queue_table *t, const struct queue_place *place, int64_t number,
                       char path[PATH_MAX])
 {

@@ -20,14 +20,9 @@
 #include <stdatomic.h>
 #include <sys/uio.h>
 
-#include "broker/store/queue_table.h"
+#include "broker/store/queue_snapshot.h"
+#include "broker/store/queue_unit.h"
 
-/* Far above any real queue, far below what multiplied by 20 overflows. */
-#define QUEUE_OFFSET_MAX (INT64_C(1) << 58)
-/* What a record, and what a file or a snapshot may claim: each leaves more room than anybody can
- * append. */
-#define QUEUE_OFFSET_RECORD_MAX (QUEUE_OFFSET_MAX / 2)
-#define QUEUE_OFFSET_FILE_MAX (QUEUE_OFFSET_MAX / 4 * 3)
 #define CHUNK_NONE UINT32_MAX
 
 enum {
@@ -39,7 +34,6 @@ enum {
     /* So many pending entries always hold all that a 4 KiB page was still lacking, wherever in a
      * page they begin: 206 * 20 >= 4095 + 20. */
     QUEUE_BATCH = 206,
-    QUEUE_FILLER_SIZE = 0x7FFFFFFF,
     READ_UNITS = 205, /* units read at a time: all that a first page touches */
     WRITE_PIECES = 1024,
     AGE_MARKS = 16,
@@ -120,44 +114,6 @@ struct queue_place {
     uint32_t queue, generation;
 };
 
-/* --- units: 20 bytes as they stand in files and chunks --- */
-
-static inline void queue_unit_encode(uint8_t *to, const struct queue_entry *e)
-{
-    store_be64(to, (uint64_t)e->log_offset);
-    store_be32(to + 8, (uint32_t)e->size);
-    store_be64(to + 12, (uint64_t)e->tags_code);
-}
-
-/* RocketMQ fills the units before the first entry of a queue with these (store.md, 3.1). */
-static inline void queue_unit_fill(uint8_t *to)
-{
-    queue_unit_encode(to, &(struct queue_entry){0, QUEUE_FILLER_SIZE, 0});
-}
-
-enum queue_unit { UNIT_EMPTY, UNIT_FILLER, UNIT_ENTRY };
-
-/* What the 20 bytes are. *out is all zero unless they are an entry. */
-static inline enum queue_unit queue_unit_decode(const uint8_t *at, struct queue_entry *out)
-{
-    struct queue_entry e = {(int64_t)load_be64(at), (int32_t)load_be32(at + 8),
-                            (int64_t)load_be64(at + 12)};
-
-    *out = (struct queue_entry){0};
-    if (e.log_offset == 0 && e.size == QUEUE_FILLER_SIZE && e.tags_code == 0)
-        return UNIT_FILLER;
-    if (e.log_offset < 0 || e.size <= 0)
-        return UNIT_EMPTY;
-    *out = e;
-    return UNIT_ENTRY;
-}
-
-/* Where the record of an entry ends; of anything else 0. */
-static inline uint64_t queue_entry_end(const struct queue_entry *e)
-{
-    return (uint64_t)e->log_offset + (uint64_t)(int64_t)e->size;
-}
-
 /* --- queue_table.c (append lock held) --- */
 
 static inline struct queue_state *queue_state(const struct queue_table *t, uint32_t queue)
@@ -183,11 +139,6 @@ int64_t queue_memory_end(const struct queue_table *t, const struct queue_state *
 void queue_memory_written(struct queue_table *t, uint32_t queue, int64_t end, uint64_t last_end);
 /* Forgets entries from `end` (file_end <= end <= next) on; last_end follows. */
 void queue_memory_cut(struct queue_table *t, uint32_t queue, int64_t end);
-/* What is known of a queue that is all in files. */
-struct queue_ends {
-    int64_t min, next;
-    uint64_t last_end; /* 0: no entry at all */
-};
 /* Sets a state, after making those of ids up to last_id (at once, so that none too many is made);
  * takes the append lock. -ENOSPC when the table is full. */
 int queue_state_set(struct queue_table *t, struct topic *topic, int32_t last_id, int32_t queue_id,
@@ -213,13 +164,6 @@ uint64_t queue_files_count(struct queue_files *f);
  * not.
  */
 void queue_files_forget(struct queue_files *f, uint32_t first, uint32_t count);
-
-/* Path of a queue's folder, or of the file that begins at `number` files from 0. */
-int queue_folder_path(char *to, size_t to_size, const char *dir, struct bytes topic,
-                      int32_t queue_id);
-int queue_file_path(char *to, size_t to_size, const char *folder, int64_t first_byte);
-/* 20 digits and a multiple of file_bytes. */
-bool queue_file_name_parse(const char *name, int64_t file_bytes, int64_t *first_byte);
 
 /* Raw units from `offset` on, at most to the end of the file: how many (at least 1),
  * QUEUE_WOULD_BLOCK or -errno. */
@@ -248,37 +192,6 @@ int queue_write_everything(struct queue_table *t);
 
 /* --- queue_snapshot.c --- */
 
-/* The snapshot's bytes, taken apart without trust:
- *
- *   at  size  field
- *    0     4  magic "TNQS"
- *    4     4  version 1
- *    8     8  log end
- *   16     8  bytes of a queue file
- *   24     4  number of runs
- *   28     -  runs: 1 length of the topic's name, the name, 4 first queue id, 4 count, then for
- * each queue 8 min, 8 next, 8 end of its last record
- *    -     4  CRC-32 of all bytes before
- *
- * A run is a row of queues of one topic; the runs of a topic follow one another without gaps in
- * their ids, from 0.
- */
-struct queue_snapshot_run {
-    struct bytes topic; /* borrowed */
-    int32_t first, count;
-    const uint8_t *ends; /* count times 24 bytes */
-};
-struct queue_snapshot {
-    uint64_t log_end;
-    int64_t file_bytes;
-    uint32_t runs;
-    struct bytes body; /* borrowed: the runs, checked */
-};
-/* 0, or 1 when anything is wrong with the bytes: sizes, names, ids, ends, the checksum. */
-int queue_snapshot_parse(struct bytes in, struct queue_snapshot *out);
-/* Walks the runs of a parsed snapshot: start with *at = 0; false at the end. */
-bool queue_snapshot_next(const struct queue_snapshot *s, size_t *at,
-                         struct queue_snapshot_run *run);
 /* The two halves of queue_table_snapshot_load() behind the file: `find` gives the topic of a name.
  */
 int queue_snapshot_apply(struct queue_table *t, struct bytes in, uint64_t log_end,

@@ -463,15 +463,6 @@ static int load_queue(struct load *load, struct bytes name, struct topic *topic,
     return 0;
 }
 
-/* Only the way we and RocketMQ write a queue id is one: others could mean the same queue. */
-static bool queue_id_parse(const char *name, int32_t *out)
-{
-    size_t len = strlen(name);
-
-    return len <= 5 && name[0] >= '0' && name[0] <= '9' && (name[0] != '0' || len == 1) &&
-           bytes_to_i32(bytes_of(name, len), out) && *out < TOPIC_QUEUES_MAX;
-}
-
 static int load_topic(struct load *load, const char *name, struct err *err)
 {
     struct bytes text = bytes_str(name);

@@ -1,5 +1,5 @@
 /* queue_snapshot.c - tern/queues: all ends of all queues in one file, so that a clean start need
- * not open a file per queue. Its layout is in queue_internal.h.
+ * not open a file per queue. Its layout is in queue_snapshot.h.
  *
  * Written once everything was written back, good for exactly the log end it names, and removed as
  * soon as it was read.
@@ -38,7 +38,7 @@ static bool run_take(struct reader *in, struct queue_snapshot_run *run)
     return !in->bad;
 }
 
-static struct queue_ends run_ends(const struct queue_snapshot_run *run, int32_t i)
+struct queue_ends queue_snapshot_ends(const struct queue_snapshot_run *run, int32_t i)
 {
     const uint8_t *at = run->ends + (size_t)i * SNAPSHOT_QUEUE;
 
@@ -51,7 +51,7 @@ static bool run_good(const struct queue_snapshot_run *run, uint64_t log_end)
     if (!topic_name_ok(run->topic))
         return false;
     for (int32_t i = 0; i < run->count; i++) {
-        struct queue_ends e = run_ends(run, i);
+        struct queue_ends e = queue_snapshot_ends(run, i);
         if (e.min < 0 || e.min > e.next || e.next >= QUEUE_OFFSET_FILE_MAX || e.last_end > log_end)
             return false;
     }
@@ -200,7 +200,7 @@ static int run_apply(struct queue_table *t, struct topic *topic,
     if (have != (uint32_t)run->first)
         return 1;
     for (int32_t i = 0; i < run->count; i++) {
-        struct queue_ends ends = run_ends(run, i);
+        struct queue_ends ends = queue_snapshot_ends(run, i);
         int r = queue_state_set(t, topic, run->first + run->count - 1, run->first + i, &ends);
         if (r < 0)
             return r;

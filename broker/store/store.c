@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "broker/store/delay_levels.h"
 #include "broker/store/store_internal.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -48,12 +49,7 @@ int store_thread(pthread_t *id, const char *name, void *(*main)(void *arg), void
 
 int64_t store_delivery_ms(const struct store_options *options, int64_t store_ms, int32_t level)
 {
-    assert(level > 0);
-    if (options->delay_levels == 0)
-        return store_ms + 1000;
-    if (level > options->delay_levels)
-        level = options->delay_levels;
-    return store_ms + options->delay_ms[level - 1];
+    return delay_levels_due(options->delay_ms, options->delay_levels, store_ms, level);
 }
 
 int store_lock(const char *root_dir, struct err *err)
@@ -70,6 +66,15 @@ void store_unlock(int lock)
     if (lock >= 0)
         file_close(
             lock); /* the lock goes with the descriptor; the file stays, as RocketMQ has it */
+}
+
+int store_lock_holder(const char *root_dir, int *holder)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof(path), "%s/lock", root_dir) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    return file_lock_holder(path, holder);
 }
 
 /* --- opening --- */

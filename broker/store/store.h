@@ -47,6 +47,8 @@ struct store_options {
  * metadata journal of the folder takes the lock first and gives it up after metadata_close(). */
 int store_lock(const char *root_dir, struct err *err);
 void store_unlock(int lock);
+/* Who holds it, for tools that only look: 1 with *holder (0: unknown), 0 nobody, -errno. */
+int store_lock_holder(const char *root_dir, int *holder);
 
 /* Takes the lock unless options->locked, recovers, leaves the store ready for reading and appending
  * with its threads running. Logs one line of result: where the log ended, why there, what was

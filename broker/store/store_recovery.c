@@ -20,8 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/store/delay_levels.h"
 #include "broker/store/log_scan.h"
-#include "broker/store/properties.h"
 #include "broker/store/store_internal.h"
 #include "common/clock.h"
 #include "common/crc.h"
@@ -36,7 +36,6 @@ enum {
     DEFAULT_QUEUES = 4,      /* of a topic that is only known by its records */
     LEAP_MAX = INT32_MAX,    /* entries that a queue may lack between two of its records */
 };
-static const char SCHEDULE_TOPIC[] = "SCHEDULE_TOPIC_XXXX";
 
 struct recovery {
     struct store *s;
@@ -160,17 +159,6 @@ static struct topic *topic_of(struct recovery *v, const struct record *r, uint64
     return topic;
 }
 
-static int64_t tags_code_of(const struct store *s, const struct record *r)
-{
-    if (bytes_is(r->topic, SCHEDULE_TOPIC)) {
-        struct bytes delay = properties_find(r->properties, BYTES_LIT("DELAY"));
-        int32_t level;
-        if (bytes_to_i32(delay, &level) && level > 0)
-            return store_delivery_ms(&s->options, r->store_ms, level);
-    }
-    return properties_tags_code(properties_find(r->properties, BYTES_LIT("TAGS")));
-}
-
 /* The log up to `offset` is as good as it gets: entries may go to files to make room. */
 static int relieve(struct recovery *v, uint64_t offset)
 {
@@ -199,7 +187,7 @@ static int dispatch(struct recovery *v, const struct record *r, uint64_t offset)
     topic = topic_of(v, r, offset);
     if (!topic)
         return 0;
-    entry.tags_code = tags_code_of(s, r);
+    entry.tags_code = delay_levels_tags_code(s->options.delay_ms, s->options.delay_levels, r);
     pthread_mutex_lock(&s->append_lock);
     queue = queue_table_find(s->queues, topic, r->queue_id, true);
     if (queue != QUEUE_NONE)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "broker/broker_config.h"
+#include "broker/store/delay_levels.h"
 #include "common/file.h"
 #include "unit.h"
 
@@ -77,14 +78,14 @@ START_TEST(delay_levels_are_read_and_bad_ones_refused)
         "1x", "s", "1s  2s", "1s ", " 1s", "-1s", "99999999999999999999s"};
     int64_t ms[64];
 
-    ck_assert_int_eq(settings_delay_levels("1s 2m 3h 4d", ms, 64), 4);
+    ck_assert_int_eq(delay_levels_parse("1s 2m 3h 4d", ms, 64), 4);
     ck_assert_int_eq(ms[0], 1000);
     ck_assert_int_eq(ms[1], 120000);
     ck_assert_int_eq(ms[2], 3 * 3600000);
     ck_assert_int_eq(ms[3], INT64_C(4) * 86400000);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        ck_assert_msg(settings_delay_levels(bad[i], ms, 64) < 0, "\"%s\" was taken", bad[i]);
-    ck_assert_int_lt(settings_delay_levels("1s 1s 1s", ms, 2), 0);
+        ck_assert_msg(delay_levels_parse(bad[i], ms, 64) < 0, "\"%s\" was taken", bad[i]);
+    ck_assert_int_lt(delay_levels_parse("1s 1s 1s", ms, 2), 0);
 }
 END_TEST
 
