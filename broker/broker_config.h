@@ -34,7 +34,7 @@ struct broker_config {
     int64_t default_topic_queue_nums, register_name_server_period, register_broker_timeout_mills;
     int64_t flush_consumer_offset_interval;
     bool auto_create_topic_enable, auto_create_subscription_group, cluster_topic_enable,
-        broker_topic_enable, long_polling_enable, trace_on, trace_topic_enable;
+        broker_topic_enable, long_polling_enable, trace_on, trace_topic_enable, force_register;
     int64_t short_polling_time_mills, start_accept_send_request_time_stamp;
     char message_delay_level[512];
 };

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "broker/registration_body.h"
 #include "common/clock.h"
 #include "common/crc.h"
 #include "common/json.h"
@@ -30,9 +31,12 @@ struct registration {
     pthread_t thread;
     int wake_fd;
     bool started;
-    uint64_t told;     /* the change this server knows; under the registrar's lock */
-    bool reachable;    /* answered the last time; likewise */
-    bool said_failure; /* thread only */
+    uint64_t told;  /* the change this server knows; under the registrar's lock */
+    bool reachable; /* answered the last time; likewise */
+    /* thread only */
+    bool said_failure;
+    bool knows; /* it has the whole table, as of `mark`, told over this connection */
+    struct topics_mark mark;
 };
 
 struct waiting {
@@ -68,73 +72,6 @@ struct registrar *registrar_new(struct broker *b)
 
 /* --- the registration itself --- */
 
-struct body_writer {
-    struct json_out json;
-    int32_t permission;
-};
-
-static void add_topic(void *ctx, const struct topic *topic, const struct topic_config *config)
-{
-    struct body_writer *w = ctx;
-    struct json_out *j = &w->json;
-    int32_t perm = config->perm;
-
-    /* A broker that may not be written to (or read from) says so of every topic. */
-    if ((w->permission & (PERM_READ | PERM_WRITE)) != (PERM_READ | PERM_WRITE))
-        perm = w->permission;
-    jout_key(j, topic->name);
-    jout_object(j);
-    jout_kv_bool(j, "order", config->order);
-    jout_kv_i64(j, "perm", perm);
-    jout_kv_i64(j, "readQueueNums", config->read_queues);
-    jout_kv_str(j, "topicFilterType", config->multi_tag ? "MULTI_TAG" : "SINGLE_TAG");
-    jout_kv_str(j, "topicName", topic->name);
-    jout_kv_i64(j, "topicSysFlag", config->sys_flag);
-    jout_kv_i64(j, "writeQueueNums", config->write_queues);
-    jout_object_end(j);
-}
-
-static void add_version(struct json_out *j, const struct data_version *version)
-{
-    jout_key(j, "dataVersion");
-    jout_object(j);
-    jout_kv_i64(j, "counter", version->counter);
-    jout_kv_i64(j, "timestamp", version->timestamp);
-    jout_object_end(j);
-}
-
-/* The version goes in front of the table it belongs to, so the table is written aside first. */
-static void write_body(struct broker *b, struct buf *out)
-{
-    struct buf table = {0};
-    struct body_writer w = {
-        .permission = (int32_t)settings_int(b->settings, &b->settings->config.broker_permission),
-    };
-    struct data_version version = {0};
-    struct json_out j;
-
-    jout_begin(&w.json, &table);
-    jout_object(&w.json);
-    metadata_each_topic(b->metadata, add_topic, &w, &version);
-    jout_object_end(&w.json);
-
-    jout_begin(&j, out);
-    jout_object(&j);
-    jout_key(&j, "filterServerList");
-    jout_array(&j);
-    jout_array_end(&j);
-    jout_key(&j, "topicConfigSerializeWrapper");
-    jout_object(&j);
-    add_version(&j, &version);
-    jout_key(&j, "topicConfigTable");
-    jout_raw(&j, buf_bytes(&table));
-    jout_object_end(&j);
-    jout_object_end(&j);
-    if (table.failed)
-        out->failed = true;
-    buf_destroy(&table);
-}
-
 static void take_order_table(struct broker *b, struct bytes body)
 {
     struct bytes *names;
@@ -142,7 +79,6 @@ static void take_order_table(struct broker *b, struct bytes body)
     struct err err;
     json_t *root, *table, *value;
     const char *name;
-    bool changed = false;
 
     if (body.len == 0)
         return;
@@ -158,15 +94,18 @@ static void take_order_table(struct broker *b, struct bytes body)
     names = calloc(json_object_size(table) + 1, sizeof(*names));
     if (names) {
         json_object_foreach(table, name, value) names[count++] = bytes_str(name);
-        if (metadata_topics_set_order(b->metadata, names, count, &changed) == 0 && changed)
-            registrar_changed(b->registrar);
+        /* Name servers need not hear of it at once: routes do not say whether a topic is ordered.
+         * And two of them with different tables would keep each other busy. */
+        if (metadata_topics_set_order(b->metadata, names, count, NULL) < 0)
+            log_warn_limited("order table", "the order table of a name server cannot be taken");
         free(names);
     }
     json_decref(root);
 }
 
-static int call_name_server(struct registration *s, int32_t code, struct bytes body, int timeout_ms,
-                            struct remoting_frame *reply, struct err *err)
+static int call_name_server(struct registration *s, int32_t code, struct bytes body,
+                            bool same_connection, int timeout_ms, struct remoting_frame *reply,
+                            struct err *err)
 {
     struct broker *b = s->registrar->broker;
     const struct broker_config *c = &b->settings->config;
@@ -183,6 +122,7 @@ static int call_name_server(struct registration *s, int32_t code, struct bytes b
     bool full = code == REQUEST_REGISTER_BROKER;
     struct rpc_request request = {
         .code = code,
+        .same_connection = same_connection,
         .fields = fields,
         .field_count = full ? 7 : 4,
         .body = body,
@@ -193,33 +133,134 @@ static int call_name_server(struct registration *s, int32_t code, struct bytes b
     return rpc_call(s->rpc, &request, timeout_ms, reply, err);
 }
 
-/* One registration. 0 when this server now knows everything up to *number. */
-static int register_once(struct registration *s, uint64_t *number)
+/* One request with a body, to be answered with 0. Frees the body. */
+static int send_body(struct registration *s, int32_t code, struct buf *body, bool same_connection,
+                     struct remoting_frame *reply, struct err *err)
+{
+    const struct broker_config *c = &s->registrar->broker->settings->config;
+    int r;
+
+    if (body->failed)
+        r = err_say(err, -ENOMEM, "no memory for the table of topics");
+    else
+        r = call_name_server(s, code, buf_bytes(body), same_connection,
+                             (int)c->register_broker_timeout_mills, reply, err);
+    buf_destroy(body);
+    if (r == 0 && reply->code != RESPONSE_SUCCESS)
+        r = err_say(err, -EPROTO, "it answered code %d: %s", reply->code, SAFE(reply->remark));
+    return r;
+}
+
+static int32_t permission(const struct broker *b)
+{
+    return (int32_t)settings_int(b->settings, &b->settings->config.broker_permission);
+}
+
+/* Tells the whole table, in as many bodies as it needs. Only the last one has the version of the
+ * table: all are different, since a name server overwrites what it has only when the version
+ * differs. */
+static int tell_all(struct registration *s, struct err *err)
+{
+    struct broker *b = s->registrar->broker;
+    uint64_t since = s->knows ? s->mark.change : UINT64_MAX;
+    struct remoting_frame reply;
+    struct topics_mark mark;
+    uint32_t index = 0, bodies = 0;
+    bool more;
+
+    metadata_topics_mark(b->metadata, &mark);
+    do {
+        struct data_version version = mark.version;
+        struct registration_body w;
+        struct buf body = {0};
+        int r;
+
+        registration_body_begin(&w, permission(b));
+        more = metadata_topics_page(b->metadata, &index, since, registration_body_visit, &w);
+        if (more)
+            version.timestamp -= bodies + 1;
+        registration_body_end(&w, &version, &body);
+        r = send_body(s, REQUEST_REGISTER_BROKER, &body, bodies > 0, &reply, err);
+        if (r < 0)
+            return r;
+        bodies++;
+    } while (more);
+    s->knows = true;
+    s->mark = mark;
+    take_order_table(b, reply.body);
+    return 0;
+}
+
+/* Tells what has changed since the last registration. TELL_ALL: that is not enough here. */
+enum { TELL_ALL = 1 };
+static int tell_changes(struct registration *s, struct err *err)
 {
     struct broker *b = s->registrar->broker;
     struct remoting_frame reply;
+    struct topics_mark mark;
+    struct registration_body w;
     struct buf body = {0};
-    struct err err = {0};
     int r;
+
+    registration_body_begin(&w, permission(b));
+    r = metadata_topics_since(b->metadata, s->mark.change, registration_body_visit, &w, &mark);
+    registration_body_end(&w, &mark.version, &body);
+    if (r != 0 || mark.change == s->mark.change) {
+        buf_destroy(&body);
+        return r == 0 ? 0 : TELL_ALL;
+    }
+    r = send_body(s, REQUEST_REGISTER_BROKER, &body, true, &reply, err);
+    if (r == 0)
+        s->mark = mark;
+    return r == -ENOTCONN ? TELL_ALL : r;
+}
+
+/* forceRegister=false: asks whether what the name server knows is still so. */
+static int compare_version(struct registration *s, struct err *err)
+{
+    struct remoting_frame reply;
+    struct buf body = {0};
+    bool changed = true;
+    int r;
+
+    registration_version(&s->mark.version, &body);
+    r = send_body(s, REQUEST_QUERY_DATA_VERSION, &body, true, &reply, err);
+    if (r == -ENOTCONN || r == -EPROTO)
+        return TELL_ALL;
+    if (r == 0 && (remoting_get_bool(&reply, "changed", &changed) != 0 || changed))
+        return TELL_ALL;
+    return r;
+}
+
+/* Makes the name server know everything up to *number; its period is over when `due`. */
+static int bring_up_to_date(struct registration *s, bool due, uint64_t *number, struct err *err)
+{
+    bool force = s->registrar->broker->settings->config.force_register;
+    int r = TELL_ALL;
 
     pthread_mutex_lock(&s->registrar->lock);
     *number = s->registrar->change;
     pthread_mutex_unlock(&s->registrar->lock);
-    write_body(b, &body);
-    if (body.failed)
-        r = err_say(&err, -ENOMEM, "no memory for the table of topics");
-    else
-        r = call_name_server(s, REQUEST_REGISTER_BROKER, buf_bytes(&body),
-                             (int)b->settings->config.register_broker_timeout_mills, &reply, &err);
-    buf_destroy(&body);
-    if (r == 0 && reply.code != RESPONSE_SUCCESS)
-        r = err_say(&err, -EPROTO, "it answered code %d: %s", reply.code, SAFE(reply.remark));
+    if (s->knows && !(due && force))
+        r = tell_changes(s, err);
+    if (r == 0 && due)
+        r = compare_version(s, err);
+    return r == TELL_ALL ? tell_all(s, err) : r;
+}
+
+static int register_once(struct registration *s, bool due, uint64_t *number)
+{
+    struct err err = {0};
+    int r = bring_up_to_date(s, due, number, &err);
+
     if (r == 0) {
         if (s->said_failure)
             log_info("registered at name server %s again", rpc_address(s->rpc));
         s->said_failure = false;
-        take_order_table(b, reply.body);
-    } else if (!s->said_failure) {
+        return 0;
+    }
+    s->knows = false;
+    if (!s->said_failure) {
         log_warn("cannot register at name server %s: %s; trying again", rpc_address(s->rpc),
                  err.text);
         s->said_failure = true;
@@ -400,30 +441,34 @@ static void *server_thread(void *arg)
     struct registration *s = arg;
     struct registrar *r = s->registrar;
     int64_t period = r->broker->settings->config.register_name_server_period;
-    int64_t retry = RETRY_FIRST_MS;
+    int64_t retry = RETRY_FIRST_MS, due = INT64_MIN;
     struct remoting_frame reply;
 
     while (!stopping(r)) {
         uint64_t number;
-        int64_t next;
+        bool is_due;
 
-        if (register_once(s, &number) == 0) {
+        s->knows = s->knows && rpc_fd(s->rpc) >= 0;
+        is_due = !s->knows || clock_mono_ms() >= due;
+        if (register_once(s, is_due, &number) == 0) {
             note_result(s, true, number);
             retry = RETRY_FIRST_MS;
-            next = clock_mono_ms() + period;
-            while (!stopping(r) && !has_news(s) && rpc_fd(s->rpc) >= 0 && clock_mono_ms() < next)
-                wait_for_work(s, expire_waits(r, next));
+            if (is_due)
+                due = clock_mono_ms() + period;
+            while (!stopping(r) && !has_news(s) && rpc_fd(s->rpc) >= 0 && clock_mono_ms() < due)
+                wait_for_work(s, expire_waits(r, due));
         } else {
+            int64_t next = clock_mono_ms() + retry;
+
             note_result(s, false, 0);
-            next = clock_mono_ms() + retry;
             while (!stopping(r) && clock_mono_ms() < next)
                 wait_for_work(s, expire_waits(r, next));
             retry = retry * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : retry * 2;
         }
     }
     if (s->reachable)
-        call_name_server(s, REQUEST_UNREGISTER_BROKER, bytes_of(NULL, 0), UNREGISTER_MS, &reply,
-                         NULL);
+        call_name_server(s, REQUEST_UNREGISTER_BROKER, bytes_of(NULL, 0), false, UNREGISTER_MS,
+                         &reply, NULL);
     return NULL;
 }
 

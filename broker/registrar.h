@@ -1,9 +1,11 @@
 /* registrar.h - keeps every name server informed of this broker and its topics.
  *
  * One thread per name server with a blocking connection of its own, so that one that is down or
- * slow delays nobody. Each registers at start, every registerNameServerPeriod, at once after a
- * topic change, and as soon as a broken connection can be made again; a first failure is one log
- * line, the return another. On stop each sends UNREGISTER_BROKER.
+ * slow delays nobody. Each tells the whole table of topics at start, every registerNameServerPeriod
+ * and as soon as a broken connection can be made again; in between, over the same connection, what
+ * changed, at once and with the version of the whole table. Changes that come while a registration
+ * is under way go together into the next one. A first failure is one log line, the return another.
+ * On stop each sends UNREGISTER_BROKER.
  */
 #ifndef TERN_BROKER_REGISTRAR_H
 #define TERN_BROKER_REGISTRAR_H

@@ -72,6 +72,9 @@ enum call_result serve_update_topic(struct call *call)
                           SAFE(*filter));
     r = metadata_topic_put(b->metadata, name, &config, store_end(b->store), &sequence, &changed,
                            NULL);
+    /* The way to mend a route that a name server has lost: it is told again. */
+    if (r == 0 && !changed)
+        r = metadata_topic_touch(b->metadata, name, &sequence);
     if (r == -ENOSPC)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "there are %d topics already, no more fit",
                           TOPICS_MAX);

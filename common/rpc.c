@@ -334,6 +334,8 @@ int rpc_call(struct rpc *r, const struct rpc_request *request, int timeout_ms,
     int result = encode(r, request, err);
     if (result < 0)
         return result;
+    if (r->fd < 0 && request->same_connection)
+        return err_say(err, -ENOTCONN, "the connection to %s is gone", r->address);
     if (r->fd < 0) {
         result = connect_any(r, deadline_ms, err);
         if (result < 0)

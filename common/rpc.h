@@ -29,7 +29,8 @@ struct rpc_field {
 struct rpc_request {
     int32_t code;
     bool oneway;
-    uint8_t serialize; /* enum remoting_serialize */
+    bool same_connection; /* -ENOTCONN where a new one would have to be made */
+    uint8_t serialize;    /* enum remoting_serialize */
     const struct rpc_field *fields;
     size_t field_count;
     struct bytes body;

@@ -155,6 +155,8 @@ void ns_register_broker(const struct request *rq)
         in.version = body.version;
         in.topics = body.topics;
         in.topic_count = body.topic_count;
+        in.removed = body.removed;
+        in.removed_count = body.removed_count;
         in.keep_filters = !body.has_filters;
         in.filters = body.filters;
         in.filter_count = body.filter_count;

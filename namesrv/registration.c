@@ -274,6 +274,33 @@ static int read_wrapper_member(const struct json_member *member, struct registra
     return 0;
 }
 
+static int read_removed(const struct json_member *member, struct registration *out, struct err *err)
+{
+    char shown_name[NAME_SHOWN + 1];
+    struct bytes name;
+    int r = read_key(member, out, &name, err);
+
+    if (r < 0)
+        return r;
+    if (!registration_name_ok(name, ROUTE_TOPIC_MAX))
+        return err_say(err, -EINVAL, "ternRemovedTopics: \"%s\" is not the name of a topic",
+                       shown(name, shown_name));
+    if (out->removed_count >= ROUTE_TOPICS_MAX)
+        return err_say(err, -EINVAL, "more than %d removed topics in one registration",
+                       ROUTE_TOPICS_MAX);
+    if (out->removed_count == out->removed_room) {
+        size_t room = out->removed_room ? out->removed_room * 2 : TOPICS_FIRST;
+        struct bytes *grown = reallocarray(out->removed, room, sizeof(*grown));
+
+        if (!grown)
+            return err_set(err, -ENOMEM, "read the removed topics of a registration");
+        out->removed = grown;
+        out->removed_room = room;
+    }
+    out->removed[out->removed_count++] = name;
+    return 0;
+}
+
 static int read_filter_text(struct bytes text, struct registration *out, struct err *err)
 {
     if (bytes_is(text, "null"))
@@ -299,6 +326,8 @@ static int read_body_member(const struct json_member *member, struct registratio
         return read_filter_text(member->value, out, err);
     if (bytes_is(member->key, "topicConfigSerializeWrapper"))
         return walk(member->value, "topicConfigSerializeWrapper", read_wrapper_member, out, err);
+    if (bytes_is(member->key, "ternRemovedTopics"))
+        return walk(member->value, "ternRemovedTopics", read_removed, out, err);
     return read_wrapper_member(member, out, err);
 }
 
@@ -431,6 +460,7 @@ void registration_destroy(struct registration *r)
 {
     free(r->filters);
     free(r->topics);
+    free(r->removed);
     json_decref(r->names);
     json_decref(r->filter_tree);
     buf_destroy(&r->inflated);

@@ -4,7 +4,8 @@
  *
  *   {"filterServerList":[...],"topicConfigSerializeWrapper":
  *       {"dataVersion":{...},"topicConfigTable":{name:TopicConfig}}}
- *   or the wrapper alone, as senders before 3.0.11 do
+ *   or the wrapper alone, as senders before 3.0.11 do. Brokers of ours name topics that they no
+ *   longer have in a member beside the wrapper, "ternRemovedTopics":{name:true}
  *
  *   zlib stream of: i32 length, dataVersion as JSON
  *                   i32 number of topics
@@ -36,6 +37,9 @@ struct registration {
     struct route_topic_config *topics;
     size_t topic_count;
     size_t topic_room;
+    struct bytes *removed; /* names of topics that the broker no longer has */
+    size_t removed_count;
+    size_t removed_room;
     json_t *names; /* those that had escapes in them */
     json_t *filter_tree;
     struct buf inflated; /* what a compressed body held */

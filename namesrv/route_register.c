@@ -257,8 +257,11 @@ int route_table_register(struct route_table *t, const struct route_registration 
     prepared_destroy(&p);
 
     changed = !m->complete || !route_version_equal(&m->version, &in->version);
-    if (gives_topics(g, in))
+    if (gives_topics(g, in)) {
+        for (size_t i = 0; i < in->removed_count; i++)
+            route_queue_take_out(t, in->removed[i], g);
         take_topics(t, g, in, changed, out);
+    }
     m->version = in->version;
     m->complete = out->left_out == 0;
     m->seen_ms = now_ms;

@@ -114,8 +114,10 @@ struct route_registration {
     bool keep_filters; /* sent no list of filter servers: the one we know stays */
     const struct bytes *filters;
     size_t filter_count;
-    const struct route_topic_config *topics;
+    const struct route_topic_config *topics; /* all of its topics, or some: the others stay */
     size_t topic_count;
+    const struct bytes *removed; /* topics that it no longer has */
+    size_t removed_count;
 };
 
 enum route_full {

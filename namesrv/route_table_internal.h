@@ -23,6 +23,8 @@ void route_topics_destroy(struct route_table *t);
 /* The entry of that group in that topic, made when it is missing (*made). NULL: *full says why. */
 struct route_queue *route_queue_put(struct route_table *t, struct bytes name, struct route_group *g,
                                     bool *made, enum route_full *full);
+/* The group's entry of that topic goes, if there is one. */
+void route_queue_take_out(struct route_table *t, struct bytes name, const struct route_group *g);
 /* Drops every entry of the group, or clears their write right. */
 void route_queues_drop(struct route_table *t, const struct route_group *g);
 void route_queues_wipe(struct route_table *t, const struct route_group *g);

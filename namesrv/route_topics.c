@@ -190,6 +190,18 @@ struct route_queue *route_queue_put(struct route_table *t, struct bytes name, st
     return q;
 }
 
+void route_queue_take_out(struct route_table *t, struct bytes name, const struct route_group *g)
+{
+    struct route_topic *topic = topic_of(t, name);
+    struct route_queue *q = topic ? queue_of(topic, g) : NULL;
+
+    if (!q)
+        return;
+    queue_drop(t, topic, q);
+    if (topic->queue_count == 0)
+        topic_drop(t, topic);
+}
+
 /* ---- all entries of a group ---- */
 
 /* Calls for every queue entry of the group; an entry is dropped where `visit` says true. */

@@ -127,6 +127,9 @@ struct data_version metadata_topics_version(struct metadata *m);
 /* Moves the version with no topic changed: name servers take what they are told of the topics (a
  * permission of the whole broker) only with a new one. */
 int metadata_topics_touch(struct metadata *m);
+/* Likewise, and the topic counts as changed though it is as it was: name servers hear of it again.
+ * *sequence as for a change. -ENOENT, -EAGAIN. */
+int metadata_topic_touch(struct metadata *m, struct bytes name, uint64_t *sequence);
 /* ORDER_TOPIC_CONFIG from a name server: order=true for the named ones, false for all others.
  * -EAGAIN, -ENOMEM. */
 int metadata_topics_set_order(struct metadata *m, const struct bytes *names, size_t count,
@@ -137,6 +140,27 @@ void metadata_each_topic(struct metadata *m,
                          void (*each)(void *ctx, const struct topic *t,
                                       const struct topic_config *c),
                          void *ctx, struct data_version *version);
+
+/* For those who follow the topics: the version, and the number of the last change since the start.
+ * What has a higher number is not in what was read up to this mark. */
+struct topics_mark {
+    struct data_version version;
+    uint64_t change;
+};
+void metadata_topics_mark(struct metadata *m, struct topics_mark *mark);
+/* Called under the read lock: no metadata calls inside. false: no more. */
+typedef bool topic_visit(void *ctx, const struct topic *t, const struct topic_config *c);
+/* Visits each topic that was changed or deleted (t->deleted) after the change `since`, once, the
+ * last one first; *mark belongs to exactly this state. Costs what has changed, not what there is.
+ * TOO_MUCH: a change since then concerned all topics, or the visitor ended it; read all pages. */
+enum { METADATA_TOO_MUCH = 1 };
+int metadata_topics_since(struct metadata *m, uint64_t since, topic_visit *visit, void *ctx,
+                          struct topics_mark *mark);
+/* Visits live topics from *index on, and those deleted after the change `since` (UINT64_MAX: none),
+ * until the visitor says false, and moves *index behind the last one visited. False at the end. The
+ * pages of a walk together hold at least what a mark taken before it stands for. */
+bool metadata_topics_page(struct metadata *m, uint32_t *index, uint64_t since, topic_visit *visit,
+                          void *ctx);
 
 /* --- groups --- */
 bool metadata_group(struct metadata *m, struct bytes name, struct group_config *config);

@@ -44,6 +44,8 @@ struct topic_entry {
     uint32_t extra_len;
     bool dirty;
     struct topic_entry *next_dirty;
+    uint64_t change; /* number of its last change since the start; 0: none, and not in the list */
+    struct topic_entry *earlier, *later;
 };
 struct topic_table {
     pthread_rwlock_t lock; /* all of it; entries live until the end */
@@ -55,6 +57,9 @@ struct topic_table {
     struct metadata_at version_at;
     bool version_dirty;
     uint64_t last_sequence;
+    uint64_t change;            /* of the last begin_change() */
+    uint64_t all_changed;       /* the last one that concerned all topics */
+    struct topic_entry *latest; /* changed topics, the last one first; once each */
 };
 
 /* --- groups --- */

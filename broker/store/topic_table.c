@@ -195,6 +195,54 @@ void metadata_each_topic(struct metadata *m,
     topic_table_each(m, each_public, &to, version);
 }
 
+/* --- what changed --- */
+
+static void set_mark(const struct topic_table *t, struct topics_mark *mark)
+{
+    *mark = (struct topics_mark){.version = t->version, .change = t->change};
+}
+
+void metadata_topics_mark(struct metadata *m, struct topics_mark *mark)
+{
+    pthread_rwlock_rdlock(&m->topics.lock);
+    set_mark(&m->topics, mark);
+    pthread_rwlock_unlock(&m->topics.lock);
+}
+
+int metadata_topics_since(struct metadata *m, uint64_t since, topic_visit *visit, void *ctx,
+                          struct topics_mark *mark)
+{
+    const struct topic_table *t = &m->topics;
+    int r = 0;
+
+    pthread_rwlock_rdlock(&m->topics.lock);
+    set_mark(t, mark);
+    if (t->all_changed > since)
+        r = METADATA_TOO_MUCH;
+    for (const struct topic_entry *e = t->latest; e && e->change > since && r == 0; e = e->earlier)
+        r = visit(ctx, &e->topic, &e->topic.config) ? 0 : METADATA_TOO_MUCH;
+    pthread_rwlock_unlock(&m->topics.lock);
+    return r;
+}
+
+bool metadata_topics_page(struct metadata *m, uint32_t *index, uint64_t since, topic_visit *visit,
+                          void *ctx)
+{
+    const struct topic_table *t = &m->topics;
+    bool more = false;
+
+    pthread_rwlock_rdlock(&m->topics.lock);
+    for (; *index < t->count && !more; ++*index) {
+        const struct topic_entry *e = t->entries[*index];
+
+        if (!e->topic.deleted || e->change > since)
+            more = !visit(ctx, &e->topic, &e->topic.config);
+    }
+    more = *index < t->count;
+    pthread_rwlock_unlock(&m->topics.lock);
+    return more;
+}
+
 /* --- changes; write lock held --- */
 
 /* An entry that is deleted until its maker says otherwise. */
@@ -272,8 +320,28 @@ static struct metadata_at begin_change(struct metadata *m)
     t->version_at = (struct metadata_at){m->epoch, metadata_next_sequence(m)};
     t->version_dirty = true;
     t->last_sequence = t->version_at.sequence;
+    t->change++;
     metadata_version_move(&t->version);
     return t->version_at;
+}
+
+/* The entry is concerned by the change that has begun: it moves to the front of the changed ones.
+ */
+static void note_change(struct topic_table *t, struct topic_entry *e, struct metadata_at at)
+{
+    e->at = at;
+    if (t->latest != e) {
+        if (e->later)
+            e->later->earlier = e->earlier;
+        if (e->earlier)
+            e->earlier->later = e->later;
+        e->earlier = t->latest;
+        e->later = NULL;
+        if (t->latest)
+            t->latest->later = e;
+        t->latest = e;
+    }
+    e->change = t->change;
 }
 
 static int put_locked(struct metadata *m, struct bytes name, const struct topic_config *config,
@@ -310,7 +378,7 @@ static int put_locked(struct metadata *m, struct bytes name, const struct topic_
         e->topic.log_floor = log_floor; /* never lower: records of the deleted one stay hidden */
     e->topic.config = *config;
     e->topic.deleted = false;
-    e->at = begin_change(m);
+    note_change(&m->topics, e, begin_change(m));
     mark_dirty(m, e);
     *changed = true;
     *topic = &e->topic;
@@ -367,7 +435,7 @@ int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_fl
         e->topic.deleted = true;
         if (log_floor > e->topic.log_floor)
             e->topic.log_floor = log_floor;
-        e->at = begin_change(m);
+        note_change(&m->topics, e, begin_change(m));
         mark_dirty(m, e);
         covered = e->at.sequence;
     }
@@ -390,8 +458,29 @@ int metadata_topics_touch(struct metadata *m)
 
     pthread_rwlock_wrlock(&m->topics.lock);
     r = metadata_admit(m);
-    if (r == 0)
+    if (r == 0) {
         begin_change(m);
+        m->topics.all_changed = m->topics.change;
+    }
+    pthread_rwlock_unlock(&m->topics.lock);
+    if (r == 0)
+        metadata_wake(m, &m->work_changes);
+    return r;
+}
+
+int metadata_topic_touch(struct metadata *m, struct bytes name, uint64_t *sequence)
+{
+    struct topic_entry *e;
+    int r;
+
+    pthread_rwlock_wrlock(&m->topics.lock);
+    e = find(m, name);
+    r = e && !e->topic.deleted ? metadata_admit(m) : -ENOENT;
+    if (r == 0) {
+        begin_change(m);
+        note_change(&m->topics, e, e->at); /* as it was for the journal */
+        *sequence = m->topics.last_sequence;
+    }
     pthread_rwlock_unlock(&m->topics.lock);
     if (r == 0)
         metadata_wake(m, &m->work_changes);
@@ -424,7 +513,7 @@ int metadata_topics_set_order(struct metadata *m, const struct bytes *names, siz
             at = begin_change(m);
         any = true;
         e->topic.config.order = order;
-        e->at = at;
+        note_change(t, e, at);
         mark_dirty(m, e);
     }
     pthread_rwlock_unlock(&t->lock);
@@ -467,6 +556,7 @@ void topic_table_take_version(struct metadata *m, const struct data_version *the
     pthread_rwlock_wrlock(&t->lock);
     metadata_version_take(&t->version, theirs);
     begin_change(m);
+    t->all_changed = t->change;
     pthread_rwlock_unlock(&t->lock);
     metadata_wake(m, &m->work_changes);
 }

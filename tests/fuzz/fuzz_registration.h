@@ -21,6 +21,8 @@ static inline void use_registration(const struct registration *r)
                                     .filter_count = r->filter_count,
                                     .topics = r->topics,
                                     .topic_count = r->topic_count,
+                                    .removed = r->removed,
+                                    .removed_count = r->removed_count,
                                     .channel = 1};
     struct route_registered out;
     struct route_table *t;
@@ -28,6 +30,7 @@ static inline void use_registration(const struct registration *r)
     struct buf body = {0};
 
     assert(r->topic_count <= ROUTE_TOPICS_MAX && r->filter_count <= ROUTE_FILTERS_MAX);
+    assert(r->removed_count <= ROUTE_TOPICS_MAX);
     for (size_t i = 0; i < r->topic_count; i++) {
         assert(registration_name_ok(r->topics[i].name, ROUTE_TOPIC_MAX));
         assert(r->topics[i].read_queues >= 0 && r->topics[i].write_queues >= 0);

@@ -138,7 +138,11 @@ START_TEST(a_broken_connection_is_made_anew)
 
     ck_assert_int_lt(rpc_call(r, &request, 30000, &answer, &err), 0);
     ck_assert_ptr_nonnull(strstr(err.text, rpc_address(r)));
+    request = request_of(CODE_ECHO, REMOTING_JSON);
+    request.same_connection = true;
+    ck_assert_int_eq(rpc_call(r, &request, 30000, &answer, &err), -ENOTCONN);
     expect_echo(CODE_ECHO, REMOTING_JSON);
+    ck_assert_int_eq(rpc_call(r, &request, 30000, &answer, &err), 0);
 }
 END_TEST
 

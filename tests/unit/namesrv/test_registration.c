@@ -147,6 +147,21 @@ START_TEST(names_with_escapes_are_read)
 }
 END_TEST
 
+START_TEST(names_of_removed_topics_are_read)
+{
+    ck_assert_int_eq(decode("{\"ternRemovedTopics\":{\"T\":true,\"\\u0041b\":true},"
+                            "\"topicConfigSerializeWrapper\":{\"topicConfigTable\":{}}}"),
+                     0);
+    ck_assert_uint_eq(r.topic_count, 0);
+    ck_assert_uint_eq(r.removed_count, 2);
+    ck_assert(bytes_is(r.removed[0], "T") && bytes_is(r.removed[1], "Ab"));
+    ck_assert_int_eq(decode("{\"ternRemovedTopics\":null}"), 0);
+    ck_assert_uint_eq(r.removed_count, 0);
+    ck_assert_int_eq(decode("{\"ternRemovedTopics\":{\"\":true}}"), -EINVAL);
+    ck_assert_int_eq(decode("{\"ternRemovedTopics\":{\"T\":true}"), -EINVAL);
+}
+END_TEST
+
 START_TEST(numbers_may_be_strings_and_a_null_topic_is_none)
 {
     ck_assert_int_eq(decode("{\"topicConfigTable\":{\"T\":{\"perm\":\"6\",\"readQueueNums\":\"8\"},"
@@ -433,6 +448,7 @@ static Suite *suite(void)
     tcase_add_test(c, an_old_sender_sends_the_bare_wrapper);
     tcase_add_test(c, members_of_5x_are_read_or_skipped);
     tcase_add_test(c, names_with_escapes_are_read);
+    tcase_add_test(c, names_of_removed_topics_are_read);
     tcase_add_test(c, numbers_may_be_strings_and_a_null_topic_is_none);
     tcase_add_loop_test(c, a_bad_body_is_refused_with_a_sentence, 0,
                         sizeof(bad_bodies) / sizeof(bad_bodies[0]));

@@ -111,7 +111,7 @@ START_TEST(a_missing_topic_is_taken_whatever_the_version)
 }
 END_TEST
 
-START_TEST(registering_never_removes_a_topic)
+START_TEST(a_topic_that_is_not_named_stays)
 {
     struct route_registration in = member(0, "h:1");
 
@@ -120,6 +120,34 @@ START_TEST(registering_never_removes_a_topic)
     join_with(t, in, topic_config("U", 4));
 
     ck_assert_ptr_nonnull(queue_in(t, "T", "a"));
+}
+END_TEST
+
+START_TEST(topics_that_a_broker_no_longer_has_go_for_its_group_alone)
+{
+    const struct bytes gone[] = {BYTES_LIT("Both"), BYTES_LIT("Only"), BYTES_LIT("Unknown")};
+    struct route_registration in = member(0, "h:1"), other = member(0, "h:2");
+    struct route_registration slave = member(1, "h:3");
+
+    other.group = BYTES_LIT("b");
+    join_with(t, in, topic_config("Both", 4));
+    join_with(t, in, topic_config("Only", 4));
+    join_with(t, in, topic_config("Stays", 4));
+    join_with(t, other, topic_config("Both", 4));
+    slave.removed = gone;
+    slave.removed_count = 3;
+    registered(t, &slave, T0_MS); /* topics are the master's */
+    ck_assert_ptr_nonnull(queue_in(t, "Only", "a"));
+
+    in.version.counter++;
+    in.removed = gone;
+    in.removed_count = 3;
+    registered(t, &in, T0_MS);
+    ck_assert_ptr_null(queue_in(t, "Both", "a"));
+    ck_assert_ptr_nonnull(queue_in(t, "Both", "b"));
+    ck_assert_ptr_null(route_table_topic(t, BYTES_LIT("Only")));
+    ck_assert_ptr_nonnull(queue_in(t, "Stays", "a"));
+    ck_assert_uint_eq(route_table_queue_count(t), 2);
 }
 END_TEST
 
@@ -739,7 +767,8 @@ static Suite *suite(void)
     tcase_add_test(c, a_slave_without_master_learns_nothing_and_brings_no_topics);
     tcase_add_test(c, a_known_topic_is_overwritten_only_when_the_version_changed);
     tcase_add_test(c, a_missing_topic_is_taken_whatever_the_version);
-    tcase_add_test(c, registering_never_removes_a_topic);
+    tcase_add_test(c, a_topic_that_is_not_named_stays);
+    tcase_add_test(c, topics_that_a_broker_no_longer_has_go_for_its_group_alone);
     tcase_add_test(c, a_broker_that_comes_back_is_believed_with_an_old_version);
     tcase_add_test(c, an_address_stands_under_one_id);
     tcase_add_test(c, members_are_sorted_by_id);

@@ -273,6 +273,104 @@ START_TEST(each_topic_gives_the_live_ones_and_their_version)
 }
 END_TEST
 
+/* Names in order of the visit, a deleted one with a minus. */
+struct visited {
+    char names[256];
+    size_t stop_after; /* 0: never */
+};
+
+static bool visit(void *ctx, const struct topic *t, const struct topic_config *c)
+{
+    struct visited *v = ctx;
+
+    ck_assert_ptr_nonnull(c);
+    ck_assert_uint_lt(strlen(v->names) + t->name_len + 3, sizeof(v->names));
+    if (t->deleted)
+        strcat(v->names, "-");
+    strcat(v->names, t->name);
+    strcat(v->names, " ");
+    return v->stop_after == 0 || --v->stop_after > 0;
+}
+
+static const char *changed_since(uint64_t since, struct topics_mark *mark)
+{
+    static struct visited v;
+
+    v = (struct visited){0};
+    return metadata_topics_since(m, since, visit, &v, mark) == 0 ? v.names : "too much";
+}
+
+START_TEST(what_changed_since_a_mark_is_told_once_and_with_the_version)
+{
+    const struct bytes ordered[] = {BYTES_LIT("B")};
+    struct visited one = {.stop_after = 1};
+    struct topics_mark mark, later;
+    uint64_t sequence = 0;
+
+    open_meta();
+    put_topic("A", 1);
+    put_topic("B", 1);
+    turns();
+    kill_and_reopen();
+    metadata_topics_mark(m, &mark);
+    ck_assert_str_eq(changed_since(mark.change, &later), ""); /* what was there at the start */
+    ck_assert_uint_eq(later.change, mark.change);
+
+    put_topic("C", 1);
+    put_topic("A", 2);
+    put_topic("C", 2);
+    put_topic("C", 2); /* no change */
+    ck_assert_str_eq(changed_since(mark.change, &later), "C A ");
+    ck_assert_int_eq(later.version.counter, metadata_topics_version(m).counter);
+    ck_assert_int_eq(later.version.counter, mark.version.counter + 3);
+    ck_assert_str_eq(changed_since(later.change, &mark), "");
+
+    ck_assert_int_eq(metadata_topic_delete(m, BYTES_LIT("A"), 0, false, NULL), 0);
+    ck_assert_int_eq(metadata_topic_touch(m, BYTES_LIT("B"), &sequence), 0);
+    ck_assert_uint_gt(sequence, 0);
+    ck_assert_int_eq(metadata_topic_touch(m, BYTES_LIT("A"), &sequence), -ENOENT);
+    ck_assert_str_eq(changed_since(mark.change, &later), "B -A ");
+    ck_assert_int_eq(later.version.counter, mark.version.counter + 2);
+    ck_assert_int_eq(metadata_topics_since(m, mark.change, visit, &one, &later), METADATA_TOO_MUCH);
+
+    metadata_topics_mark(m, &mark);
+    ck_assert_int_eq(metadata_topics_set_order(m, ordered, 1, NULL), 0);
+    ck_assert_str_eq(changed_since(mark.change, &later), "B ");
+    ck_assert_int_eq(metadata_topics_touch(m), 0);
+    ck_assert_str_eq(changed_since(mark.change, &later), "too much");
+    ck_assert_str_eq(changed_since(later.change, &later), "");
+    close_meta();
+}
+END_TEST
+
+START_TEST(all_topics_are_told_in_pages)
+{
+    struct visited v = {.stop_after = 2};
+    struct topics_mark mark;
+    uint32_t index = 0;
+
+    open_meta();
+    put_topic("A", 1);
+    put_topic("B", 1);
+    ck_assert_int_eq(metadata_topic_delete(m, BYTES_LIT("A"), 0, false, NULL), 0);
+    metadata_topics_mark(m, &mark);
+    put_topic("C", 1);
+    put_topic("D", 1);
+    ck_assert_int_eq(metadata_topic_delete(m, BYTES_LIT("C"), 0, false, NULL), 0);
+
+    ck_assert(metadata_topics_page(m, &index, mark.change, visit, &v));
+    ck_assert_str_eq(v.names, "B -C ");
+    put_topic("E", 1);
+    ck_assert(!metadata_topics_page(m, &index, mark.change, visit, &v));
+    ck_assert_str_eq(v.names, "B -C D E ");
+    v = (struct visited){0};
+    index = 0;
+    ck_assert(!metadata_topics_page(m, &index, UINT64_MAX, visit, &v));
+    ck_assert_str_eq(v.names, "B D E ");
+    close_meta();
+}
+END_TEST
+
 static bool order_of(const char *name)
 {
     struct topic_config config;
@@ -1334,6 +1432,8 @@ static Suite *suite(void)
     tcase_add_test(c, a_deleted_topic_leaves_its_floor_and_its_place);
     tcase_add_test(c, a_floor_above_the_end_of_the_log_comes_down_to_it);
     tcase_add_test(c, each_topic_gives_the_live_ones_and_their_version);
+    tcase_add_test(c, what_changed_since_a_mark_is_told_once_and_with_the_version);
+    tcase_add_test(c, all_topics_are_told_in_pages);
     tcase_add_test(c, an_order_table_says_it_for_all_topics);
     tcase_add_test(c, thousands_of_topics_and_groups_are_found);
     tcase_add_test(c, a_group_is_there_until_it_is_deleted);
