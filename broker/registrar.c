@@ -133,7 +133,15 @@ static int call_name_server(struct registration *s, int32_t code, struct bytes b
     return rpc_call(s->rpc, &request, timeout_ms, reply, err);
 }
 
-/* One request with a body, to be answered with 0. Frees the body. */
+/* A name server says 0 to a registration that it does not take because another address holds our
+ * id with a newer stateVersion: then there is a remark, and none of the fields. (Those of 5.x leave
+ * the remark out; theirs looks like the success of a master.) */
+static bool is_outdated(int32_t code, const struct remoting_frame *reply)
+{
+    return code == REQUEST_REGISTER_BROKER && reply->remark.len > 0 && reply->field_count == 0;
+}
+
+/* One request with a body, to be answered with 0. Frees the body. -ESTALE: see is_outdated(). */
 static int send_body(struct registration *s, int32_t code, struct buf *body, bool same_connection,
                      struct remoting_frame *reply, struct err *err)
 {
@@ -148,6 +156,8 @@ static int send_body(struct registration *s, int32_t code, struct buf *body, boo
     buf_destroy(body);
     if (r == 0 && reply->code != RESPONSE_SUCCESS)
         r = err_say(err, -EPROTO, "it answered code %d: %s", reply->code, SAFE(reply->remark));
+    else if (r == 0 && is_outdated(code, reply))
+        r = err_say(err, -ESTALE, "%s", SAFE(reply->remark));
     return r;
 }
 
@@ -260,11 +270,20 @@ static int register_once(struct registration *s, bool due, uint64_t *number)
         return 0;
     }
     s->knows = false;
-    if (!s->said_failure) {
+    if (r == -ESTALE) {
+        const struct broker_config *c = &s->registrar->broker->settings->config;
+
+        log_warn_limited(
+            rpc_address(s->rpc),
+            "name server %s sends no clients here: another broker holds brokerName %s, "
+            "brokerId %lld with a newer epoch (it says: %s). Stop the one of the two "
+            "that should not be, or give this one a brokerName of its own",
+            rpc_address(s->rpc), c->broker_name, (long long)c->broker_id, err.text);
+    } else if (!s->said_failure) {
         log_warn("cannot register at name server %s: %s; trying again", rpc_address(s->rpc),
                  err.text);
-        s->said_failure = true;
     }
+    s->said_failure = true;
     return r;
 }
 
@@ -447,10 +466,12 @@ static void *server_thread(void *arg)
     while (!stopping(r)) {
         uint64_t number;
         bool is_due;
+        int result;
 
         s->knows = s->knows && rpc_fd(s->rpc) >= 0;
         is_due = !s->knows || clock_mono_ms() >= due;
-        if (register_once(s, is_due, &number) == 0) {
+        result = register_once(s, is_due, &number);
+        if (result == 0) {
             note_result(s, true, number);
             retry = RETRY_FIRST_MS;
             if (is_due)
@@ -458,7 +479,8 @@ static void *server_thread(void *arg)
             while (!stopping(r) && !has_news(s) && rpc_fd(s->rpc) >= 0 && clock_mono_ms() < due)
                 wait_for_work(s, expire_waits(r, due));
         } else {
-            int64_t next = clock_mono_ms() + retry;
+            /* An outdated claim does not become true by itself. */
+            int64_t next = clock_mono_ms() + (result == -ESTALE ? period : retry);
 
             note_result(s, false, 0);
             while (!stopping(r) && clock_mono_ms() < next)

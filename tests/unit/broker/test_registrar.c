@@ -2,6 +2,8 @@
  * answer the test gives by hand. */
 #include "broker_fixture.h"
 
+#include <fcntl.h>
+
 #include "broker/registrar.h"
 #include "broker/registration_body.h"
 #include "common/crc.h"
@@ -341,6 +343,71 @@ START_TEST(a_refused_change_is_followed_by_everything)
 }
 END_TEST
 
+/* What is logged from here on goes into a file; its text so far. */
+static int log_fd = -1;
+
+static void catch_log(void)
+{
+    char path[300];
+
+    snprintf(path, sizeof(path), "%s/log", dir);
+    log_fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    ck_assert_int_ge(log_fd, 0);
+    ck_assert_int_ge(dup2(log_fd, STDERR_FILENO), 0);
+    log_set_level(LOG_LEVEL_WARN);
+}
+
+static const char *logged(void)
+{
+    static char text[65536];
+    ssize_t n = pread(log_fd, text, sizeof(text) - 1, 0);
+
+    ck_assert_int_ge(n, 0);
+    text[n] = '\0';
+    return text;
+}
+
+static bool is_up_to_date(void *arg)
+{
+    unsigned current, configured;
+
+    (void)arg;
+    registrar_status(broker->registrar, &current, &configured);
+    ck_assert_uint_eq(configured, 1);
+    return current == 1;
+}
+
+START_TEST(a_success_that_is_none_is_said_with_what_to_do)
+{
+    unsigned current, configured;
+    const char *line;
+
+    begin_broker();
+    settings.config.register_name_server_period = 20;
+    catch_log();
+    run();
+    client_open(&client);
+    ns_accept();
+    for (int i = 0; i < 3; i++) {
+        ns_next(REQUEST_REGISTER_BROKER);
+        ns_answer_with(0, "not taken: another holds it", NULL, NULL);
+    }
+    ns_next(REQUEST_REGISTER_BROKER);
+    ck_assert(tells_all());
+    registrar_status(broker->registrar, &current, &configured);
+    ck_assert_uint_eq(current, 0);
+    line = strstr(logged(), "not taken: another holds it");
+    ck_assert_ptr_nonnull(line);
+    ck_assert_ptr_nonnull(strstr(logged(), settings.config.broker_name));
+    ck_assert_ptr_nonnull(strstr(line, "Stop the one"));
+    ck_assert_ptr_null(strstr(line + 1, "not taken: another holds it")); /* once in a minute */
+    ns_ok();
+    wait_until(is_up_to_date, NULL);
+    end_registered();
+    close(log_fd);
+}
+END_TEST
+
 START_TEST(a_changed_permission_is_told_of_every_topic)
 {
     const char *name;
@@ -488,6 +555,7 @@ static Suite *registrar_suite(void)
     tcase_add_test(tests, a_topic_made_again_as_it_is_is_told_with_a_new_version);
     tcase_add_test(tests, a_new_connection_is_told_everything);
     tcase_add_test(tests, a_refused_change_is_followed_by_everything);
+    tcase_add_test(tests, a_success_that_is_none_is_said_with_what_to_do);
     tcase_add_test(tests, a_changed_permission_is_told_of_every_topic);
     tcase_add_test(tests, everything_is_told_again_each_period);
     tcase_add_test(tests, without_force_each_period_asks_for_the_version);
