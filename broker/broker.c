@@ -158,6 +158,7 @@ static int make_loop(struct broker *b, unsigned index, struct err *err)
     struct loop_options options = {
         .index = index,
         .busy_poll_micros = (unsigned)b->settings->config.busy_poll_micros,
+        .waiting_bytes = (size_t)b->settings->config.waiting_bytes_per_loop,
     };
     int r = loop_new(&b->loops[index], &options, err);
 

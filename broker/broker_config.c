@@ -18,6 +18,13 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/memory_limit.h"
+
+enum {
+    MEMORY_BUDGET_MIN = 128 << 20,
+    MEMORY_WAITING_MIN = 64 << 20,   /* several of the largest frames each way, and off the loops */
+    MEMORY_OFFLOADED_MAX = 64 << 20, /* of requests that wait for a reader thread */
+};
 
 static const char *const flush_types[] = {"ASYNC_FLUSH", "SYNC_FLUSH", NULL};
 static const char *const roles[] = {"ASYNC_MASTER", "SYNC_MASTER", "SLAVE", NULL};
@@ -159,6 +166,10 @@ static const struct config_key keys[] = {
     INT("busyPollMicros", busy_poll_micros, 0, 10000, "50",
         "us a loop polls after work before it sleeps", 0),
     INT("connectionsMax", connections_max, 1, 1000000, "100000", "connections at most", 0),
+    INT("memoryBudgetBytes", memory_budget_bytes, 0, INT64_C(1) << 46, "0",
+        "memory for log tail, queue entries and whatever waits; 0: half of what the process may "
+        "have",
+        0),
     INT("memoryTailBytes", memory_tail_bytes, 1 << 20, INT64_C(1) << 32, "16777216",
         "newest bytes of the log kept in memory, rounded up to a power of two", 0),
     INT("queueMemoryBytes", queue_memory_bytes, 1 << 20, INT64_C(1) << 36, "67108864",
@@ -405,11 +416,51 @@ static int finish_addresses(struct broker_config *c, struct err *err)
     return 0;
 }
 
+static bool is_default(const struct broker_settings *s, const char *name)
+{
+    const struct config_key *key = config_find(&broker_config_spec, name);
+
+    return strcmp(s->origin.text[key - broker_config_spec.keys], "default") == 0;
+}
+
+/* Shares the budget out: the log's tail, entries of queues, and what waits for peers and threads.
+ * Values that nobody has set give way when it is small. */
+static int finish_memory(struct broker_settings *s, struct err *err)
+{
+    struct broker_config *c = &s->config;
+    int64_t least_tail = 4 * (c->max_message_size + 65536), tail = 1 << 20, rest;
+    int64_t budget = c->memory_budget_bytes ? c->memory_budget_bytes : memory_limit("") / 2;
+
+    if (budget < MEMORY_BUDGET_MIN)
+        budget = MEMORY_BUDGET_MIN;
+    if (c->memory_budget_bytes && c->memory_budget_bytes < MEMORY_BUDGET_MIN)
+        return err_say(err, -EINVAL, "memoryBudgetBytes=%lld: expected at least %d, or 0",
+                       (long long)c->memory_budget_bytes, MEMORY_BUDGET_MIN);
+    c->memory_budget_bytes = budget;
+    while (tail < c->memory_tail_bytes || tail < least_tail)
+        tail *= 2;
+    c->memory_tail_bytes = tail;
+    if (is_default(s, "queueMemoryBytes") && c->queue_memory_bytes > budget / 4)
+        c->queue_memory_bytes = budget / 4;
+    rest = budget - c->memory_tail_bytes - c->queue_memory_bytes;
+    if (rest < MEMORY_WAITING_MIN)
+        return err_say(
+            err, -EINVAL,
+            "memoryBudgetBytes=%lld leaves %lld bytes beside memoryTailBytes=%lld (at least "
+            "four times maxMessageSize) and queueMemoryBytes=%lld, and what waits for "
+            "peers needs %d: give more, or lower one of these",
+            (long long)budget, (long long)rest, (long long)c->memory_tail_bytes,
+            (long long)c->queue_memory_bytes, MEMORY_WAITING_MIN);
+    c->offloaded_bytes = rest / 4 < MEMORY_OFFLOADED_MAX ? rest / 4 : MEMORY_OFFLOADED_MAX;
+    c->waiting_bytes_per_loop = (rest - c->offloaded_bytes) / 2 / c->io_threads;
+    return 0;
+}
+
 int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
 {
     struct broker_config *c = &s->config;
     const char *home = getenv("HOME");
-    int64_t tail = 1 << 20;
+    int r;
 
     if (c->broker_role != ROLE_ASYNC_MASTER)
         return err_say(err, -ENOTSUP,
@@ -434,9 +485,6 @@ int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
         return err_say(err, -EINVAL,
                        "storePathCommitLog=%s: several folders are not supported, name one",
                        c->store_path_commit_log);
-    while (tail < c->memory_tail_bytes || tail < 4 * (c->max_message_size + 65536))
-        tail *= 2;
-    c->memory_tail_bytes = tail;
     if (c->mapped_file_size_commit_log < c->max_message_size + 65536 + 8)
         log_warn("mappedFileSizeCommitLog=%lld is smaller than the largest message that "
                  "maxMessageSize=%lld allows; messages that do not fit a segment are refused",
@@ -448,7 +496,8 @@ int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
         if (c->io_threads > 16)
             c->io_threads = 16;
     }
-    return finish_addresses(c, err);
+    r = finish_memory(s, err);
+    return r < 0 ? r : finish_addresses(c, err);
 }
 
 int64_t settings_int(struct broker_settings *s, const int64_t *member)

@@ -25,6 +25,8 @@ struct broker_config {
     int64_t mapped_file_size_commit_log, mapped_file_size_consume_queue, flush_interval_commit_log;
     int64_t max_message_size, sync_flush_timeout, memory_tail_bytes, queue_memory_bytes;
     int64_t queue_descriptors, reader_threads;
+    /* memoryBudgetBytes, and what of it is for input, output and requests that wait: derived */
+    int64_t memory_budget_bytes, waiting_bytes_per_loop, offloaded_bytes;
     bool record_crc;
     bool off; /* the keys that may only be false */
     /* service */

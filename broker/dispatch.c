@@ -86,8 +86,6 @@ const struct handler *handler_find(int32_t code)
     return NULL;
 }
 
-enum { OFFLOADED_BYTES_MAX = 64 << 20 /* of requests that wait for a reader thread */ };
-
 /* A request that is not even looked at. */
 static void refuse(struct call *call, const struct handler *handler, int32_t code,
                    const char *remark)
@@ -142,7 +140,8 @@ static int offloaded_new(struct offloaded **out, const struct call *call,
 
     for (unsigned i = 0; i < frame->field_count; i++)
         size += frame->fields[i].key.len + frame->fields[i].value.len;
-    if (atomic_fetch_add(total, size) + size > OFFLOADED_BYTES_MAX) {
+    if (atomic_fetch_add(total, size) + size >
+        (size_t)call->broker->settings->config.offloaded_bytes) {
         atomic_fetch_sub(total, size);
         return -EAGAIN;
     }

@@ -227,6 +227,8 @@ static void add_loops(struct json_out *j, struct broker *b)
         sum.bytes_out += stats.bytes_out;
         sum.connections += stats.connections;
         sum.mailbox_full += stats.mailbox_full;
+        sum.waiting_in += stats.waiting_in;
+        sum.waiting_out += stats.waiting_out;
         if (stats.mailbox_high > mailbox_high)
             mailbox_high = stats.mailbox_high;
     }
@@ -235,6 +237,10 @@ static void add_loops(struct json_out *j, struct broker *b)
     add_number(j, "ternBytesIn", sum.bytes_in);
     add_number(j, "ternBytesOut", sum.bytes_out);
     add_number(j, "ternConnections", sum.connections);
+    add_number(j, "ternWaitingInputBytes", sum.waiting_in);
+    add_number(j, "ternWaitingOutputBytes", sum.waiting_out);
+    add_number(j, "ternWaitingBytesMax",
+               2 * b->loop_count * (uint64_t)b->settings->config.waiting_bytes_per_loop);
     add_number(j, "ternMailboxHigh", mailbox_high);
     add_number(j, "ternMailboxFull", sum.mailbox_full);
     add_number(j, "ternClients", clients_count(b->clients));

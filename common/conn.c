@@ -251,6 +251,31 @@ void conn_written(struct conn *c)
         give_up(c, "it reads too slowly");
 }
 
+/* What waits for a peer counts from the first EAGAIN on. */
+static void count_waiting(struct conn *c)
+{
+    struct loop *loop = c->loop;
+    size_t now = c->write_event ? c->out.cap : 0;
+
+    if (now == c->out_counted)
+        return;
+    if (!c->out_counted)
+        loop->waiting_conns++;
+    else if (!now)
+        loop->waiting_conns--;
+    loop_count(&loop->waiting_out, (uint64_t)now - c->out_counted);
+    c->out_counted = now;
+}
+
+/* True when there is too much in all and this one has more than its share. */
+static bool holds_too_much(const struct conn *c)
+{
+    const struct loop *loop = c->loop;
+
+    return c->out_counted && loop_counted(&loop->waiting_out) > loop->waiting_bytes_max &&
+           c->out_counted >= loop_counted(&loop->waiting_out) / loop->waiting_conns;
+}
+
 static void drop_output(struct conn *c)
 {
     struct chunk memory = {c->out.data, c->out.cap};
@@ -291,6 +316,7 @@ static bool write_out(struct conn *c)
         c->taken_ms = loop->now_ms;
         arm_sweep(loop, deadline_ms(c));
     }
+    count_waiting(c);
     return true;
 }
 
@@ -401,6 +427,7 @@ static void bury(struct conn *c)
         event_free(c->write_event);
         c->write_event = NULL;
     }
+    count_waiting(c);
     drop_output(c);
     close(c->fd);
     conn_origin_release(c->origin);
@@ -476,10 +503,14 @@ static void settle(struct conn *c)
 {
     if (c->out.failed)
         conn_close(c, "no memory for its output");
-    else if (c->write_event || write_out(c))
-        regulate(c);
-    else
+    else if (!c->write_event && !write_out(c))
         conn_fail(c);
+    count_waiting(c);
+    if (c->state != CONN_OPEN)
+        return;
+    regulate(c);
+    if (holds_too_much(c))
+        give_up(c, "the output that all peers together have not taken is over its bound");
 }
 
 void conns_flush(struct loop *loop)

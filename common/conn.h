@@ -5,7 +5,8 @@
  * connection owns none. Output is gathered in conn_out() and written once at the end of the turn;
  * EV_WRITE only after EAGAIN. Output has a bound (output_max): above it the peer is not read any
  * more until half of that has drained, and a peer that takes nothing for stall_ms, or lets four
- * times the bound pile up, is dropped with one log line.
+ * times the bound pile up, is dropped with one log line. All connections of a loop together have a
+ * bound too (loop_options.waiting_bytes): above it those are dropped that hold the most.
  *
  * Loop thread only, except conn_send().
  */

@@ -41,7 +41,7 @@ static size_t receive(struct conn *c, const struct iovec *iov, int count)
 
 void conn_drop_input(struct conn *c)
 {
-    c->loop->partial_bytes -= c->in.cap;
+    loop_count(&c->loop->waiting_in, -(uint64_t)c->in.cap);
     chunk_give(c->loop, &c->in);
     c->in_len = 0;
     c->want = 0;
@@ -60,7 +60,7 @@ static bool reserve(struct conn *c, size_t cap)
 
     if (c->in.cap >= cap)
         return true;
-    if (loop->partial_bytes - c->in.cap + cap > LOOP_PARTIAL_BYTES) {
+    if (loop_counted(&loop->waiting_in) - c->in.cap + cap > loop->waiting_bytes_max) {
         conn_close(c, "too many unfinished frames of all peers are held");
         return false;
     }
@@ -72,7 +72,7 @@ static bool reserve(struct conn *c, size_t cap)
         conn_close(c, "no memory for its input");
         return false;
     }
-    loop->partial_bytes += to.cap - c->in.cap;
+    loop_count(&loop->waiting_in, (uint64_t)to.cap - c->in.cap);
     c->in = to;
     return true;
 }

@@ -312,6 +312,7 @@ int loop_new(struct loop **out, const struct loop_options *options, struct err *
         return err_set(err, -ENOMEM, "event loop %u", options->index);
     memset(loop, 0, sizeof(*loop));
     loop->index = options->index;
+    loop->waiting_bytes_max = options->waiting_bytes ? options->waiting_bytes : LOOP_WAITING_BYTES;
     loop->busy_poll_ns = (int64_t)options->busy_poll_micros * 1000;
     loop->now_ms = clock_mono_ms();
     loop->wake_fd = -1;
@@ -461,6 +462,8 @@ void loop_stats(const struct loop *loop, struct loop_stats *out)
         .connections = READ(connections),
         .mailbox_high = READ(mailbox_high),
         .mailbox_full = READ(mailbox_full),
+        .waiting_in = READ(waiting_in),
+        .waiting_out = READ(waiting_out),
     };
 #undef READ
 }

@@ -16,6 +16,7 @@
 #define TERN_COMMON_LOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -23,10 +24,14 @@
 struct loop;
 
 enum { LOOP_MAILBOX_MAX = 65536, LOOP_MAX = 16, LOOP_SIGNALS = 32 };
+enum { LOOP_WAITING_BYTES = 256 << 20 };
 
 struct loop_options {
     unsigned index;            /* 0 .. LOOP_MAX-1, part of every connection id */
     unsigned busy_poll_micros; /* 0: never */
+    /* Memory of all connections together for unfinished input, and as much again for output that
+     * peers have not taken; 0: LOOP_WAITING_BYTES. */
+    size_t waiting_bytes;
 };
 int loop_new(struct loop **out, const struct loop_options *options, struct err *err);
 /* After loop_run() has returned: closes what is left and frees. Returns NULL. */
@@ -83,6 +88,7 @@ int loop_on_process_signal(struct loop *loop, int signo, void (*on_signal)(void 
 
 struct loop_stats {
     uint64_t turns, wakeups, messages, bytes_in, bytes_out, connections, mailbox_high, mailbox_full;
+    uint64_t waiting_in, waiting_out; /* bytes of memory, see loop_options.waiting_bytes */
 };
 void loop_stats(const struct loop *loop, struct loop_stats *out); /* any thread; relaxed */
 

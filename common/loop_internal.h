@@ -30,7 +30,6 @@ enum {
     LOOP_POOL_BYTES = 2 * 1024 * 1024, /* and so many bytes in all; more are freed */
     LOOP_CHUNK_MAX = 256 * 1024,       /* a larger buffer is freed, not kept */
     LOOP_CHUNK_MIN = 4096,
-    LOOP_PARTIAL_BYTES = 256 * 1024 * 1024, /* unfinished input of all connections of a loop */
 };
 
 /* Memory from malloc() on its way between the pool and a connection. */
@@ -99,12 +98,15 @@ struct loop {
     struct chunk pool[LOOP_POOL_CHUNKS];
     unsigned pool_count;
     size_t pool_bytes;
-    size_t partial_bytes; /* memory of partial frames */
+    size_t waiting_bytes_max;
+    unsigned waiting_conns; /* those that are counted in waiting_out */
 
     struct loop_message *mail_out; /* the batch being run; swapped with mail_in */
 
     /* Statistics: written by the loop's thread, read by any. */
     _Atomic uint64_t turns, wakeups, messages, bytes_in, bytes_out, connections, mailbox_high;
+    _Atomic uint64_t waiting_in;  /* memory of partial frames */
+    _Atomic uint64_t waiting_out; /* memory of output that sockets did not take */
 
     /* ---- other threads below ---- */
 
@@ -125,6 +127,12 @@ static inline void loop_count(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+/* A counter that the loop's own thread reads. */
+static inline uint64_t loop_counted(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 /* loop.c */
@@ -188,6 +196,7 @@ struct conn {
     size_t in_len;
     size_t want;              /* size of that frame; 0: not known */
     struct buf out;           /* no memory when idle */
+    size_t out_counted;       /* of it in loop->waiting_out */
     int64_t active_ms;        /* last byte read or written */
     int64_t taken_ms;         /* last byte taken by the peer, or when output began to wait */
     TAILQ_ENTRY(conn) all;    /* loop->conns, later loop->dead */

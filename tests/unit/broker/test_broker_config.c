@@ -72,6 +72,35 @@ START_TEST(switches_that_nothing_stands_behind_cannot_be_on)
 }
 END_TEST
 
+START_TEST(the_memory_budget_is_shared_out_and_never_exceeded)
+{
+    const struct broker_config *c = &s.config;
+
+    set("memoryBudgetBytes=134217728");
+    ck_assert_int_eq(settings_finish(&s, false, &err), 0);
+    ck_assert_int_le(c->memory_tail_bytes + c->queue_memory_bytes + c->offloaded_bytes +
+                         2 * c->io_threads * c->waiting_bytes_per_loop,
+                     134217728);
+    ck_assert_int_ge(c->waiting_bytes_per_loop, 16 << 20);
+
+    set("memoryBudgetBytes=0");
+    ck_assert_int_eq(settings_finish(&s, false, &err), 0);
+    ck_assert_int_ge(c->memory_budget_bytes, 134217728);
+}
+END_TEST
+
+START_TEST(a_budget_that_does_not_hold_its_parts_is_refused)
+{
+    set("memoryBudgetBytes=1000");
+    ck_assert_int_eq(settings_finish(&s, false, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "memoryBudgetBytes=1000"));
+    set("memoryBudgetBytes=200000000");
+    set("queueMemoryBytes=150000000");
+    ck_assert_int_eq(settings_finish(&s, false, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "queueMemoryBytes=150000000"));
+}
+END_TEST
+
 START_TEST(delay_levels_are_read_and_bad_ones_refused)
 {
     static const char *const bad[] = {
@@ -140,6 +169,8 @@ static Suite *suite(void)
     tcase_add_test(t, brokerIP1_follows_bindAddress);
     tcase_add_test(t, roles_that_need_replication_stop_the_start);
     tcase_add_test(t, switches_that_nothing_stands_behind_cannot_be_on);
+    tcase_add_test(t, the_memory_budget_is_shared_out_and_never_exceeded);
+    tcase_add_test(t, a_budget_that_does_not_hold_its_parts_is_refused);
     tcase_add_test(t, delay_levels_are_read_and_bad_ones_refused);
     tcase_add_test(t, only_live_keys_change_and_all_or_none);
     tcase_add_test(t, a_change_is_kept_in_the_file_with_the_rest_untouched);

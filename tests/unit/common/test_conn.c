@@ -343,7 +343,7 @@ struct look {
     unsigned count;
     size_t pool_bytes;
     unsigned pool_count;
-    size_t partial_bytes;
+    uint64_t waiting_in;
 };
 
 static void look_at_conns(void *arg)
@@ -355,7 +355,7 @@ static void look_at_conns(void *arg)
     look->with_input = look->with_output = look->count = 0;
     look->pool_bytes = look->loop->pool_bytes;
     look->pool_count = look->loop->pool_count;
-    look->partial_bytes = look->loop->partial_bytes;
+    look->waiting_in = look->loop->waiting_in;
     TAILQ_FOREACH(c, &look->loop->conns, all)
     {
         look->count++;
@@ -600,6 +600,52 @@ START_TEST(peer_that_never_reads_is_bounded_and_dropped)
     round_trip(other);
     ck_assert_uint_le(s.output_high, 256 * 1024 + MANY_BYTES);
     close(fd);
+    close(other);
+    stop(&s);
+}
+END_TEST
+
+static void set_waiting_max(struct loop_message *message)
+{
+    struct loop *loop = message->ctx;
+
+    loop->waiting_bytes_max = message->a;
+}
+
+START_TEST(peers_that_never_read_are_bounded_together)
+{
+    static const struct conn_protocol protocol = {.input = test_input,
+                                                  .opened = test_opened,
+                                                  .closed = test_closed,
+                                                  .input_max = TEST_INPUT_MAX,
+                                                  .output_max = 1024 * 1024};
+    enum { PEERS = 12, BOUND = 4 * 1024 * 1024, DROPPED = 4 };
+    struct loop_stats stats;
+    struct server s;
+    int fds[PEERS];
+
+    start(&s, 1, &protocol);
+    struct loop_message message = {.run = set_waiting_max, .ctx = s.f.loops[0], .a = BOUND};
+    ck_assert_int_eq(loop_post(s.f.loops[0], &message), 0);
+    int other = start_client(&s);
+    for (int i = 0; i < PEERS; i++) {
+        fds[i] = start_client(&s);
+        ask_without_reading(fds[i], MANY);
+        round_trip(other);
+    }
+    for (int i = 0; i < DROPPED; i++)
+        fixture_wait(&s.closed);
+    round_trip(other);
+    loop_stats(s.f.loops[0], &stats);
+    ck_assert_uint_gt(stats.waiting_out, 0);
+    ck_assert_uint_le(stats.waiting_out, BOUND + 2 * 1024 * 1024);
+    for (int i = 0; i < PEERS; i++)
+        close(fds[i]);
+    for (int i = 0; i < PEERS - DROPPED; i++)
+        fixture_wait(&s.closed);
+    round_trip(other);
+    loop_stats(s.f.loops[0], &stats);
+    ck_assert_uint_eq(stats.waiting_out, 0);
     close(other);
     stop(&s);
 }
@@ -852,14 +898,14 @@ START_TEST(spare_memory_is_bounded)
     round_trip(start_client(&s));
     fixture_on_loop(s.f.loops[0], look_at_conns, &look);
     ck_assert_uint_eq(look.with_input, CONNS);
-    ck_assert_uint_ge(look.partial_bytes, CONNS * (SIZE - 1));
+    ck_assert_uint_ge(look.waiting_in, CONNS * (SIZE - 1));
     for (int i = 0; i < CONNS; i++) {
         client_send(fds[i], frame + SIZE - 1, 1);
         expect_echo(fds[i], frame, SIZE);
     }
     fixture_on_loop(s.f.loops[0], look_at_conns, &look);
     ck_assert_uint_eq(look.with_input, 0);
-    ck_assert_uint_eq(look.partial_bytes, 0);
+    ck_assert_uint_eq(look.waiting_in, 0);
     ck_assert_uint_le(look.pool_bytes, LOOP_POOL_BYTES);
     ck_assert_uint_le(look.pool_count, LOOP_POOL_CHUNKS);
     ck_assert_uint_ge(look.pool_count, 8); /* and it does keep some */
@@ -1137,6 +1183,7 @@ static Suite *conn_suite(void)
     tc = tcase_create("output");
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, peer_that_never_reads_is_bounded_and_dropped);
+    tcase_add_test(tc, peers_that_never_read_are_bounded_together);
     tcase_add_test(tc, frames_nobody_reads_nor_asked_for_are_bounded);
     tcase_add_test(tc, slow_reader_gets_everything_in_order);
     tcase_add_test(tc, peer_that_vanishes_with_output_and_input_waiting_is_let_go);
