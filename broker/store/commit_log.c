@@ -451,3 +451,30 @@ int commit_log_flush(struct commit_log *log)
     r = publish(log, &log->flushed, to);
     return r < 0 ? r : 1;
 }
+
+/* --- retention --- */
+
+int commit_log_retire(struct commit_log *log, uint64_t below, uint64_t *base)
+{
+    uint64_t end = commit_log_end(log);
+
+    /* A full last segment stays, as in RocketMQ: the log never looks empty. */
+    if (end == 0)
+        return -ENODATA;
+    return log_segments_retire(log->segments, below < end ? below : end - 1, base);
+}
+
+int commit_log_erase(struct commit_log *log, uint64_t piece)
+{
+    return log_segments_erase(log->segments, piece);
+}
+
+int commit_log_modified(struct commit_log *log, int64_t *ms)
+{
+    return log_segments_modified(log->segments, ms);
+}
+
+uint64_t commit_log_space(struct commit_log *log)
+{
+    return log_segments_space(log->segments);
+}

@@ -106,4 +106,16 @@ void commit_log_writeback(struct commit_log *log);
  * moves. A failure stops the log for good. 1: moved; 0: nothing to do. */
 int commit_log_flush(struct commit_log *log);
 
+/* --- retention, one thread at a time --- */
+/* The first segment leaves the log when it ends at or below `below` and before the end: min moves,
+ * who reads from it reads on. 0: *base is where it began. -ENODATA: it stays. -EBUSY: the one
+ * before is not erased yet. */
+int commit_log_retire(struct commit_log *log, uint64_t below, uint64_t *base);
+/* A step of erasing its file, `piece` bytes of space at most: 1: more to do; 0: gone; -errno: call
+ * again later. The name goes first, so a crash leaves a whole row of whole segments. */
+int commit_log_erase(struct commit_log *log, uint64_t piece);
+/* Time of the last write to the first segment's file, ms since 1970; -ENODATA without one. */
+int commit_log_modified(struct commit_log *log, int64_t *ms);
+uint64_t commit_log_space(struct commit_log *log); /* bytes of all segments */
+
 #endif

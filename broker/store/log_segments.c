@@ -69,6 +69,8 @@ static void unuse(struct log_segments *s, struct log_segment *segment)
 
     pthread_mutex_lock(&s->lock);
     last = --segment->users == 0;
+    if (segment == s->retired && segment->users == 1)
+        pthread_cond_signal(&s->unused);
     pthread_mutex_unlock(&s->lock);
     if (last) {
         file_close(segment->fd);
@@ -232,6 +234,7 @@ int log_segments_open(struct log_segments **out, const char *dir, const char *sp
         return err_set(err, r, "open the commit log %s", dir);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->making, NULL);
+    pthread_cond_init(&s->unused, NULL);
     s->bytes = (uint64_t)bytes;
     s->dir = strdup(dir);
     if (asprintf(&s->spare, "%s/segment.new", spare_dir) < 0)
@@ -259,6 +262,9 @@ struct log_segments *log_segments_free(struct log_segments *s)
         assert(s->at[i]->users == 1);
         unuse(s, s->at[i]);
     }
+    if (s->retired)
+        unuse(s, s->retired); /* a name that is still there is found by the next start */
+    pthread_cond_destroy(&s->unused);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->making);
     free(s->at);
@@ -427,4 +433,113 @@ int log_segments_trim(struct log_segments *s, uint64_t end)
     r = log_segments_drop(s, keep, NULL);
     pthread_mutex_unlock(&s->making);
     return r;
+}
+
+/* --- retention --- */
+
+int log_segments_retire(struct log_segments *s, uint64_t below, uint64_t *base)
+{
+    int r = -ENODATA;
+
+    pthread_mutex_lock(&s->making);
+    pthread_mutex_lock(&s->lock);
+    if (s->retired) {
+        r = -EBUSY;
+    } else if (s->count > 1 && below >= s->bytes && s->first <= below - s->bytes) {
+        *base = s->first;
+        s->retired = s->at[0];
+        s->count--;
+        memmove(s->at, s->at + 1, s->count * sizeof(struct log_segment *));
+        s->first += s->bytes;
+        atomic_store_explicit(&s->min, s->first, memory_order_release);
+        r = 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->making);
+    if (r == 0) {
+        s->erase = ERASE_NAME;
+        s->erase_left = s->bytes;
+    }
+    return r;
+}
+
+static int erase_name(struct log_segments *s, uint64_t base)
+{
+    char path[PATH_MAX];
+    int r = log_segments_path(s, base, path);
+
+    if (r == 0)
+        r = file_unlink(path);
+    return r == -ENOENT ? 0 : r; /* somebody was faster */
+}
+
+/* The file has no name any more: what is left of it after a crash, the system frees. */
+static void erase_space(struct log_segments *s, struct log_segment *segment, uint64_t piece)
+{
+    pthread_mutex_lock(&s->lock);
+    while (segment->users > 1)
+        pthread_cond_wait(&s->unused, &s->lock); /* takes no longer than a read */
+    pthread_mutex_unlock(&s->lock);
+    s->erase_left -= piece < s->erase_left ? piece : s->erase_left;
+    if (s->erase_left > 0 && file_truncate(segment->fd, (off_t)s->erase_left) < 0)
+        s->erase_left = 0; /* closing frees all of it */
+}
+
+int log_segments_erase(struct log_segments *s, uint64_t piece)
+{
+    struct log_segment *segment;
+    int r;
+
+    pthread_mutex_lock(&s->lock);
+    segment = s->retired;
+    pthread_mutex_unlock(&s->lock);
+    if (!segment)
+        return 0;
+    switch (s->erase) {
+    case ERASE_NAME:
+        r = erase_name(s, segment->base);
+        break;
+    case ERASE_SYNC:
+        /* No segment behind it may go before, or a power cut could leave a hole in the row. */
+        r = file_sync_dir(s->dir);
+        break;
+    default:
+        erase_space(s, segment, piece);
+        if (s->erase_left > 0)
+            return 1;
+        pthread_mutex_lock(&s->lock);
+        s->retired = NULL;
+        pthread_mutex_unlock(&s->lock);
+        unuse(s, segment);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    s->erase++;
+    return 1;
+}
+
+int log_segments_modified(struct log_segments *s, int64_t *ms)
+{
+    struct log_piece piece;
+    struct stat st;
+    int r = log_segments_hold(s, atomic_load(&s->min), UINT64_MAX, &piece);
+
+    if (r < 0)
+        return r;
+    r = fstat(piece.fd, &st) < 0 ? -errno : 0;
+    log_segments_let_go(s, &piece);
+    if (r == 0)
+        *ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    return r;
+}
+
+uint64_t log_segments_space(struct log_segments *s)
+{
+    uint64_t space;
+
+    pthread_mutex_lock(&s->lock);
+    space = s->count * s->bytes;
+    pthread_mutex_unlock(&s->lock);
+    return space;
 }

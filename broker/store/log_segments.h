@@ -33,9 +33,13 @@ struct log_segments {
     pthread_mutex_t lock;
     struct log_segment **at; /* lock, as the next three */
     size_t count, cap;
-    uint64_t first;         /* base of at[0]; without segments: of the next one made */
-    _Atomic uint64_t min;   /* `first` for those without the lock */
-    _Atomic uint64_t limit; /* end of the allocated space */
+    uint64_t first;              /* base of at[0]; without segments: of the next one made */
+    _Atomic uint64_t min;        /* `first` for those without the lock */
+    _Atomic uint64_t limit;      /* end of the allocated space */
+    struct log_segment *retired; /* lock; out of the table, its file on the way out */
+    pthread_cond_t unused;       /* with lock: nobody reads from the retired one any more */
+    enum { ERASE_NAME, ERASE_SYNC, ERASE_SPACE } erase; /* of whoever erases, as the next */
+    uint64_t erase_left;                                /* bytes of its file */
     pthread_mutex_t making;
     int failed;        /* making: result of the last try, */
     int64_t failed_ms; /* and when (monotonic) */
@@ -64,6 +68,23 @@ int log_segments_extend(struct log_segments *s, uint64_t end);
 int log_segments_drop(struct log_segments *s, size_t keep, struct err *err);
 /* Deletes unused segments above `end`, but never the only one. */
 int log_segments_trim(struct log_segments *s, uint64_t end);
+/* Retention, one thread at a time. A segment goes in steps, so that nobody waits for it and a crash
+ * after any of them leaves a row of whole files: first it leaves the table and `min` moves, whoever
+ * holds it reads on; then its name goes and the folder is synced; then, once nobody holds it, its
+ * space, a piece at a time, since giving back a large file at once keeps a file system busy. */
+/* The first segment, which is never the one that holds `below`, leaves the table when it ends at or
+ * below `below`. 0: *base is its first offset. -ENODATA: it stays. -EBUSY: another is not erased
+ * yet.
+ */
+int log_segments_retire(struct log_segments *s, uint64_t below, uint64_t *base);
+/* The next step with the retired one: 1 when more are needed, 0 when it is gone (or there is none),
+ * -errno: call again later. `piece` bytes of space at most. */
+int log_segments_erase(struct log_segments *s, uint64_t piece);
+/* When the first segment was last written to, ms since 1970. -ENODATA: there is none. */
+int log_segments_modified(struct log_segments *s, int64_t *ms);
+/* Bytes of all segments, the one made ahead too; not of the retired one. */
+uint64_t log_segments_space(struct log_segments *s);
+
 /* Allocates [from, end of its segment): 0, or -errno with the limit at `from`. */
 int log_segments_allocate(struct log_segments *s, uint64_t from);
 

@@ -29,7 +29,7 @@ static struct {
     int pwrite_errno;
     int fdatasync_calls, fdatasync_errno;
     int fallocate_calls, fallocate_errno;
-    int fsync_errno, rename_errno;
+    int fsync_errno, rename_errno, unlink_errno, ftruncate_errno;
     int preadv2_calls;
     ssize_t preadv2_result; /* 0: the system's; else a count or -errno */
     uint64_t range_from, range_to;
@@ -126,7 +126,7 @@ static inline int disk_fallocate(int fd, int mode, off_t at, off_t n)
 static inline int disk_ftruncate(int fd, off_t n)
 {
     note("truncate");
-    return ftruncate(fd, n);
+    return disk.ftruncate_errno ? denied(disk.ftruncate_errno) : ftruncate(fd, n);
 }
 
 static inline int disk_rename(const char *from, const char *to)
@@ -137,7 +137,7 @@ static inline int disk_rename(const char *from, const char *to)
 
 static inline int disk_unlink(const char *path)
 {
-    int r = unlink(path);
+    int r = disk.unlink_errno ? denied(disk.unlink_errno) : unlink(path);
 
     if (r == 0)
         note("unlink");

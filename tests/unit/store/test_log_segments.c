@@ -1,6 +1,7 @@
 /* Claims about the files of the log: making, opening, deleting them, and giving up a tail. */
 #include "log_fixture.h"
 
+#include "broker/store/log_segments.h"
 #include "common/clock.h"
 
 /* --- segments --- */
@@ -411,13 +412,193 @@ START_TEST(rewriting_writes_the_same_bytes_and_syncs_each_file)
 }
 END_TEST
 
+/* --- retention --- */
+
+/* Three segments with bytes in them, and one made ahead; all is flushed. */
+static void fill_three(void)
+{
+    open_ready();
+    append_up_to(SEGMENT - 8);
+    append_up_to(2 * SEGMENT - 8);
+    append_up_to(2 * SEGMENT + 1000);
+    write_log();
+    ck_assert_int_eq(commit_log_flush(the_log), 1);
+    ck_assert_int_eq(commit_log_prepare(the_log), 0);
+    ck_assert_int_eq(files_in(log_dir), 4);
+    memset(&disk, 0, sizeof(disk));
+}
+
+static int retire(uint64_t below)
+{
+    uint64_t base;
+    int r = commit_log_retire(the_log, below, &base);
+
+    if (r == 0)
+        ck_assert_uint_eq(base + SEGMENT, commit_log_min(the_log));
+    return r;
+}
+
+static void erase(uint64_t piece)
+{
+    int r;
+
+    do {
+        r = commit_log_erase(the_log, piece);
+        ck_assert_int_ge(r, 0);
+    } while (r > 0);
+}
+
+START_TEST(only_whole_segments_below_the_bound_are_retired)
+{
+    fill_three();
+    ck_assert_int_eq(retire(SEGMENT - 1), -ENODATA);
+    ck_assert_uint_eq(commit_log_min(the_log), 0);
+    ck_assert_int_eq(retire(SEGMENT), 0);
+    ck_assert_int_eq(retire(UINT64_MAX), -EBUSY); /* one at a time */
+    erase(SEGMENT);
+    ck_assert_int_eq(retire(UINT64_MAX), 0);
+    erase(SEGMENT);
+    /* The one that holds the end stays, however the bound is. */
+    ck_assert_int_eq(retire(UINT64_MAX), -ENODATA);
+    ck_assert_uint_eq(commit_log_min(the_log), 2 * SEGMENT);
+    ck_assert_uint_eq(commit_log_space(the_log), 2 * SEGMENT);
+}
+END_TEST
+
+START_TEST(a_full_last_segment_stays)
+{
+    open_ready();
+    append_up_to(SEGMENT - 8);
+    append_up_to(2 * SEGMENT - 8); /* the blank goes in with the next record */
+    write_log();
+    ck_assert_int_eq(commit_log_prepare(the_log), 0);
+    ck_assert_int_eq(retire(UINT64_MAX), 0);
+    erase(SEGMENT);
+    ck_assert_int_eq(retire(UINT64_MAX), -ENODATA);
+}
+END_TEST
+
+START_TEST(min_moves_before_the_file_goes)
+{
+    uint8_t byte;
+
+    fill_three();
+    ck_assert_int_eq(retire(SEGMENT), 0);
+    ck_assert_uint_eq(commit_log_min(the_log), SEGMENT);
+    ck_assert_int_eq(commit_log_read(the_log, SEGMENT - 100, &byte, 1, true), -ENODATA);
+    ck_assert_int_eq(commit_log_read(the_log, SEGMENT, &byte, 1, true), 0);
+    ck_assert_int_eq(access(segment_path(0), F_OK), 0);
+    ck_assert_str_eq(disk.trace, "");
+}
+END_TEST
+
+START_TEST(name_goes_first_and_the_space_in_pieces)
+{
+    fill_three();
+    ck_assert_int_eq(retire(SEGMENT), 0);
+    erase(SEGMENT / 4);
+    ck_assert_str_eq(disk.trace, "unlink syncdir truncate truncate truncate ");
+    ck_assert_int_eq(access(segment_path(0), F_OK), -1);
+    ck_assert_int_eq(files_in(log_dir), 3);
+    ck_assert_int_eq(commit_log_erase(the_log, SEGMENT), 0); /* nothing is left to do */
+}
+END_TEST
+
+static struct log_segments *held_segments;
+static struct log_piece held;
+static uint8_t held_bytes[1000];
+
+static void *read_late(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(pread(held.fd, held_bytes, sizeof(held_bytes), held.at), sizeof(held_bytes));
+    log_segments_let_go(held_segments, &held);
+    return NULL;
+}
+
+/* Who holds a segment when it is retired reads all of it; only then its space goes. */
+START_TEST(reader_of_a_retired_segment_finishes)
+{
+    pthread_t reader;
+    struct err e;
+    uint64_t base;
+
+    fill_three();
+    the_log = commit_log_close(the_log);
+    ck_assert_int_eq(log_segments_open(&held_segments, log_dir, spare_dir, SEGMENT, &e), 0);
+    ck_assert_int_eq(log_segments_hold(held_segments, SEGMENT - 2000, SEGMENT, &held), 0);
+    ck_assert_int_eq(log_segments_retire(held_segments, SEGMENT, &base), 0);
+    ck_assert_int_eq(log_segments_erase(held_segments, 1), 1);
+    ck_assert_int_eq(log_segments_erase(held_segments, 1), 1);
+    ck_assert_int_eq(access(segment_path(0), F_OK), -1);
+    ck_assert_int_eq(pthread_create(&reader, NULL, read_late, NULL), 0);
+    ck_assert_int_eq(log_segments_erase(held_segments, SEGMENT), 0); /* waits for the reader */
+    pthread_join(reader, NULL);
+    is_pattern(held_bytes, SEGMENT - 2000, sizeof(held_bytes));
+    held_segments = log_segments_free(held_segments);
+}
+END_TEST
+
+START_TEST(failed_steps_are_taken_again)
+{
+    fill_three();
+    ck_assert_int_eq(retire(SEGMENT), 0);
+    disk.unlink_errno = EIO;
+    ck_assert_int_eq(commit_log_erase(the_log, SEGMENT), -EIO);
+    ck_assert_int_eq(retire(2 * SEGMENT), -EBUSY);
+    disk.unlink_errno = 0;
+    disk.fsync_errno = EIO;
+    ck_assert_int_eq(commit_log_erase(the_log, SEGMENT), 1);
+    ck_assert_int_eq(commit_log_erase(the_log, SEGMENT), -EIO);
+    disk.fsync_errno = 0;
+    disk.ftruncate_errno = EIO; /* then it goes in one piece */
+    erase(SEGMENT / 4);
+    ck_assert_int_eq(retire(2 * SEGMENT), 0);
+    ck_assert_int_eq(files_in(log_dir), 3);
+}
+END_TEST
+
+START_TEST(age_is_that_of_the_last_write)
+{
+    struct timespec times[2] = {{.tv_sec = 1700000000}, {.tv_sec = 1700000000, .tv_nsec = 5000000}};
+    int64_t ms;
+
+    open_log();
+    ck_assert_int_eq(commit_log_modified(the_log, &ms), -ENODATA);
+    ck_assert_int_eq(commit_log_prepare(the_log), 0);
+    ck_assert_int_eq(utimensat(AT_FDCWD, segment_path(0), times, 0), 0);
+    ck_assert_int_eq(commit_log_modified(the_log, &ms), 0);
+    ck_assert_int_eq(ms, 1700000000005);
+}
+END_TEST
+
+/* Whatever step a kill comes after: the files are a whole row. */
+START_TEST(log_opens_after_every_step_of_a_deletion)
+{
+    for (int steps = 0; steps <= 6; steps++) {
+        fill_three();
+        ck_assert_int_eq(retire(SEGMENT), 0);
+        for (int i = 0; i < steps; i++)
+            ck_assert_int_ge(commit_log_erase(the_log, SEGMENT / 4), 0);
+        the_log = commit_log_close(the_log);
+        open_log();
+        ck_assert_uint_eq(commit_log_min(the_log), steps == 0 ? 0 : SEGMENT);
+        ck_assert_uint_eq(commit_log_limit(the_log), 4 * SEGMENT);
+        set_end(2 * SEGMENT + 1000, NULL);
+        tear_down();
+        set_up();
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("log_segments");
     TCase *segments = tcase_create("segments");
     TCase *open_case = tcase_create("open");
     TCase *cut = tcase_create("cut");
-    TCase *const all[] = {segments, open_case, cut};
+    TCase *retention = tcase_create("retention");
+    TCase *const all[] = {segments, open_case, cut, retention};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         tcase_add_checked_fixture(all[i], set_up, tear_down);
@@ -446,6 +627,15 @@ static Suite *suite(void)
     tcase_add_test(cut, log_cannot_end_outside_of_its_segments);
     tcase_add_test(cut, sparse_last_segment_waits_for_space_instead_of_stopping);
     tcase_add_test(cut, rewriting_writes_the_same_bytes_and_syncs_each_file);
+
+    tcase_add_test(retention, only_whole_segments_below_the_bound_are_retired);
+    tcase_add_test(retention, a_full_last_segment_stays);
+    tcase_add_test(retention, min_moves_before_the_file_goes);
+    tcase_add_test(retention, name_goes_first_and_the_space_in_pieces);
+    tcase_add_test(retention, reader_of_a_retired_segment_finishes);
+    tcase_add_test(retention, failed_steps_are_taken_again);
+    tcase_add_test(retention, age_is_that_of_the_last_write);
+    tcase_add_test(retention, log_opens_after_every_step_of_a_deletion);
     return s;
 }
 
