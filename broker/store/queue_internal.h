@@ -9,6 +9,7 @@
  * hold them as they stand in the files, so write-back hands their memory to pwritev.
  *
  * Locks, in the order in which they are taken:
+ *   trim_lock    one at a time removes files of queues that live on, or a topic's
  *   io_lock      one at a time writes, cuts or removes the files of queues
  *   append lock  states, chunks, lists; never held over a system call but the mmap of a new block
  *   (a leaf)     the lock of the descriptor cache
@@ -102,7 +103,7 @@ struct queue_table {
     } marks[AGE_MARKS];
     unsigned mark_count, mark_newest;
 
-    pthread_mutex_t io_lock;
+    pthread_mutex_t trim_lock, io_lock;
     struct iovec pieces[WRITE_PIECES]; /* io_lock */
     struct queue_files *files;
 };

@@ -344,12 +344,39 @@ static int find_last_end(struct folder *f, int64_t next, uint64_t *last_end, str
     return 0;
 }
 
+/* A search that met fillers, which have no record of their own, may have gone too far: back to the
+ * first entry at or above `oldest` behind the last one below it. */
+static int back_over_fillers(struct folder *f, uint64_t oldest, int64_t *min, struct err *err)
+{
+    int64_t at = *min, start = f->first * f->units;
+
+    while (at > start) {
+        int64_t file_start = (at - 1) / f->units * f->units;
+        int64_t n = at - file_start < READ_UNITS ? at - file_start : READ_UNITS;
+        const uint8_t *units;
+        int r = folder_read(f, at - n, (int)n, &units, err);
+
+        if (r < 0)
+            return r;
+        at -= n;
+        while (n-- > 0) {
+            struct queue_entry e;
+            if (queue_unit_decode(units + n * QUEUE_ENTRY_BYTES, &e) != UNIT_ENTRY)
+                continue;
+            if ((uint64_t)e.log_offset < oldest)
+                return 0;
+            *min = at + n;
+        }
+    }
+    return 0;
+}
+
 /* The first entry whose message the log still has; `next` when there is none. */
 static int find_min(struct folder *f, int64_t next, int64_t *min, struct err *err)
 {
     int64_t low = f->first * f->units, high = next;
     uint64_t oldest = f->log_min > f->floor ? f->log_min : f->floor;
-    bool first = true;
+    bool first = true, fillers = false;
 
     while (low < high) {
         int64_t at = first ? low : low + (high - low) / 2; /* as a rule the first will do */
@@ -359,14 +386,18 @@ static int find_min(struct folder *f, int64_t next, int64_t *min, struct err *er
 
         if (r < 0)
             return r;
-        if (queue_unit_decode(unit, &e) == UNIT_ENTRY && (uint64_t)e.log_offset >= oldest)
-            high = at;
-        else
+        if (queue_unit_decode(unit, &e) != UNIT_ENTRY) {
             low = at + 1;
+            fillers = true;
+        } else if ((uint64_t)e.log_offset >= oldest) {
+            high = at;
+        } else {
+            low = at + 1;
+        }
         first = false;
     }
     *min = low;
-    return 0;
+    return fillers ? back_over_fillers(f, oldest, min, err) : 0;
 }
 
 /* Finds the ends, cuts what is behind them. */

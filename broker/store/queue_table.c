@@ -50,6 +50,12 @@ int queue_table_new(struct queue_table **out, const struct queue_table_options *
         free(t);
         return err_set(err, r, "make the lock of the queue files");
     }
+    r = -pthread_mutex_init(&t->trim_lock, NULL);
+    if (r < 0) {
+        pthread_mutex_destroy(&t->io_lock);
+        free(t);
+        return err_set(err, r, "make the lock of the queue files");
+    }
     t->append_lock = options->append_lock;
     t->file_bytes = options->file_bytes;
     t->file_units = options->file_bytes / QUEUE_ENTRY_BYTES;
@@ -94,6 +100,7 @@ struct queue_table *queue_table_free(struct queue_table *t)
         free(atomic_load_explicit(&t->pages[i], memory_order_relaxed));
     free(t->dir);
     pthread_mutex_destroy(&t->io_lock);
+    pthread_mutex_destroy(&t->trim_lock);
     free(t);
     return NULL;
 }
@@ -647,7 +654,7 @@ int queue_table_read(struct queue_table *t, uint32_t queue, int64_t offset, stru
 {
     struct view v;
     const struct queue_state *s = queue_state(t, queue);
-    bool from_files = false, same = true;
+    bool from_files = false, same = true, removed = false;
     int done = 0, r;
 
     pthread_mutex_lock(t->append_lock);
@@ -689,6 +696,7 @@ int queue_table_read(struct queue_table *t, uint32_t queue, int64_t offset, stru
     if (from_files || r < 0) {
         pthread_mutex_lock(t->append_lock);
         same = s->generation == v.place.generation;
+        removed = offset < s->min; /* the file may have gone before we had it open */
         pthread_mutex_unlock(t->append_lock);
     }
     if (!same) {
@@ -696,7 +704,7 @@ int queue_table_read(struct queue_table *t, uint32_t queue, int64_t offset, stru
         queue_files_forget(t->files, queue, 1);
         return 0;
     }
-    return done > 0 ? done : r;
+    return done > 0 ? done : removed ? 0 : r;
 }
 
 /* --- topics that go, numbers --- */
@@ -757,6 +765,7 @@ int queue_table_drop_topic(struct queue_table *t, struct topic *topic)
 
     /* Nobody writes this topic's files until they are gone; what is appended meanwhile belongs to
      * the next topic of that name and waits in memory. */
+    pthread_mutex_lock(&t->trim_lock);
     pthread_mutex_lock(&t->io_lock);
     pthread_mutex_lock(t->append_lock);
     count = topic->extent_count;
@@ -768,6 +777,7 @@ int queue_table_drop_topic(struct queue_table *t, struct topic *topic)
         queue_files_forget(t->files, extents[i].base, extents[i].count);
     r = topic_remove(t, bytes_of(topic->name, topic->name_len));
     pthread_mutex_unlock(&t->io_lock);
+    pthread_mutex_unlock(&t->trim_lock);
     if (r < 0) {
         struct err err;
         err_set(&err, r, "remove the queues of topic %s", topic->name);

@@ -112,6 +112,14 @@ int queue_table_snapshot_load(struct queue_table *t, struct metadata *m, const c
  * start at 0 when the topic is made again. Takes the append lock; file removal happens outside. */
 int queue_table_drop_topic(struct queue_table *t, struct topic *topic);
 
+/* --- retention; all block, any thread but an event loop --- */
+uint32_t queue_table_count(struct queue_table *t); /* indexes below are given out */
+/* The log begins at log_min, a segment's begin: the queue's min moves to its first entry at or
+ * above, or to where it goes on when it has none. 0 or -errno: min is as it was. */
+int queue_table_settle(struct queue_table *t, uint32_t queue, uint64_t log_min);
+/* Removes the files in front of min, but never the last one. How many, or -errno. */
+int queue_table_trim(struct queue_table *t, uint32_t queue);
+
 struct queue_table_stats {
     uint64_t queues, chunk_bytes, chunk_budget, pending_entries, open_files;
 };
