@@ -412,10 +412,11 @@ int broker_run(struct broker *b, struct err *err)
 
     if (b->extra->before_run)
         r = b->extra->before_run(b, b->extra->ctx, err);
-    if (r == 0)
-        r = loop_on_process_signal(b->loops[0], SIGTERM, start_stopper, b);
-    if (r == 0)
-        r = loop_on_process_signal(b->loops[0], SIGINT, start_stopper, b);
+    if (r == 0) {
+        r = loop_on_stop_signals(b->loops[0], start_stopper, b);
+        if (r < 0)
+            err_set(err, r, "catch SIGTERM, SIGINT and SIGHUP");
+    }
     if (r == 0)
         r = delay_start(b->delay, err);
     if (r == 0)

@@ -450,6 +450,20 @@ int loop_on_process_signal(struct loop *loop, int signo, void (*on_signal)(void 
     return 0;
 }
 
+int loop_on_stop_signals(struct loop *loop, void (*on_signal)(void *ctx), void *ctx)
+{
+    struct sigaction hangup;
+    int r = loop_on_process_signal(loop, SIGTERM, on_signal, ctx);
+
+    if (r == 0)
+        r = loop_on_process_signal(loop, SIGINT, on_signal, ctx);
+    if (r == 0 && sigaction(SIGHUP, NULL, &hangup) < 0)
+        r = -errno;
+    if (r == 0 && hangup.sa_handler != SIG_IGN)
+        r = loop_on_process_signal(loop, SIGHUP, on_signal, ctx);
+    return r;
+}
+
 void loop_stats(const struct loop *loop, struct loop_stats *out)
 {
 #define READ(counter) atomic_load_explicit(&loop->counter, memory_order_relaxed)

@@ -85,6 +85,9 @@ void loop_timer_cancel(struct loop_timer *t);
 /* Calls on_signal(ctx) for SIGTERM-like process signals on this loop's thread. One loop of a
  * process may have them. At most 8: -ENOSPC. Once the loop is freed the process ignores them. */
 int loop_on_process_signal(struct loop *loop, int signo, void (*on_signal)(void *ctx), void *ctx);
+/* Likewise for all that ask a process to stop: SIGTERM, SIGINT and, unless it is ignored (nohup),
+ * SIGHUP. */
+int loop_on_stop_signals(struct loop *loop, void (*on_signal)(void *ctx), void *ctx);
 
 struct loop_stats {
     uint64_t turns, wakeups, messages, bytes_in, bytes_out, connections, mailbox_high, mailbox_full;

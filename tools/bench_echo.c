@@ -92,10 +92,8 @@ static int open_server(struct echo_server *s, const struct bench_echo_options *o
     r = listener_new(&s->listener, &listen, err);
     if (r < 0)
         return r;
-    if (loop_on_process_signal(s->loops[0], SIGTERM, on_stop, s) < 0 ||
-        loop_on_process_signal(s->loops[0], SIGINT, on_stop, s) < 0)
-        return err_say(err, -EINVAL, "cannot catch SIGTERM and SIGINT");
-    return 0;
+    r = loop_on_stop_signals(s->loops[0], on_stop, s);
+    return r < 0 ? err_set(err, r, "catch SIGTERM, SIGINT and SIGHUP") : 0;
 }
 
 static int announce(const struct echo_server *s, int ready_fd, struct err *err)
