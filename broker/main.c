@@ -12,6 +12,7 @@
 #include "broker/service.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/standard.h"
 #include "namesrv/namesrv.h"
 #include "tern_version.h"
 
@@ -218,8 +219,11 @@ int main(int argc, char **argv)
     struct broker *broker = NULL;
     enum log_level level = LOG_LEVEL_INFO;
     struct err err = {0};
-    int r = parse_options(argc, argv, &options);
+    int r = standard_hold();
 
+    if (r < 0)
+        return EXIT_FAILED;
+    r = parse_options(argc, argv, &options);
     if (r != 0)
         return r == 1 ? 0 : EXIT_USAGE;
     mallopt(M_ARENA_MAX, 2); /* few threads allocate; arenas would only cost memory */
@@ -232,9 +236,11 @@ int main(int argc, char **argv)
         struct buf out = {0};
 
         config_print(&broker_config_spec, &settings.config, &settings.origin, &out);
-        fwrite(buf_at(&out), 1, out.len, stdout);
+        r = standard_write(&out);
         buf_destroy(&out);
-        return 0;
+        if (r < 0)
+            fprintf(stderr, "tern-broker: write to stdout: %s\n", strerror(-r));
+        return r < 0 ? EXIT_FAILED : 0;
     }
     if (options.check) {
         puts("the configuration is fine");

@@ -11,6 +11,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "common/standard.h"
 #include "namesrv/namesrv.h"
 #include "tern_version.h"
 
@@ -159,13 +160,14 @@ static int read_arguments(int argc, char **argv, struct settings *s)
 static int print_settings(const struct settings *s)
 {
     struct buf text = {0};
-    bool ok;
+    int r;
 
     config_print(&namesrv_config_spec, &s->options, &s->origin, &text);
-    ok = !text.failed && fwrite(buf_at(&text), 1, text.len, stdout) == text.len &&
-         fflush(stdout) == 0;
+    r = standard_write(&text);
     buf_destroy(&text);
-    return ok ? EXIT_SUCCESS : EXIT_FAILED;
+    if (r < 0)
+        fprintf(stderr, "tern-namesrv: write to stdout: %s\n", strerror(-r));
+    return r < 0 ? EXIT_FAILED : EXIT_SUCCESS;
 }
 
 /* ---- running ---- */
@@ -224,9 +226,9 @@ static int start(struct running *r, const struct settings *s, struct err *err)
         e = namesrv_new(&r->ns, &s->options, r->loop, err);
     if (e < 0)
         return e;
-    if (loop_on_process_signal(r->loop, SIGTERM, on_stop_signal, r) < 0 ||
-        loop_on_process_signal(r->loop, SIGINT, on_stop_signal, r) < 0)
-        return err_say(err, -EINVAL, "cannot catch SIGTERM and SIGINT");
+    e = loop_on_stop_signals(r->loop, on_stop_signal, r);
+    if (e < 0)
+        return err_set(err, e, "catch SIGTERM, SIGINT and SIGHUP");
     return write_port(port_file, namesrv_port(r->ns), err);
 }
 
@@ -263,8 +265,11 @@ static int run(const struct settings *s)
 int main(int argc, char **argv)
 {
     static struct settings settings;
-    int status = read_arguments(argc, argv, &settings);
+    int status;
 
+    if (standard_hold() < 0)
+        return EXIT_FAILED;
+    status = read_arguments(argc, argv, &settings);
     if (status >= 0)
         return status;
     switch (settings.action) {

@@ -4,11 +4,13 @@
  */
 #include "tools/bench.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/standard.h"
 #include "tern_version.h"
 #include "tools/topic_admin.h"
 
@@ -32,15 +34,14 @@ static const struct bench_command commands[] = {
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
-static void usage(FILE *to)
+static void usage(struct buf *out)
 {
-    fputs("usage: tern-bench COMMAND [OPTION]...\n\n", to);
+    buf_add_str(out, "usage: tern-bench COMMAND [OPTION]...\n\n");
     for (int i = 0; i < COMMANDS; i++)
-        fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].summary);
-    fputs("\nEvery command takes --json, and explains itself with --help.\n"
-          "Exit status: 0 measured, 1 refused or failed, 2 wrong usage, 3 cannot be reached, "
-          "4 not found.\n",
-          to);
+        buf_addf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
+    buf_add_str(out, "\nEvery command takes --json, and explains itself with --help.\n"
+                     "Exit status: 0 measured, 1 refused or failed, 2 wrong usage, 3 cannot be "
+                     "reached, 4 not found.\n");
 }
 
 void bench_note(const char *format, ...)
@@ -137,37 +138,42 @@ int bench_find_targets(struct bench *bench, struct client *client, const char *t
     return TOOL_DONE;
 }
 
-int main(int argc, char **argv)
+static int run(struct bench *bench, int argc, char **argv)
 {
-    struct bench bench = {.json = false};
-    int status = TOOL_USAGE;
-
-    signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
-        usage(stderr);
+        usage(&bench->out);
+        fwrite(buf_at(&bench->out), 1, bench->out.len, stderr);
+        buf_reset(&bench->out);
         return TOOL_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        usage(stdout);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        usage(&bench->out);
         return TOOL_DONE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("tern-bench %s\n", TERN_VERSION);
+        buf_add_str(&bench->out, "tern-bench " TERN_VERSION "\n");
         return TOOL_DONE;
     }
-    err_say(&bench.err, status, "unknown command %s", argv[1]);
     for (int i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            bench.err.text[0] = '\0';
-            status = commands[i].run(&bench, &commands[i], argc - 2, argv + 2);
-            break;
-        }
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(bench, &commands[i], argc - 2, argv + 2);
     }
-    if (bench.out.failed || fwrite(buf_at(&bench.out), 1, bench.out.len, stdout) != bench.out.len ||
-        fflush(stdout) != 0) {
-        if (status == TOOL_DONE)
-            status = err_say(&bench.err, TOOL_REFUSED, "the output could not be written");
-    }
+    return err_say(&bench->err, TOOL_USAGE, "unknown command %s", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench bench = {.json = false};
+    int status, r;
+
+    signal(SIGPIPE, SIG_IGN);
+    if (standard_hold() < 0)
+        return TOOL_REFUSED;
+    status = run(&bench, argc, argv);
+    r = standard_write(&bench.out);
+    if (r < 0 && r != -EPIPE && status == TOOL_DONE)
+        status = err_say(&bench.err, TOOL_REFUSED, "write to stdout: %s", strerror(-r));
     if (status != TOOL_DONE && bench.err.text[0])
         bench_note("%s", bench.err.text);
     if (status == TOOL_USAGE)

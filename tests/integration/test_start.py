@@ -314,14 +314,43 @@ def segments_of_another_size_than_configured_are_refused():
 # --- ends ---
 
 @claims.claim
-def both_signals_stop_cleanly_and_repeating_them_does_no_harm():
-    for number in (signal.SIGTERM, signal.SIGINT):
+def each_stop_signal_stops_cleanly_and_repeating_it_does_no_harm():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         servers = [process.Namesrv(), process.Broker()]
         for server in servers:
             while server.running():  # an impatient operator
                 server.signal(number)
                 time.sleep(0.0005)
             server.wait_end(0)
+
+
+@claims.claim
+def a_terminal_that_is_closed_does_not_stop_what_nohup_started():
+    port_file = process.new_path("port")
+    namesrv = process.Server("namesrv", [
+        process.NAMESRV, "-o", "listenPort=0", "-o", f"portFile={port_file}", "-o", "kvConfigPath="],
+        {"main": port_file}, wrapper=["nohup"])
+    namesrv.wait_ready()
+    namesrv.signal(signal.SIGHUP)
+    with remoting.Client(namesrv.ports["main"]) as client:
+        client.round_trip()
+    namesrv.stop()
+
+
+@claims.claim
+def what_a_program_logs_goes_nowhere_but_to_its_stderr():
+    for wrapper in ('exec "$0" "$@" 2>&-', 'exec "$0" "$@" <&- >&- 2>&-'):
+        namesrv = process.Server("namesrv", [
+            process.NAMESRV, "-o", "listenPort=0", "-o", "kvConfigPath=", "-o", "portFile=" +
+            process.new_path("port")], {}, wrapper=["bash", "-c", wrapper])
+        namesrv.port_files = {"main": namesrv.command[-1].split("=")[1]}
+        broker = process.Broker(wrapper=["bash", "-c", wrapper], logLevel="debug")
+        for server in (namesrv.wait_ready(), broker):
+            equal(os.readlink(f"/proc/{server.pid}/fd/2"), "/dev/null", server.name)
+        with remoting.Client(broker.port) as client:
+            equal(messages.send(client, "Quiet", b"x").queue_offset, 0)
+        broker.stop()
+        namesrv.stop()
 
 
 @claims.claim

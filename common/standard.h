@@ -1,0 +1,18 @@
+/* standard.h - descriptors 0, 1 and 2, which whoever starts a program may have closed.
+ *
+ * For the main thread of a program.
+ */
+#ifndef TERN_COMMON_STANDARD_H
+#define TERN_COMMON_STANDARD_H
+
+#include "common/buf.h"
+
+/* To be called before anything is opened: takes the numbers that are free, so that no socket or
+ * file of the store gets one of them and then what is printed or logged. Reading and writing there
+ * fail with -EBADF, as if they were still closed. 0 or -errno. */
+int standard_hold(void);
+/* Writes all of `out` to stdout and empties it, also when that fails. -EPIPE: the reader has gone
+ * (SIGPIPE must be ignored); -ENOMEM: `out` has failed; any other -errno. */
+int standard_write(struct buf *out);
+
+#endif
