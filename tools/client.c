@@ -123,6 +123,11 @@ const char *client_name_server(const struct client *c, unsigned i)
     return c->names[i];
 }
 
+const char *client_answering_name_server(const struct client *c)
+{
+    return c->names[c->answers];
+}
+
 bool client_only_loopback(const struct client *c)
 {
     return c->only_loopback;
@@ -229,7 +234,12 @@ int client_refused(const char *address, const char *whom, const char *doing,
         reply->code == RESPONSE_SUBSCRIPTION_GROUP_NOT_EXIST)
         status = TOOL_NOT_FOUND;
     show_text(&remark, reply->remark, false);
-    if (remark.len)
+    if (reply->code == RESPONSE_REQUEST_CODE_NOT_SUPPORTED && strcmp(whom, "name server") == 0)
+        err_say(err, status,
+                "%s: %s does not know this request (code %d %s); is it a broker? -n wants the "
+                "address of a name server",
+                doing, address, reply->code, show_code(reply->code));
+    else if (remark.len)
         err_say(err, status, "%s: %s at %s refused: %.*s (code %d %s)", doing, whom, address,
                 (int)remark.len, (const char *)buf_at(&remark), reply->code,
                 show_code(reply->code));

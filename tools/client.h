@@ -33,6 +33,8 @@ int client_new(struct client **out, const char *addresses, bool only_loopback, s
 struct client *client_free(struct client *c); /* returns NULL */
 unsigned client_name_server_count(const struct client *c);
 const char *client_name_server(const struct client *c, unsigned i);
+/* The one that answered last; before any did, the first. */
+const char *client_answering_name_server(const struct client *c);
 bool client_only_loopback(const struct client *c);
 
 /* One call to one address. TOOL_DONE when an answer came, whatever its code; TOOL_UNREACHABLE. The

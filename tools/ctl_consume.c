@@ -1,7 +1,7 @@
 /* ctl_consume.c - ternctl consume: prints messages as they come.
  *
- * SIGINT and SIGTERM write into a pipe that the consumer waits on, so that the offsets are stored
- * and the group is left before the program ends. A second one ends it at once.
+ * SIGINT, SIGTERM and SIGHUP write into a pipe that the consumer waits on, so that the offsets are
+ * stored and the group is left before the program ends. A second one ends it at once.
  */
 #include "tools/ternctl.h"
 
@@ -32,6 +32,7 @@ struct printer {
     struct ctl *ctl;
     const char *tags;
     bool verbose, no_memory;
+    int write_error; /* -errno; 0: none, or only that the reader has gone */
     int64_t max, printed;
     int64_t last_ms; /* of the last message */
     struct buf unpacked;
@@ -52,8 +53,11 @@ static int catch_signals(struct err *err)
 {
     struct sigaction action = {.sa_handler = on_stop, .sa_flags = (int)SA_RESETHAND};
 
+    struct sigaction hangup;
+
     if (pipe2(stop_pipe, O_CLOEXEC | O_NONBLOCK) < 0 || sigaction(SIGINT, &action, NULL) < 0 ||
-        sigaction(SIGTERM, &action, NULL) < 0)
+        sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGHUP, NULL, &hangup) < 0 ||
+        (hangup.sa_handler != SIG_IGN && sigaction(SIGHUP, &action, NULL) < 0)) /* nohup */
         return err_say(err, TOOL_REFUSED, "catch signals: %s", strerror(errno));
     return TOOL_DONE;
 }
@@ -109,8 +113,11 @@ static bool on_flush(void *ctx)
             buf_consume(out, (size_t)n);
         else if (n == -EAGAIN)
             poll(&(struct pollfd){.fd = STDOUT_FILENO, .events = POLLOUT}, 1, LAST_WRITE_MS);
-        else if (n != -EINTR)
+        else if (n != -EINTR) {
+            if (n != -EPIPE && !stopping)
+                p->write_error = (int)n;
             break;
+        }
     }
     if (!p->no_memory && out->len == 0)
         return true;
@@ -143,6 +150,10 @@ static int run(struct ctl *ctl, struct printer *p, struct consumer *c, int64_t t
     }
     if (r == TOOL_DONE && p->no_memory)
         r = err_say(&ctl->err, TOOL_REFUSED, "out of memory");
+    if (r == TOOL_DONE && p->write_error)
+        r = err_say(&ctl->err, TOOL_REFUSED,
+                    "write to stdout: %s; what could not be written comes again",
+                    strerror(-p->write_error));
     return r;
 }
 

@@ -259,15 +259,16 @@ int ctl_cluster(struct ctl *ctl, const struct command *command, int argc, char *
         jout_array_end(&j);
         jout_object_end(&j);
         buf_add_str(&ctl->out, "\n");
-    } else if (route.count == 0) {
-        r = err_say(&ctl->err, TOOL_NOT_FOUND,
-                    "no broker is registered at name server %s; start one with: tern-broker -n %s",
-                    client_name_server(ctl->client, 0), client_name_server(ctl->client, 0));
-    } else {
+    } else if (route.count > 0) {
         table_init(&t, headings);
         r = each_member(ctl, &route, NULL, &t);
         ctl_table(ctl, &t);
     }
+    if (route.count == 0)
+        r = err_say(&ctl->err, TOOL_NOT_FOUND,
+                    "no broker is registered at name server %s; start one with: tern-broker -n %s",
+                    client_answering_name_server(ctl->client),
+                    client_answering_name_server(ctl->client));
     route_destroy(&route);
     return r;
 }

@@ -12,6 +12,7 @@
 
 #include "broker/store/record.h"
 #include "common/clock.h"
+#include "common/standard.h"
 #include "tools/show.h"
 #include "tools/unique_id.h"
 
@@ -301,12 +302,12 @@ static int send_one(struct sender *s, struct bytes body)
 
 static int flush_output(struct sender *s)
 {
-    struct buf *out = &s->ctl->out;
+    int r = standard_write(&s->ctl->out);
 
-    if (out->failed || fwrite(buf_at(out), 1, out->len, stdout) != out->len || fflush(stdout) != 0)
-        return err_say(&s->ctl->err, TOOL_REFUSED, "the output could not be written");
-    buf_reset(out);
-    return TOOL_DONE;
+    if (r == 0)
+        return TOOL_DONE;
+    return err_say(&s->ctl->err, TOOL_REFUSED, "write to stdout: %s; %lld messages were sent",
+                   strerror(-r), (long long)s->sent);
 }
 
 static int send_whole_lines(struct sender *s, struct buf *in, bool end)
@@ -386,7 +387,7 @@ int ctl_send(struct ctl *ctl, const struct command *command, int argc, char **ar
         {"queue", 0, OPTION_NUMBER, &s.queue, "N", "only to this queue; default: all in turn", 0,
          INT32_MAX},
         {"delay-level", 0, OPTION_NUMBER, &s.delay_level, "N",
-         "delivered later: 1 to 18 for 1s 5s 10s 30s 1m 2m ... 10m 20m 30m 1h 2h", 0, DELAY_LEVELS},
+         "delivered later: 1 to 18 for 1s 5s 10s 30s 1m 2m ... 10m 20m 30m 1h 2h", 1, DELAY_LEVELS},
         CTL_COMMON_OPTIONS(ctl),
     };
     int n = 0;

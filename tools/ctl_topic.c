@@ -57,7 +57,7 @@ static int find_targets(struct ctl *ctl, const char *cluster, const char *broker
                        "ternctl cluster lists what there is",
                        cluster ? " in cluster " : "", cluster ? cluster : "",
                        broker ? " called " : "", broker ? broker : "",
-                       client_name_server(ctl->client, 0));
+                       client_answering_name_server(ctl->client));
     return TOOL_DONE;
 }
 
@@ -341,6 +341,9 @@ int ctl_topic_delete(struct ctl *ctl, const struct command *command, int argc, c
     if (r == TOOL_DONE)
         r = client_route(ctl->client, argv[0], &route, &ctl->err);
     route_destroy(&route);
+    if (r == TOOL_NOT_FOUND)
+        return err_say(&ctl->err, r, "no topic %s at name server %s; ternctl topic list lists them",
+                       argv[0], client_answering_name_server(ctl->client));
     if (r == TOOL_DONE)
         r = find_targets(ctl, cluster, NULL, &targets);
     for (size_t i = 0; i < targets.count && r == TOOL_DONE; i++)

@@ -47,8 +47,8 @@ static int ask_list(struct ctl *ctl, int32_t code, json_t **out)
     if (r != TOOL_DONE)
         return r;
     if (reply.code != RESPONSE_SUCCESS)
-        return client_refused(client_name_server(ctl->client, 0), "name server", "list topics",
-                              &reply, &ctl->err);
+        return client_refused(client_answering_name_server(ctl->client), "name server",
+                              "list topics", &reply, &ctl->err);
     *out = json_dialect_load(reply.body, &why);
     if (!*out)
         return err_say(&ctl->err, TOOL_REFUSED, "the name server's answer cannot be read: %s",

@@ -5,10 +5,12 @@
  */
 #include "tools/ternctl.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/standard.h"
 #include "tern_version.h"
 
 static const struct command commands[] = {
@@ -38,22 +40,26 @@ static const struct command commands[] = {
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
-static void usage(FILE *to)
+/* The commands whose name begins with `only` ("" for all). */
+static void usage(const char *only, struct buf *out)
 {
-    fputs("usage: ternctl COMMAND [OPTION]... [OPERAND]...\n\n", to);
+    buf_addf(out, "usage: ternctl %s [OPTION]... [OPERAND]...\n\n",
+             only[0] ? "topic COMMAND" : "COMMAND");
     for (int i = 0; i < COMMANDS; i++) {
         char left[64];
 
+        if (strncmp(commands[i].name, only, strlen(only)) != 0)
+            continue;
         snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].operands);
-        fprintf(to, "  %-22s %s\n", left, commands[i].summary);
+        buf_addf(out, "  %-22s %s\n", left, commands[i].summary);
     }
-    fputs("\n"
-          "Every command takes -n ADDR[;ADDR] (name servers; default $" CLIENT_NAMES_VARIABLE
-          ", else " CLIENT_NAMES_DEFAULT ")\n"
-          "and --json, and explains itself with --help.\n"
-          "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot be reached, "
-          "4 not found.\n",
-          to);
+    buf_add_str(out,
+                "\n"
+                "Every command takes -n ADDR[;ADDR] (name servers; default $" CLIENT_NAMES_VARIABLE
+                ", else " CLIENT_NAMES_DEFAULT ")\n"
+                "and --json, and explains itself with --help.\n"
+                "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot be reached, "
+                "4 not found.\n");
 }
 
 void ctl_note(const char *format, ...)
@@ -119,22 +125,23 @@ static int matches(const struct command *command, int argc, char **argv)
 
 static int unknown_command(struct ctl *ctl, int argc, char **argv)
 {
+    bool topic = strcmp(argv[0], "topic") == 0;
     char given[128];
 
-    if (argc == 0 || strcmp(argv[0], "help") == 0) {
-        usage(argc == 0 ? stderr : stdout);
-        return argc == 0 ? TOOL_USAGE : TOOL_DONE;
-    }
-    if (strcmp(argv[0], "topic") == 0 && (argc == 1 || strcmp(argv[1], "--help") == 0))
+    if (topic && argc == 1)
         return err_say(&ctl->err, TOOL_USAGE, "topic what? create, list, describe or delete");
-    snprintf(given, sizeof(given), "%.50s%s%.50s", argv[0], strcmp(argv[0], "topic") ? "" : " ",
-             strcmp(argv[0], "topic") ? "" : argv[1]);
+    snprintf(given, sizeof(given), "%.50s%s%.50s", argv[0], topic ? " " : "", topic ? argv[1] : "");
     for (int i = 0; i < COMMANDS; i++) {
         if (options_distance(given, commands[i].name) <= 2)
             return err_say(&ctl->err, TOOL_USAGE, "unknown command %s; did you mean %s?", given,
                            commands[i].name);
     }
     return err_say(&ctl->err, TOOL_USAGE, "unknown command %s; ternctl --help lists them", given);
+}
+
+static bool is_help(const char *arg)
+{
+    return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
 static int run(struct ctl *ctl, int argc, char **argv)
@@ -151,12 +158,13 @@ static int run(struct ctl *ctl, int argc, char **argv)
         return TOOL_USAGE;
     argv++;
     if (version) {
-        printf("ternctl %s\n", TERN_VERSION);
+        buf_add_str(&ctl->out, "ternctl " TERN_VERSION "\n");
         return TOOL_DONE;
     }
-    if (ctl->help && rest == 0) {
-        usage(stdout);
-        return TOOL_DONE;
+    if (rest > 0 && strcmp(argv[0], "help") == 0) { /* "help topic create" */
+        ctl->help = true;
+        argv++;
+        rest--;
     }
     for (int i = 0; i < COMMANDS; i++) {
         int words = matches(&commands[i], rest, argv);
@@ -166,18 +174,27 @@ static int run(struct ctl *ctl, int argc, char **argv)
             return commands[i].run(ctl, &commands[i], rest - words, argv + words);
         }
     }
-    return unknown_command(ctl, rest, argv);
+    if (rest > 0 && strcmp(argv[0], "topic") == 0 && (rest == 1 ? ctl->help : is_help(argv[1]))) {
+        usage("topic ", &ctl->out);
+        return TOOL_DONE;
+    }
+    if (rest > 0)
+        return unknown_command(ctl, rest, argv);
+    usage("", &ctl->out);
+    if (ctl->help)
+        return TOOL_DONE;
+    fwrite(buf_at(&ctl->out), 1, ctl->out.len, stderr);
+    buf_reset(&ctl->out);
+    return TOOL_USAGE;
 }
 
-/* What was printed counts as done only when it has left. */
+/* What was printed counts as done only when it has left, or when its reader wanted no more. */
 static int print(struct ctl *ctl, int status)
 {
-    bool written = !ctl->out.failed &&
-                   fwrite(buf_at(&ctl->out), 1, ctl->out.len, stdout) == ctl->out.len &&
-                   fflush(stdout) == 0;
+    int r = standard_write(&ctl->out);
 
-    if (!written && status == TOOL_DONE)
-        status = err_say(&ctl->err, TOOL_REFUSED, "the output could not be written");
+    if (r < 0 && r != -EPIPE && status == TOOL_DONE)
+        status = err_say(&ctl->err, TOOL_REFUSED, "write to stdout: %s", strerror(-r));
     return status;
 }
 
@@ -187,6 +204,8 @@ int main(int argc, char **argv)
     int status;
 
     signal(SIGPIPE, SIG_IGN);
+    if (standard_hold() < 0)
+        return TOOL_REFUSED;
     status = print(&ctl, run(&ctl, argc, argv));
     if (status != TOOL_DONE && ctl.err.text[0])
         ctl_note("%s", ctl.err.text);

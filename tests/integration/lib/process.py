@@ -17,6 +17,8 @@ import time
 BUILD = os.environ.get("TERN_BUILD", "")
 BROKER = os.path.join(BUILD, "broker", "tern-broker")
 NAMESRV = os.path.join(BUILD, "namesrv", "tern-namesrv")
+CTL = os.path.join(BUILD, "tools", "ternctl")
+BENCH = os.path.join(BUILD, "tools", "tern-bench")
 SANITIZED = "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ
 
 _REPORT = re.compile(r"(Sanitizer: |runtime error: |WARNING: ThreadSanitizer|Assertion .* failed)")
@@ -242,10 +244,10 @@ class Broker(Server):
         return f"127.0.0.1:{self.port}"
 
 
-def run_program(arguments, seconds=60, env=None):
-    """For short runs (--check, --help): exit code, stdout, stderr."""
-    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=seconds, text=True,
+def run_program(arguments, seconds=60, env=None, stdin=""):
+    """For short runs (--check, --help, tools): exit code, stdout, stderr."""
+    done = subprocess.run(arguments, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=seconds, encoding="utf-8", errors="surrogateescape",
                           env=dict(os.environ, **(env or {})), preexec_fn=_die_with_parent)
     found = _REPORT.search(done.stderr)
     if found:
