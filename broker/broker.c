@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker/clients.h"
+#include "broker/consume_rates.h"
 #include "broker/delay.h"
 #include "broker/dispatch.h"
 #include "broker/durable.h"
@@ -366,12 +367,14 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->store_lock = -1;
     b->delay_levels = delay_levels_parse(c->message_delay_level, b->delay_ms, 64);
     b->rates = rates_new();
+    b->consume_rates = consume_rates_new();
     b->clients = clients_new(b);
     b->locks = locks_new();
     b->durable = durable_new(b);
     b->registrar = registrar_new(b);
     b->delay = delay_new(b);
-    if (!b->delay || !b->rates || !b->clients || !b->locks || !b->durable || !b->registrar)
+    if (!b->delay || !b->rates || !b->consume_rates || !b->clients || !b->locks || !b->durable ||
+        !b->registrar)
         r = err_say(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < (unsigned)c->io_threads && r == 0; i++)
         r = make_loop(b, i, err);
@@ -496,6 +499,7 @@ int broker_free(struct broker *b)
     b->locks = locks_free(b->locks);
     b->clients = clients_free(b->clients);
     b->rates = rates_free(b->rates);
+    b->consume_rates = consume_rates_free(b->consume_rates);
     free(b);
     return r;
 }

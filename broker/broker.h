@@ -16,19 +16,21 @@
 #include "broker/store/store.h"
 #include "common/conn.h"
 
-struct clients;      /* clients.h: who is connected, as producer or consumer of which group */
-struct locks;        /* locks.h: queue locks of ordered consumers */
-struct registrar;    /* registrar.h: name servers */
-struct delay;        /* delay.h: delay levels */
-struct gate;         /* gate.h: replies that wait for a watermark, one per loop */
-struct hold;         /* hold.h: pulls that wait for a message, one per loop */
-struct durable;      /* durable.h: answers that wait for the metadata journal */
-struct rates;        /* rates.h: counters and rates for status requests */
-struct broker_extra; /* service.h */
+struct clients;       /* clients.h: who is connected, as producer or consumer of which group */
+struct locks;         /* locks.h: queue locks of ordered consumers */
+struct registrar;     /* registrar.h: name servers */
+struct delay;         /* delay.h: delay levels */
+struct gate;          /* gate.h: replies that wait for a watermark, one per loop */
+struct hold;          /* hold.h: pulls that wait for a message, one per loop */
+struct durable;       /* durable.h: answers that wait for the metadata journal */
+struct rates;         /* rates.h: counters and rates for status requests */
+struct consume_rates; /* consume_rates.h: what each group gets of each topic */
+struct broker_extra;  /* service.h */
 
 /* Messages in and out, added up over a turn (rates.h). */
 struct rates_turn {
-    uint64_t put_messages, put_bytes, failed_puts, got_messages, got_bytes, missed_pulls;
+    uint64_t put_messages, put_bytes, failed_puts, got_messages, got_bytes, found_pulls,
+        missed_pulls;
 };
 
 struct broker_loop {
@@ -65,6 +67,7 @@ struct broker {
     struct delay *delay;
     struct durable *durable;
     struct rates *rates;
+    struct consume_rates *consume_rates;
     struct broker_port port, vip_port;
     struct listener *listener, *vip_listener;
     unsigned loop_count;

@@ -7,7 +7,7 @@
 #include <uthash.h>
 
 #include "broker/clients.h"
-#include "broker/rates.h"
+#include "broker/consume_rates.h"
 #include "broker/status.h"
 #include "common/clock.h"
 #include "common/json.h"
@@ -148,6 +148,20 @@ static void add_topic_progress(struct call *call, struct json_out *j, struct byt
     }
 }
 
+static double consume_tps(struct broker *b, const struct name *topics, struct bytes group)
+{
+    int64_t now_ms = clock_mono_ms();
+    double sum = 0;
+
+    for (const struct name *n = topics; n; n = n->hh.next) {
+        const struct topic *topic = metadata_topic(b->metadata, bytes_of(n->text, n->len), NULL);
+
+        if (topic)
+            sum += consume_rates_of(b->consume_rates, topic->index, group, now_ms);
+    }
+    return sum;
+}
+
 enum call_result serve_consume_stats(struct call *call)
 {
     struct broker *b = call->broker;
@@ -183,7 +197,7 @@ enum call_result serve_consume_stats(struct call *call)
     jout_begin(&j, call->out);
     jout_object(&j);
     jout_key(&j, "consumeTps");
-    jout_double(&j, 0.0);
+    jout_double(&j, consume_tps(b, topics.set, group));
     jout_key(&j, "offsetTable");
     jout_object(&j);
     HASH_ITER(hh, topics.set, n, next)

@@ -200,6 +200,8 @@ enum call_result serve_pull(struct call *call)
         return CALL_DONE;
 
     request.queue_id = h.queue_id;
+    request.counter = consume_rates_find(b->consume_rates, request.topic->index, h.group,
+                                         loop_now_ms(call->on->loop));
     request.queue = store_queue(b->store, request.topic, h.queue_id);
     request.offset = h.offset;
     /* More than an answer can hold would only make the search through a filter longer. */
@@ -355,6 +357,9 @@ enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *req
     if (answer.code == RESPONSE_SUCCESS && r == 0) {
         done->got_messages += (uint64_t)found->got.messages;
         done->got_bytes += found->got.bytes;
+        done->found_pulls++;
+        consume_rates_add(b->consume_rates, request->counter, (uint32_t)found->got.messages,
+                          clock_mono_ms());
     } else {
         done->missed_pulls++;
     }

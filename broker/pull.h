@@ -3,6 +3,7 @@
 #define TERN_BROKER_PULL_H
 
 #include "broker/call.h"
+#include "broker/consume_rates.h"
 #include "broker/filter.h"
 #include "broker/rates.h"
 
@@ -14,7 +15,8 @@ struct pull_request {
     uint32_t queue; /* store's index */
     int64_t offset;
     int32_t max_messages;
-    int64_t suspend_ms;       /* 0: answer at once */
+    int64_t suspend_ms; /* 0: answer at once */
+    struct consume_counter counter;
     struct tag_filter filter; /* owned or borrowed as the holder says */
 };
 

@@ -78,13 +78,14 @@ void rates_add(struct rates *r, const struct rates_turn *turn, int64_t now_ms)
     s = &r->seconds[r->now % SECONDS];
     s->put += (uint32_t)turn->put_messages;
     s->got += (uint32_t)turn->got_messages;
-    s->found += turn->got_messages > 0;
+    s->found += (uint32_t)turn->found_pulls;
     s->missed += (uint32_t)turn->missed_pulls;
     r->total.put_messages += turn->put_messages;
     r->total.put_bytes += turn->put_bytes;
     r->total.failed_puts += turn->failed_puts;
     r->total.got_messages += turn->got_messages;
     r->total.got_bytes += turn->got_bytes;
+    r->total.found_pulls += turn->found_pulls;
     r->total.missed_pulls += turn->missed_pulls;
     pthread_mutex_unlock(&r->lock);
 }

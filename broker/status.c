@@ -83,53 +83,66 @@ static void add_rates(struct json_out *j, const char *key, const double rate[3])
     add_text(j, key, "%g %g %g", rate[0], rate[1], rate[2]);
 }
 
-/* Used part of the file system that holds `path`, 0 to 1; -1 when nobody knows. */
-static double disk_ratio(const char *path, uint64_t *capacity)
+/* The file system that holds `path`, as one that is not root sees it. */
+struct disk {
+    uint64_t bytes, free_bytes;
+    double used; /* 0 to 1; -1: nobody knows */
+};
+
+static struct disk disk_of(const char *path)
 {
-    struct statvfs s;
+    struct disk disk = {.used = -1};
     double used, usable;
+    struct statvfs s;
 
     if (statvfs(path, &s) < 0 || s.f_blocks == 0)
-        return -1;
-    *capacity = (uint64_t)s.f_blocks * s.f_frsize;
+        return disk;
+    disk.bytes = (uint64_t)s.f_blocks * s.f_frsize;
+    disk.free_bytes = (uint64_t)s.f_bavail * s.f_frsize;
     used = (double)(s.f_blocks - s.f_bfree);
     usable = (double)s.f_bavail;
-    return used + usable > 0 ? used / (used + usable) : -1;
+    if (used + usable > 0)
+        disk.used = used / (used + usable);
+    return disk;
 }
 
 static void add_disk(struct json_out *j, const struct broker_config *c)
 {
     const char *log =
         c->store_path_commit_log[0] ? c->store_path_commit_log : c->store_path_root_dir;
-    uint64_t capacity = 0, ignored;
-    double log_ratio = disk_ratio(log, &capacity);
+    struct disk disk = disk_of(log);
     char key[1100];
 
     add_text(j, "commitLogDirCapacity", "Total : %.1f GiB, Free : %.1f GiB.",
-             (double)capacity / (1 << 30),
-             log_ratio < 0 ? 0.0 : (double)capacity * (1 - log_ratio) / (1 << 30));
-    add_text(j, "commitLogDiskRatio", "%.4f", log_ratio);
+             (double)disk.bytes / (1 << 30), (double)disk.free_bytes / (1 << 30));
+    add_text(j, "commitLogDiskRatio", "%.4f", disk.used);
     snprintf(key, sizeof(key), "commitLogDiskRatio_%s", log);
-    add_text(j, key, "%.4f", log_ratio);
-    add_text(j, "consumeQueueDiskRatio", "%.4f", disk_ratio(c->store_path_root_dir, &ignored));
+    add_text(j, key, "%.4f", disk.used);
+    add_text(j, "consumeQueueDiskRatio", "%.4f", disk_of(c->store_path_root_dir).used);
 }
 
-static void add_pools(struct json_out *j)
+static void add_pools(struct json_out *j, struct broker *b)
 {
-    static const char *const pools[] = {"send", "pull", "query"};
+    /* Pulls that would wait for the disk and all queries share one queue: the readers'. */
+    static const char *const pools[] = {"pull", "query"};
+    struct store_stats stats;
     char key[64];
 
-    /* There are no such pools here: requests are served as they come. Tools want the numbers. */
-    for (size_t i = 0; i < 3; i++) {
+    store_stats(b->store, &stats);
+    for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
         snprintf(key, sizeof(key), "%sThreadPoolQueueCapacity", pools[i]);
-        add_number(j, key, 0);
+        add_number(j, key, stats.jobs_waiting_max);
         snprintf(key, sizeof(key), "%sThreadPoolQueueHeadWaitTimeMills", pools[i]);
-        add_number(j, key, 0);
+        add_number(j, key, (uint64_t)stats.first_job_waits_ms);
         snprintf(key, sizeof(key), "%sThreadPoolQueueSize", pools[i]);
-        add_number(j, key, 0);
+        add_number(j, key, stats.jobs_waiting);
     }
-    add_number(j, "EndTransactionQueueSize", 0);
-    add_number(j, "EndTransactionThreadPoolQueueCapacity", 0);
+    /* Sends wait in no queue before they are carried out. Tools read these. */
+    add_number(j, "sendThreadPoolQueueCapacity", 0);
+    add_number(j, "sendThreadPoolQueueHeadWaitTimeMills", 0);
+    add_number(j, "sendThreadPoolQueueSize", 0);
+    /* The append lock is held for the copy of a message, never for a millisecond. */
+    add_number(j, "pageCacheLockTimeMills", 0);
 }
 
 static void add_messages(struct json_out *j, struct broker *b)
@@ -168,18 +181,17 @@ static void add_store(struct json_out *j, struct broker *b)
 {
     struct store_stats stats;
     char reason[160];
+    uint64_t confirmed = store_confirmed(b->store), end = store_end(b->store);
     uint64_t written = store_written(b->store), flushed = store_flushed(b->store);
 
     store_stats(b->store, &stats);
     add_number(j, "commitLogMinOffset", store_min(b->store));
-    add_number(j, "commitLogMaxOffset", store_confirmed(b->store));
-    add_number(j, "dispatchBehindBytes", 0);
-    add_number(j, "dispatchMaxBuffer", 0);
+    add_number(j, "commitLogMaxOffset", confirmed);
+    /* appended and not yet to be seen by consumers */
+    add_number(j, "dispatchBehindBytes", end > confirmed ? end - confirmed : 0);
     add_text(j, "earliestMessageTimeStamp", "%lld", (long long)store_earliest_ms(b->store));
     add_text(j, "remainHowManyDataToFlush", "%llu B",
              (unsigned long long)(written > flushed ? written - flushed : 0));
-    add_number(j, "remainTransientStoreBufferNumbs", 0);
-    add_number(j, "pageCacheLockTimeMills", 0);
     /* ours */
     add_number(j, "ternCommitLogWritten", written);
     add_number(j, "ternCommitLogFlushed", flushed);
@@ -273,7 +285,7 @@ enum call_result serve_runtime_info(struct call *call)
     registrar_status(b->registrar, &current, &configured);
     add_text(&j, "ternNameServers", "%u of %u up to date", current, configured);
     add_messages(&j, b);
-    add_pools(&j);
+    add_pools(&j, b);
     add_store(&j, b);
     add_disk(&j, c);
     add_delays(&j, b);

@@ -10,10 +10,12 @@
 #include <stdlib.h>
 
 #include "broker/store/store_internal.h"
+#include "common/clock.h"
 
 struct job {
     void (*run)(void *ctx);
     void *ctx;
+    int64_t since_ms; /* monotonic */
 };
 
 struct reader_pool {
@@ -80,12 +82,20 @@ int reader_pool_run(struct reader_pool *pool, void (*job)(void *ctx), void *ctx)
         r = -EAGAIN;
     } else {
         unsigned at = (pool->first + pool->waiting) % READER_POOL_WAITING_MAX;
-        pool->jobs[at] = (struct job){.run = job, .ctx = ctx};
+        pool->jobs[at] = (struct job){.run = job, .ctx = ctx, .since_ms = clock_mono_ms()};
         pool->waiting++;
         pthread_cond_signal(&pool->wake);
     }
     pthread_mutex_unlock(&pool->lock);
     return r;
+}
+
+void reader_pool_stats(struct reader_pool *pool, unsigned *waiting, int64_t *waits_ms)
+{
+    pthread_mutex_lock(&pool->lock);
+    *waiting = pool->waiting;
+    *waits_ms = pool->waiting > 0 ? clock_mono_ms() - pool->jobs[pool->first].since_ms : 0;
+    pthread_mutex_unlock(&pool->lock);
 }
 
 struct reader_pool *reader_pool_free(struct reader_pool *pool)

@@ -6,6 +6,8 @@
 #ifndef TERN_BROKER_STORE_READER_POOL_H
 #define TERN_BROKER_STORE_READER_POOL_H
 
+#include <stdint.h>
+
 #include "common/err.h"
 
 struct reader_pool;
@@ -17,6 +19,8 @@ int reader_pool_new(struct reader_pool **out, unsigned threads, struct err *err)
 /* job(ctx) will run once, on a thread of the pool. -EAGAIN when READER_POOL_WAITING_MAX wait;
  * -ESHUTDOWN once the pool is being freed: then it does not run. */
 int reader_pool_run(struct reader_pool *pool, void (*job)(void *ctx), void *ctx);
+/* Jobs that wait for a thread, and since when the first of them does (ms; 0: none). */
+void reader_pool_stats(struct reader_pool *pool, unsigned *waiting, int64_t *waits_ms);
 /* Runs what waits, ends the threads, frees. NULL is fine; returns NULL. */
 struct reader_pool *reader_pool_free(struct reader_pool *pool);
 

@@ -492,6 +492,8 @@ void store_stats(struct store *s, struct store_stats *out)
         .records_recovered = s->records_recovered,
         .damaged_records = s->damaged_records,
         .boot_recovery_ms = s->boot_recovery_ms,
+        .jobs_waiting_max = READER_POOL_WAITING_MAX,
     };
+    reader_pool_stats(s->readers, &out->jobs_waiting, &out->first_job_waits_ms);
     queue_table_stats(s->queues, &out->queues);
 }

@@ -193,6 +193,9 @@ struct store_stats {
     uint64_t appended_messages, appended_bytes, written_calls, flushes, flush_failures;
     uint64_t records_recovered, damaged_records;
     int64_t boot_recovery_ms;
+    unsigned jobs_waiting; /* for a reader thread */
+    unsigned jobs_waiting_max;
+    int64_t first_job_waits_ms;
     struct queue_table_stats queues;
 };
 void store_stats(struct store *s, struct store_stats *out);

@@ -598,11 +598,10 @@ def broker_rows(s):
                      "pageCacheLockTimeMills", "earliestMessageTimeStamp", "commitLogDiskRatio",
                      "bootTimestamp", "brokerVersion", "commitLogDirCapacity",
                      "commitLogMaxOffset", "commitLogMinOffset", "consumeQueueDiskRatio",
-                     "dispatchBehindBytes", "dispatchMaxBuffer", "putMessageAverageSize",
+                     "dispatchBehindBytes", "putMessageAverageSize",
                      "putMessageFailedTimes", "putMessageSizeTotal", "putMessageTimesTotal",
-                     "remainHowManyDataToFlush", "remainTransientStoreBufferNumbs", "runtime",
-                     "startAcceptSendRequestTimeStamp", "EndTransactionQueueSize",
-                     "EndTransactionThreadPoolQueueCapacity"):
+                     "remainHowManyDataToFlush", "runtime",
+                     "startAcceptSendRequestTimeStamp"):
             true(name in value["table"], f"{name} is missing")
         for name in ("putTps", "getTransferedTps", "getTotalTps"):
             equal(len([float(x) for x in value["table"][name].split(" ")]), 3, name)
