@@ -788,6 +788,13 @@ static int recover_gap(struct queue_table *t, uint32_t queue, int64_t offset)
     return 0;
 }
 
+int queue_table_leap(struct queue_table *t, uint32_t queue, int64_t queue_offset)
+{
+    if (queue_offset < 0 || queue_offset >= QUEUE_OFFSET_RECORD_MAX)
+        return -EINVAL;
+    return recover_gap(t, queue, queue_offset);
+}
+
 int queue_table_recover(struct queue_table *t, uint32_t queue, int64_t queue_offset,
                         const struct queue_entry *entry)
 {

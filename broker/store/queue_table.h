@@ -99,6 +99,9 @@ uint64_t queue_table_max_end(struct queue_table *t);
  * per queue). */
 int queue_table_recover(struct queue_table *t, uint32_t queue, int64_t queue_offset,
                         const struct queue_entry *entry);
+/* The next entry will have that offset, above the present one: what lies between is lost, or the
+ * queue begins there. For one appender while nobody writes back. */
+int queue_table_leap(struct queue_table *t, uint32_t queue, int64_t queue_offset);
 /* Cuts every queue to entries whose records end at or below log_end, physically. */
 int queue_table_truncate(struct queue_table *t, uint64_t log_end, struct err *err);
 /* tern/queues: a checksummed snapshot of all queue ends, written at a clean stop after everything

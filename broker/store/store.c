@@ -325,6 +325,8 @@ int store_open(struct store **out, const struct store_options *options, struct e
     memset(s, 0, sizeof(*s));
     s->lock_fd = -1;
     init_locks(s);
+    atomic_store(&s->confirm_limit, UINT64_MAX);
+    atomic_store(&s->follower, options->follower);
     r = copy_options(s, options, err);
     if (r < 0)
         goto fail;
@@ -402,6 +404,7 @@ int store_close(struct store *s)
     pthread_mutex_lock(&s->append_lock);
     atomic_store(&s->closing, true);
     pthread_mutex_unlock(&s->append_lock);
+    store_limit_confirmed(s, UINT64_MAX); /* nobody looks any more */
     flusher_stop(s);
     s->readers = reader_pool_free(s->readers);
     r = flusher_finish(s);
@@ -437,7 +440,15 @@ uint64_t store_flushed(const struct store *s)
 /* The one place that says what is safe enough to be seen. */
 uint64_t store_confirmed(const struct store *s)
 {
-    return s->options.sync_flush ? commit_log_flushed(s->log) : commit_log_written(s->log);
+    uint64_t own = s->options.sync_flush ? commit_log_flushed(s->log) : commit_log_written(s->log);
+    uint64_t limit = atomic_load_explicit(&s->confirm_limit, memory_order_acquire);
+
+    return own < limit ? own : limit;
+}
+
+void store_limit_confirmed(struct store *s, uint64_t limit)
+{
+    atomic_store_explicit(&s->confirm_limit, limit, memory_order_release);
 }
 
 uint64_t store_min(const struct store *s)

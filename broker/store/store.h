@@ -32,7 +32,8 @@ struct store_options {
     size_t queue_memory;        /* budget for entries not yet in files */
     unsigned queue_descriptors;
     unsigned reader_threads;
-    bool locked; /* the caller holds store_lock() and keeps it beyond store_close() */
+    bool follower; /* a slave: store_follow() instead of store_append(), see store_lead() */
+    bool locked;   /* the caller holds store_lock() and keeps it beyond store_close() */
     struct record_host store_host; /* brokerIP1:listenPort, goes into records and message ids */
     struct metadata *metadata;     /* opened before, closed after */
     int64_t delay_ms[64];          /* messageDelayLevel; [0] is level 1 */
@@ -92,6 +93,25 @@ int store_append(struct store *s, const struct store_message *messages, size_t c
                  struct store_position *positions, const char **full);
 /* End of a turn: writes all that was appended, by anybody; cheap when there is nothing. */
 void store_write(struct store *s);
+
+/* --- following the log of another broker (a slave); one thread --- */
+/* Bytes of that log from store_follow_end() on. Whole records are checked (size, place, checksums),
+ * appended with their queue entries and written; *taken says how many bytes, the rest is to come
+ * again with what follows it. An unknown topic is made. 0; -EBADMSG: what follows `taken` cannot be
+ * a part of this log, err says why; -EAGAIN: a bounded buffer is full, -ENOSPC: no room for a
+ * segment, both later again; -EIO: no more writes. */
+int store_follow(struct store *s, uint64_t offset, struct bytes log, size_t *taken,
+                 struct err *err);
+/* Where the next bytes belong: the end, or the next segment when the rest of this one is blank. */
+uint64_t store_follow_end(const struct store *s);
+/* An empty log begins here, a multiple of the segment size. -ENOTEMPTY, -EINVAL. */
+int store_begin_at(struct store *s, uint64_t offset, struct err *err);
+bool store_is_follower(const struct store *s);
+/* From now on this is a master's store: store_append() instead of store_follow(). */
+void store_lead(struct store *s);
+/* Confirmed stays below `limit` until it is raised; UINT64_MAX, the start: no limit. Never lower it
+ * below what was confirmed. Any thread; whoever raises it sees to it that on_progress is heard. */
+void store_limit_confirmed(struct store *s, uint64_t limit);
 
 uint64_t store_end(const struct store *s); /* appended; may be ahead of written */
 uint64_t store_written(const struct store *s);

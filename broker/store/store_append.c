@@ -148,7 +148,8 @@ static int append_locked(struct store *s, struct append *a)
     uint8_t *at;
     int r;
 
-    if (atomic_load_explicit(&s->closing, memory_order_relaxed))
+    if (atomic_load_explicit(&s->closing, memory_order_relaxed) ||
+        atomic_load_explicit(&s->follower, memory_order_relaxed))
         return STORE_STOPPED;
     for (size_t i = 0; i < a->count; i++)
         entries += has_entry(&a->messages[i]);
@@ -255,7 +256,7 @@ static int make_room(struct store *s, struct append *a)
     return STORE_BUSY;
 }
 
-static int make_segment(struct store *s)
+int store_make_segment(struct store *s)
 {
     int r = commit_log_prepare(s->log);
 
@@ -295,7 +296,7 @@ int store_append(struct store *s, const struct store_message *messages, size_t c
         if (r == APPEND_WRITE)
             r = make_room(s, &a) ?: APPEND_WRITE;
         else if (r == APPEND_PREPARE)
-            r = make_segment(s) ?: APPEND_PREPARE;
+            r = store_make_segment(s) ?: APPEND_PREPARE;
     } while (r == APPEND_WRITE || r == APPEND_PREPARE);
     scratch_give(s, scratch);
     if (r == STORE_BUSY) {

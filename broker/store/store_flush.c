@@ -125,7 +125,10 @@ static int64_t keep_queues(struct store *s, int64_t now, bool pressed)
     struct flusher *f = &s->flusher;
     uint64_t flushed =
         pressed && !s->options.sync_flush ? commit_log_written(s->log) : commit_log_flushed(s->log);
-    uint64_t complete = 0;
+    uint64_t confirmed = store_confirmed(s), complete = 0;
+
+    if (flushed > confirmed)
+        flushed = confirmed;
     uint64_t news = flushed > f->queues_flushed ? flushed - f->queues_flushed : 0;
     int r;
 
@@ -193,12 +196,13 @@ static int64_t keep_mark(struct store *s, int64_t now)
 static int sync_queues(struct store *s, int64_t now, struct mark *mark)
 {
     char path[PATH_MAX];
-    uint64_t complete = s->flusher.mark.queues_complete_to;
+    uint64_t complete = s->flusher.mark.queues_complete_to, confirmed = store_confirmed(s);
     int fd, r;
 
     mark->flushed = commit_log_flushed(s->log);
     mark->queues_complete_to = complete;
-    r = queue_table_write_back(s->queues, mark->flushed, now, true, &complete);
+    r = queue_table_write_back(s->queues, mark->flushed < confirmed ? mark->flushed : confirmed,
+                               now, true, &complete);
     if (r < 0)
         return r;
     r = store_path(s, path, "consumequeue");
@@ -267,6 +271,9 @@ static int64_t keep_checkpoint(struct store *s, int64_t now)
 
 static int64_t keep_segment_ahead(struct store *s, int64_t now)
 {
+    if (store_is_follower(s) && commit_log_limit(s->log) == 0)
+        return NEVER; /* where the log begins is not known yet */
+
     uint64_t segment = (uint64_t)s->options.segment_bytes;
     uint64_t wanted = segment / 2 > AHEAD_BYTES ? segment / 2 : AHEAD_BYTES;
     int r;

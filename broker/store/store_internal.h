@@ -72,11 +72,16 @@ struct store {
     int64_t boot_recovery_ms;
 
     alignas(64) pthread_mutex_t append_lock;
-    int64_t last_store_ms; /* append lock, as the next four */
+    int64_t last_store_ms;      /* append lock, as the next four */
+    _Atomic bool follower;      /* changed under the append lock */
+    struct topic *follow_topic; /* of the last record; the following thread's, as the next two */
+    bool follow_blank;          /* the segment's rest behind follow_blank_at is blank */
+    uint64_t follow_blank_at;
     void (*on_waited)(void *ctx, uint32_t loops_mask, uint32_t queue, uint64_t log_end);
     void *on_waited_ctx;
     _Atomic uint64_t appended_messages, appended_bytes; /* written under the lock only */
 
+    alignas(64) _Atomic uint64_t confirm_limit;
     alignas(64) _Atomic uint64_t written_calls;
     _Atomic uint64_t flushes, flush_failures;
     _Atomic bool disk_full;
@@ -113,6 +118,8 @@ static inline void store_progress(struct store *s)
 void store_note_stop(struct store *s);
 /* What commit_log_prepare() returned: keeps the disk-full flag, says when it changes. */
 void store_note_prepare(struct store *s, int r);
+/* Another segment: 0, STORE_STOPPED or STORE_NO_SPACE. */
+int store_make_segment(struct store *s);
 void store_scratch_free(struct store *s);
 
 /* --- store_flush.c --- */

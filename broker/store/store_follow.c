@@ -1,0 +1,293 @@
+/* store_follow.c - the store of a slave: the log of another broker, record by record.
+ *
+ * Bytes arrive in pieces that need not end where records do; only whole records are taken, each
+ * checked as recovery checks it, so that what is acknowledged can be read. They keep their places:
+ * the rules by which a record goes into the next segment are the same on both sides, and a record
+ * that would not come to stand where it says is refused.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "broker/store/delay_levels.h"
+#include "broker/store/store_internal.h"
+#include "common/log.h"
+
+enum {
+    FOLLOW_QUEUES = 4,       /* of a topic that is only known by its records */
+    FOLLOW_LEAP = INT32_MAX, /* entries that a queue may lack before a record */
+};
+
+static uint64_t segment_end(const struct store *s, uint64_t offset)
+{
+    uint64_t segment = (uint64_t)s->options.segment_bytes;
+
+    return (offset / segment + 1) * segment;
+}
+
+uint64_t store_follow_end(const struct store *s)
+{
+    uint64_t end = commit_log_end(s->log);
+
+    return s->follow_blank_at == end && s->follow_blank ? segment_end(s, end) : end;
+}
+
+bool store_is_follower(const struct store *s)
+{
+    return atomic_load_explicit(&s->follower, memory_order_acquire);
+}
+
+void store_lead(struct store *s)
+{
+    pthread_mutex_lock(&s->append_lock);
+    atomic_store_explicit(&s->follower, false, memory_order_release);
+    pthread_mutex_unlock(&s->append_lock);
+    flusher_call(s); /* segments ahead */
+}
+
+int store_begin_at(struct store *s, uint64_t offset, struct err *err)
+{
+    int r;
+
+    if (!store_is_follower(s) || commit_log_end(s->log) != 0 || commit_log_limit(s->log) != 0)
+        return err_say(err, -ENOTEMPTY, "the log of %s is not empty", s->root_dir);
+    if (offset % (uint64_t)s->options.segment_bytes != 0)
+        return err_say(err, -EINVAL,
+                       "a log cannot begin at %" PRIu64 ", which is no multiple of %" PRId64
+                       " (mappedFileSizeCommitLog; it must be the same on both sides)",
+                       offset, s->options.segment_bytes);
+    /* Nobody else moves marks meanwhile: the flusher is not there, and a follower has no appenders.
+     */
+    flusher_stop(s);
+    r = commit_log_set_end(s->log, offset, NULL, err);
+    if (r == 0) {
+        s->flusher.mark.flushed = s->flusher.mark.queues_complete_to = offset;
+        s->boot_end = offset;
+    }
+    if (r < 0)
+        (void)flusher_start(s, NULL);
+    else
+        r = flusher_start(s, err);
+    return r;
+}
+
+/* --- what a record means for its queue --- */
+
+static struct topic *make_topic(struct store *s, const struct record *r)
+{
+    bool narrow =
+        bytes_starts(r->topic, BYTES_LIT("%RETRY%")) || bytes_starts(r->topic, BYTES_LIT("%DLQ%"));
+    int32_t queues = narrow ? 1 : FOLLOW_QUEUES;
+    struct topic_config config = {.perm = PERM_READ | PERM_WRITE};
+    struct topic *topic = NULL;
+    uint64_t sequence;
+
+    if (!topic_name_ok(r->topic) || r->queue_id < 0 || r->queue_id >= TOPIC_QUEUES_MAX)
+        return NULL;
+    config.read_queues = config.write_queues = queues > r->queue_id ? queues : r->queue_id + 1;
+    if (metadata_topic_put(s->metadata, r->topic, &config, 0, &sequence, NULL, &topic) < 0)
+        return NULL;
+    return topic;
+}
+
+/* NULL: the record is in no queue. */
+static struct topic *topic_of(struct store *s, const struct record *r, uint64_t offset)
+{
+    int32_t type = r->sys_flag & RECORD_TRANSACTION_MASK;
+    struct topic *topic = s->follow_topic;
+
+    if (type == RECORD_TRANSACTION_PREPARED || type == RECORD_TRANSACTION_ROLLBACK)
+        return NULL;
+    if (!topic || !bytes_equal(r->topic, bytes_of(topic->name, topic->name_len))) {
+        topic = metadata_topic(s->metadata, r->topic, NULL);
+        if (!topic && offset >= metadata_topic_floor(s->metadata, r->topic))
+            topic = make_topic(s, r);
+        if (!topic) {
+            log_warn_limited("records without a queue",
+                             "store %s: the record at %" PRIu64
+                             " names a topic or a queue that cannot be; it is in no queue",
+                             s->root_dir, offset);
+            return NULL;
+        }
+        s->follow_topic = topic;
+    }
+    return offset < topic->log_floor ? NULL : topic;
+}
+
+/* Brings the queue to where the record's entry is the next one. Nothing else appends, but files are
+ * written in the background, so that a gap is for quiet times only. 1: there is no place for it. */
+static int settle_queue(struct store *s, uint32_t queue, const struct record *r, int64_t next,
+                        const struct queue_entry *entry, struct err *err)
+{
+    int result;
+
+    if (r->queue_offset < next || (next > 0 && r->queue_offset - next > FOLLOW_LEAP)) {
+        log_warn_limited("records out of order",
+                         "store %s: the record at %" PRId64 " has queue offset %" PRId64
+                         ", the queue is at %" PRId64 "; it is in no queue",
+                         s->root_dir, entry->log_offset, r->queue_offset, next);
+        return 1;
+    }
+    flusher_stop(s);
+    result = queue_table_leap(s->queues, queue, r->queue_offset);
+    if (result == 0)
+        result = flusher_start(s, err);
+    else
+        (void)flusher_start(s, NULL);
+    return result;
+}
+
+/* --- one record --- */
+
+enum { FOLLOW_AGAIN = 1 };
+
+static int append_one(struct store *s, const struct record *record, const uint8_t *bytes,
+                      struct err *err)
+{
+    uint64_t offset = (uint64_t)record->log_offset, at_offset;
+    struct topic *topic = topic_of(s, record, offset);
+    struct queue_entry entry = {.log_offset = record->log_offset,
+                                .size = (int32_t)record->total_size};
+    uint32_t queue = QUEUE_NONE, waiting = 0;
+    int64_t next;
+    uint8_t *at;
+    int r;
+
+    if (topic)
+        entry.tags_code =
+            delay_levels_tags_code(s->options.delay_ms, s->options.delay_levels, record);
+    pthread_mutex_lock(&s->append_lock);
+    if (topic) {
+        queue = queue_table_find(s->queues, topic, record->queue_id, true);
+        r = queue == QUEUE_NONE ? -ENOSPC : queue_table_reserve(s->queues, 1);
+        if (r < 0) {
+            pthread_mutex_unlock(&s->append_lock);
+            flusher_call(s);
+            return err_say(err, -EAGAIN, "the memory for queue entries is used up");
+        }
+        next = queue_table_next(s->queues, queue);
+        if (next != record->queue_offset) {
+            pthread_mutex_unlock(&s->append_lock);
+            r = settle_queue(s, queue, record, next, &entry, err);
+            if (r == 0)
+                return FOLLOW_AGAIN;
+            if (r < 0)
+                return r;
+            topic = NULL;
+            pthread_mutex_lock(&s->append_lock);
+        }
+    }
+    r = commit_log_reserve(s->log, record->total_size, &at, &at_offset);
+    if (r == 0 && at_offset == offset) {
+        memcpy(at, bytes, record->total_size);
+        commit_log_commit(s->log, record->total_size);
+        if (record->store_ms > s->last_store_ms)
+            s->last_store_ms = record->store_ms;
+        if (topic) {
+            r = queue_table_append(s->queues, queue, &entry);
+            assert(r == 0);
+            if (s->on_waited)
+                waiting = queue_table_waiting(s->queues, queue);
+            if (waiting)
+                s->on_waited(s->on_waited_ctx, waiting, queue, offset + record->total_size);
+        }
+        atomic_store_explicit(&s->appended_messages, s->appended_messages + 1,
+                              memory_order_relaxed);
+        atomic_store_explicit(&s->appended_bytes, s->appended_bytes + record->total_size,
+                              memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&s->append_lock);
+    if (r == COMMIT_LOG_TAIL_FULL) {
+        store_write(s); /* nobody else has the ticket for long */
+        return store_stopped(s, NULL) ? err_say(err, -EIO, "the log takes no more writes")
+                                      : FOLLOW_AGAIN;
+    }
+    if (r == COMMIT_LOG_NEED_SEGMENT) {
+        r = store_make_segment(s);
+        if (r == 0)
+            return FOLLOW_AGAIN;
+        return r == STORE_STOPPED ? err_say(err, -EIO, "the log takes no more writes")
+                                  : err_say(err, -ENOSPC, "no room for another log segment");
+    }
+    if (r == COMMIT_LOG_STOPPED)
+        return err_say(err, -EIO, "the log takes no more writes");
+    if (r != 0 || at_offset != offset)
+        return err_say(err, -EBADMSG,
+                       "the record at %" PRIu64 " of %u bytes does not fit its segment; is "
+                       "mappedFileSizeCommitLog the same on both sides?",
+                       offset, record->total_size);
+    return 0;
+}
+
+/* How many bytes at the front of `log` are whole, checked and taken: *used; 0 of them when more has
+ * to come. */
+static int take_one(struct store *s, uint64_t offset, struct bytes log, size_t *used,
+                    struct err *err)
+{
+    struct record record;
+    const char *why;
+    int r = record_decode(log, &record);
+
+    *used = 0;
+    if (r == RECORD_BAD)
+        return err_say(err, -EBADMSG, "what arrived for log offset %" PRIu64 " is no record",
+                       offset);
+    if (r == RECORD_PARTIAL) {
+        if (log.len >= RECORD_BLANK_BYTES && record.total_size > s->record_max)
+            return err_say(err, -EBADMSG, "a record of %u bytes at %" PRIu64 " is too large",
+                           record.total_size, offset);
+        return 0;
+    }
+    if (r == RECORD_BLANK) {
+        if (record.total_size != segment_end(s, offset) - offset)
+            return err_say(err, -EBADMSG,
+                           "the log of the master has the end of a segment at %" PRIu64
+                           ", here segments have %" PRId64
+                           " bytes; make mappedFileSizeCommitLog the same",
+                           offset, s->options.segment_bytes);
+        if (log.len < record.total_size)
+            return 0;
+        s->follow_blank_at = offset;
+        s->follow_blank = true;
+        *used = record.total_size;
+        return 0;
+    }
+    if (record.total_size > s->record_max)
+        return err_say(err, -EBADMSG,
+                       "the record at %" PRIu64 " has %u bytes, maxMessageSize here allows %zu",
+                       offset, record.total_size, s->record_max);
+    if (record_check(&record, bytes_of(log.at, record.total_size), (int64_t)offset, &why) != 0)
+        return err_say(err, -EBADMSG, "the record that arrived for log offset %" PRIu64 ": %s",
+                       offset, why);
+    do {
+        r = append_one(s, &record, log.at, err);
+    } while (r == FOLLOW_AGAIN);
+    if (r == 0)
+        *used = record.total_size;
+    return r;
+}
+
+int store_follow(struct store *s, uint64_t offset, struct bytes log, size_t *taken, struct err *err)
+{
+    size_t used = 0;
+    int r = 0;
+
+    *taken = 0;
+    if (!store_is_follower(s))
+        return err_say(err, -EPERM, "%s does not follow another log", s->root_dir);
+    if (offset != store_follow_end(s))
+        return err_say(err, -ERANGE, "bytes for log offset %" PRIu64 ", the log ends at %" PRIu64,
+                       offset, store_follow_end(s));
+    while (log.len > 0) {
+        r = take_one(s, offset, log, &used, err);
+        if (r < 0 || used == 0)
+            break;
+        offset += used;
+        *taken += used;
+        log = bytes_of(log.at + used, log.len - used);
+    }
+    if (*taken > 0)
+        store_write(s);
+    return r;
+}

@@ -1,0 +1,343 @@
+/* test_store_follow.c - a slave's store takes another broker's log, and nothing that is not part of
+ * it; the veil with a limit from outside. */
+#include "store_fixture.h"
+
+#include "broker/store/store_internal.h"
+
+enum { MESSAGES = 2000, SEGMENT = 65536 };
+
+static uint8_t *log_bytes; /* the master's, from 0 on */
+static uint64_t log_end;
+static struct err err;
+
+/* The log of a master with MESSAGES messages in four queues, whole segments from `dir`. */
+static void make_log(void)
+{
+    uint64_t at = 0;
+
+    open_store();
+    for (int64_t i = 0; i < MESSAGES; i++) {
+        struct store_position p;
+
+        ck_assert_int_eq(append_sized((int32_t)(i % 4), i, 20 + (size_t)(i * 37 % 3000), &p), 0);
+        if (i % 16 == 15)
+            store_write(store);
+    }
+    store_write(store);
+    log_end = store_end(store);
+    ck_assert(wait_confirmed(log_end));
+    ck_assert_int_eq(close_store(), 0);
+    log_bytes = calloc(1, (size_t)log_end + SEGMENT);
+    ck_assert_ptr_nonnull(log_bytes);
+    for (; at < log_end; at += SEGMENT) {
+        char name[64];
+        int fd;
+
+        snprintf(name, sizeof(name), "commitlog/%020llu", (unsigned long long)at);
+        fd = file_open(in_dir(name), O_RDONLY, 0);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(file_read_all(fd, log_bytes + at, SEGMENT, 0), 0);
+        file_close(fd);
+    }
+    remove_tree(dir);
+    ck_assert_int_eq(mkdir(dir, 0700), 0);
+}
+
+static void begin(void)
+{
+    fixture_begin();
+    make_log();
+    options.follower = true;
+}
+
+static void end(void)
+{
+    free(log_bytes);
+    fixture_end();
+}
+
+static void open_follower(void)
+{
+    struct metadata_options m = {.root_dir = dir, .export_interval_ms = 1000};
+
+    ck_assert_int_eq(metadata_open(&metadata, &m, &err), 0);
+    options.metadata = metadata;
+    ck_assert_msg(store_open(&store, &options, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(metadata_start(metadata, &err), 0);
+}
+
+/* Feeds [store_follow_end, to) in pieces of at most `piece` bytes, as a socket would give them. */
+static void feed(uint64_t to, size_t piece)
+{
+    uint64_t have = store_follow_end(store); /* received */
+    uint32_t seed = 1;
+
+    while (have < to) {
+        uint64_t at = store_follow_end(store);
+        size_t taken, more;
+
+        seed = seed * 1103515245u + 12345u;
+        more = 1 + (seed >> 8) % piece;
+        have = have + more < to ? have + more : to;
+        ck_assert_msg(store_follow(store, at, bytes_of(log_bytes + at, have - at), &taken, &err) ==
+                          0,
+                      "%s", err.text);
+        ck_assert_uint_le(store_follow_end(store), have);
+        ck_assert_uint_ge(store_follow_end(store), at);
+    }
+}
+
+static void expect_all(int64_t messages)
+{
+    topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+    ck_assert_ptr_nonnull(topic);
+    ck_assert(wait_confirmed(store_end(store)));
+    expect_numbers(messages);
+}
+
+static void expect_same_bytes(void)
+{
+    uint8_t *copy = malloc(SEGMENT);
+
+    ck_assert_ptr_nonnull(copy);
+    for (uint64_t at = 0; at < log_end; at += SEGMENT) {
+        char name[64];
+        int fd;
+
+        snprintf(name, sizeof(name), "commitlog/%020llu", (unsigned long long)at);
+        fd = file_open(in_dir(name), O_RDONLY, 0);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(file_read_all(fd, copy, SEGMENT, 0), 0);
+        file_close(fd);
+        ck_assert_msg(memcmp(copy, log_bytes + at, SEGMENT) == 0, "segment %s differs", name);
+    }
+    free(copy);
+}
+
+/* --- taking --- */
+
+START_TEST(a_log_in_pieces_becomes_the_same_log_with_the_same_queues)
+{
+    open_follower();
+    feed(log_end, 5000);
+    ck_assert_uint_eq(store_follow_end(store), log_end);
+    expect_all(MESSAGES);
+    ck_assert_int_eq(close_store(), 0);
+    expect_same_bytes();
+}
+END_TEST
+
+START_TEST(large_pieces_and_single_bytes_are_the_same)
+{
+    open_follower();
+    feed(SEGMENT + 3000, 1);
+    feed(log_end, 10 << 20);
+    expect_all(MESSAGES);
+    ck_assert_int_eq(close_store(), 0);
+    expect_same_bytes();
+}
+END_TEST
+
+START_TEST(a_follower_goes_on_after_a_stop_where_it_was)
+{
+    for (uint64_t to = log_end / 7; to < log_end; to += log_end / 7) {
+        open_follower();
+        feed(to, 9000);
+        ck_assert_int_eq(close_store(), 0);
+    }
+    open_follower();
+    feed(log_end, 9000);
+    expect_all(MESSAGES);
+    ck_assert_int_eq(close_store(), 0);
+    expect_same_bytes();
+}
+END_TEST
+
+START_TEST(a_follower_that_leads_appends_where_the_log_ended)
+{
+    struct store_position p;
+    size_t taken;
+
+    open_follower();
+    feed(log_end, 30000);
+    topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+    ck_assert_int_eq(append_sized(0, MESSAGES, 100, &p), STORE_STOPPED);
+    store_lead(store);
+    ck_assert_int_eq(store_follow(store, log_end, bytes_of(log_bytes, 100), &taken, &err), -EPERM);
+    append_many(MESSAGES, 400);
+    expect_all(MESSAGES + 400);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+/* --- where a log begins --- */
+
+START_TEST(an_empty_follower_may_begin_at_any_segment)
+{
+    uint64_t from = 3 * SEGMENT;
+
+    open_follower();
+    ck_assert_int_eq(store_begin_at(store, from + 1, &err), -EINVAL);
+    ck_assert_int_eq(store_begin_at(store, from, &err), 0);
+    ck_assert_uint_eq(store_follow_end(store), from);
+    feed(log_end, 9000);
+    topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+    ck_assert(wait_confirmed(log_end));
+    for (int32_t q = 0; q < 4; q++) {
+        struct queue_range range = store_range(store, store_queue(store, topic, q));
+
+        ck_assert_int_eq(range.max, MESSAGES / 4);
+        ck_assert_int_gt(range.min, 0);
+        ck_assert_int_eq(read_queue(topic, q, NULL, NULL), range.max - range.min);
+    }
+    ck_assert_uint_eq(store_min(store), from);
+    ck_assert_int_eq(store_begin_at(store, 0, &err), -ENOTEMPTY);
+    ck_assert_int_eq(close_store(), 0);
+
+    open_follower();
+    ck_assert_uint_eq(store_follow_end(store), log_end);
+    ck_assert_uint_eq(store_min(store), from);
+    ck_assert_int_eq(store_begin_at(store, 0, &err), -ENOTEMPTY);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+/* --- refusing --- */
+
+static void refuse(uint64_t at, size_t size, int expected)
+{
+    uint64_t before = store_follow_end(store);
+    size_t taken;
+
+    ck_assert_int_eq(store_follow(store, at, bytes_of(log_bytes + at, size), &taken, &err),
+                     expected);
+    ck_assert_uint_eq(taken, 0);
+    ck_assert_uint_eq(store_follow_end(store), before);
+}
+
+START_TEST(bytes_for_another_place_are_refused)
+{
+    open_follower();
+    feed(log_end / 2, 30000);
+    uint64_t at = store_follow_end(store);
+
+    refuse(at + 1, 5000, -ERANGE);
+    refuse(at - 1, 5000, -ERANGE);
+    refuse(0, 5000, -ERANGE);
+    feed(log_end, 30000);
+    expect_all(MESSAGES);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+START_TEST(a_flipped_bit_in_any_byte_of_a_record_is_refused)
+{
+    open_follower();
+    feed(log_end / 2, 30000);
+    uint64_t at = store_follow_end(store);
+    size_t size = load_be32(log_bytes + at);
+
+    /* All that the checksum covers; without its own name it would be a record that has none. */
+    for (size_t i = 0; i < size - RECORD_CRC_BYTES; i++) {
+        size_t taken = 0;
+
+        log_bytes[at + i] ^= 1;
+        int r = store_follow(store, at, bytes_of(log_bytes + at, size), &taken, &err);
+        /* Half of the sizes are larger: then the rest is waited for. */
+        ck_assert_msg(r == -EBADMSG || (r == 0 && i < 4), "byte %zu: %d", i, r);
+        ck_assert_uint_eq(taken, 0);
+        log_bytes[at + i] ^= 1;
+    }
+    feed(log_end, 30000);
+    expect_all(MESSAGES);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+START_TEST(what_is_good_before_bad_bytes_is_taken)
+{
+    open_follower();
+    uint64_t second = load_be32(log_bytes);
+    size_t taken;
+
+    log_bytes[second + 30] ^= 1;
+    ck_assert_int_eq(store_follow(store, 0, bytes_of(log_bytes, 10000), &taken, &err), -EBADMSG);
+    ck_assert_uint_eq(taken, second);
+    ck_assert_uint_eq(store_follow_end(store), second);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+START_TEST(another_segment_size_is_noticed)
+{
+    options.segment_bytes = 2 * SEGMENT;
+    open_follower();
+    int r = 0;
+
+    for (uint64_t have = 0; have < log_end && r == 0; have += 10000) {
+        uint64_t at = store_follow_end(store);
+        size_t taken;
+
+        if (have > at)
+            r = store_follow(store, at, bytes_of(log_bytes + at, have - at), &taken, &err);
+    }
+    ck_assert_int_eq(r, -EBADMSG);
+    ck_assert_ptr_nonnull(strstr(err.text, "mappedFileSizeCommitLog"));
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+/* --- a limit from outside --- */
+
+START_TEST(nothing_above_the_limit_is_seen_or_written_to_queues)
+{
+    struct store_position p[2];
+    struct queue_range range;
+
+    options.follower = false;
+    open_store();
+    store_limit_confirmed(store, 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(append_sized(0, i, 100, &p[i]), 0);
+    store_write(store);
+    ck_assert_uint_eq(store_confirmed(store), 0);
+    ck_assert_int_eq(store_range(store, store_queue(store, topic, 0)).max, 0);
+    store_limit_confirmed(store, p[0].log_end);
+    range = store_range(store, store_queue(store, topic, 0));
+    ck_assert_int_eq(range.max, 1);
+    ck_assert_uint_eq(store_confirmed(store), p[0].log_end);
+    store_limit_confirmed(store, UINT64_MAX);
+    ck_assert_int_eq(store_range(store, store_queue(store, topic, 0)).max, 2);
+    ck_assert_int_eq(close_store(), 0);
+
+    /* After a start entries stand in files, above a limit that is set now. */
+    open_store();
+    store_limit_confirmed(store, p[0].log_end);
+    ck_assert_int_eq(store_range(store, store_queue(store, topic, 0)).max, 1);
+    ck_assert_int_eq(read_queue(topic, 0, NULL, NULL), 1);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+static Suite *follow_suite(void)
+{
+    Suite *suite = suite_create("store_follow");
+    TCase *c = tcase_create("follow");
+
+    tcase_add_checked_fixture(c, begin, end);
+    tcase_set_timeout(c, 120);
+    tcase_add_test(c, a_log_in_pieces_becomes_the_same_log_with_the_same_queues);
+    tcase_add_test(c, large_pieces_and_single_bytes_are_the_same);
+    tcase_add_test(c, a_follower_goes_on_after_a_stop_where_it_was);
+    tcase_add_test(c, a_follower_that_leads_appends_where_the_log_ended);
+    tcase_add_test(c, an_empty_follower_may_begin_at_any_segment);
+    tcase_add_test(c, bytes_for_another_place_are_refused);
+    tcase_add_test(c, a_flipped_bit_in_any_byte_of_a_record_is_refused);
+    tcase_add_test(c, what_is_good_before_bad_bytes_is_taken);
+    tcase_add_test(c, another_segment_size_is_noticed);
+    tcase_add_test(c, nothing_above_the_limit_is_seen_or_written_to_queues);
+    suite_add_tcase(suite, c);
+    return suite;
+}
+
+UNIT_MAIN(follow_suite)
