@@ -25,6 +25,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/port_file.h"
 
 enum { PORT_TRIES = 200, DRAIN_MS = 10000, DRAIN_LOOK_MS = 5 };
 
@@ -340,17 +341,6 @@ static int set_host(struct broker *b, struct err *err)
     return 0;
 }
 
-static int write_port_file(const char *path, int port, struct err *err)
-{
-    char text[16];
-    int len = snprintf(text, sizeof(text), "%d\n", port);
-
-    if (path[0] == '\0')
-        return 0;
-    file_unlink(path); /* an old one is not worth a backup */
-    return file_replace(path, bytes_of(text, (size_t)len), err);
-}
-
 int broker_new(struct broker **out, struct broker_settings *settings,
                const struct broker_extra *extra, struct err *err)
 {
@@ -425,7 +415,7 @@ int broker_run(struct broker *b, struct err *err)
     if (r == 0)
         r = registrar_start(b->registrar, err);
     if (r == 0)
-        r = write_port_file(c->port_file, (int)c->listen_port, err);
+        r = port_file_write(c->port_file, (unsigned)c->listen_port, err);
     if (r < 0) {
         if (b->extra->after_run)
             b->extra->after_run(b, b->extra->ctx);

@@ -12,6 +12,7 @@
 #include "broker/service.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/port_file.h"
 #include "common/standard.h"
 #include "namesrv/namesrv.h"
 #include "tern_version.h"
@@ -134,17 +135,6 @@ static int read_settings(struct broker_settings *s, const struct options *o, str
     return r;
 }
 
-static int write_port(const char *path, int port, struct err *err)
-{
-    char text[16];
-    int len = snprintf(text, sizeof(text), "%d\n", port);
-
-    if (path[0] == '\0')
-        return 0;
-    file_unlink(path);
-    return file_replace(path, bytes_of(text, (size_t)len), err);
-}
-
 /* The name server inside: on the broker's first loop, its data below the store folder. */
 static int start_namesrv(struct broker *b, void *ctx, struct err *err)
 {
@@ -189,7 +179,7 @@ static int start_namesrv(struct broker *b, void *ctx, struct err *err)
         return err_say(err, -EINVAL, "namesrvAddr is too long");
     }
     log_info("name server inside, on %s", own);
-    return write_port(c->namesrv_port_file, namesrv_port(inner->namesrv), err);
+    return port_file_write(c->namesrv_port_file, namesrv_port(inner->namesrv), err);
 }
 
 static void stop_namesrv(struct broker *b, void *ctx)
@@ -256,7 +246,11 @@ int main(int argc, char **argv)
         log_warn(
             "no name server is set (-n HOST:PORT, namesrvAddr or --standalone): clients will not "
             "find this broker");
-    r = broker_new(&broker, &settings, &extra, &err);
+    r = port_file_clear(settings.config.port_file, &err);
+    if (r == 0 && options.standalone)
+        r = port_file_clear(settings.config.namesrv_port_file, &err);
+    if (r == 0)
+        r = broker_new(&broker, &settings, &extra, &err);
     if (r == 0)
         r = broker_run(broker, &err);
     if (r < 0)

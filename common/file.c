@@ -356,21 +356,41 @@ static int write_synced(const char *path, mode_t mode, struct bytes content, str
     return r;
 }
 
+/* A folder or a device under the name is never moved out of the way; of a link, what it leads to is
+ * replaced. *path may come to point to `real`. */
+static int find_old(const char **path, char real[PATH_MAX], struct stat *old, bool *had_old,
+                    struct err *err)
+{
+    int r = lstat(*path, old) < 0 ? -errno : 0;
+
+    if (r == 0 && S_ISLNK(old->st_mode)) {
+        if (!realpath(*path, real))
+            return err_set(err, -errno, "follow the link %s", *path);
+        *path = real;
+        r = file_stat(real, old);
+    }
+    if (r < 0 && r != -ENOENT)
+        return err_set(err, r, "look at %s", *path);
+    *had_old = r == 0;
+    if (*had_old && !S_ISREG(old->st_mode))
+        return err_say(err, S_ISDIR(old->st_mode) ? -EISDIR : -EINVAL,
+                       "replace %s: it is %s, not a file", *path,
+                       S_ISDIR(old->st_mode) ? "a folder" : "a device, socket or pipe");
+    return 0;
+}
+
 int file_replace(const char *path, struct bytes content, struct err *err)
 {
-    char tmp[PATH_MAX], bak[PATH_MAX];
+    char tmp[PATH_MAX], bak[PATH_MAX], real[PATH_MAX];
     struct stat old;
     bool had_old;
-    int r;
+    int r = find_old(&path, real, &old, &had_old, err);
 
+    if (r < 0)
+        return r;
     if (snprintf(tmp, sizeof(tmp), "%s.tmp", path) >= (int)sizeof(tmp) ||
         snprintf(bak, sizeof(bak), "%s.bak", path) >= (int)sizeof(bak))
         return err_set(err, -ENAMETOOLONG, "replace %s", path);
-    r = file_stat(path, &old);
-    if (r < 0 && r != -ENOENT)
-        return err_set(err, r, "look at %s", path);
-    had_old = r == 0;
-
     r = file_unlink(tmp); /* left by a crash; nobody reads it */
     if (r < 0 && r != -ENOENT)
         return err_set(err, r, "remove %s", tmp);

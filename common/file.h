@@ -65,8 +65,9 @@ int file_sync_parent(const char *path); /* the folder that holds `path` */
 
 /* Reads a whole file of at most `limit` bytes; -EFBIG above. */
 int file_load(const char *path, size_t limit, struct buf *out);
-/* Replaces `path` for good: write path.tmp, fsync, keep the old one as path.bak, rename, fsync the
- * folder. A crash leaves the old or the new content in `path` or, for a moment, only .bak. */
+/* Replaces the file `path` (of a link: what it leads to; nothing that is no file) for good: write
+ * path.tmp, fsync, keep the old one as path.bak, rename, fsync the folder. A crash leaves the old
+ * or the new content in `path` or, for a moment, only .bak. */
 int file_replace(const char *path, struct bytes content, struct err *err);
 
 /* Names in a folder, sorted bytewise, without "." and ".."; free with file_list_free. */

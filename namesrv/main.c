@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/file.h"
 #include "common/log.h"
+#include "common/port_file.h"
 #include "common/standard.h"
 #include "namesrv/namesrv.h"
 #include "tern_version.h"
@@ -199,29 +199,14 @@ static void on_stop_signal(void *ctx)
     loop_stop(r->loop);
 }
 
-static int write_port(const char *path, uint16_t port, struct err *err)
-{
-    char text[16];
-
-    if (path[0] == '\0')
-        return 0;
-    snprintf(text, sizeof(text), "%u\n", port);
-    return file_replace(path, bytes_str(text), err);
-}
-
 static int start(struct running *r, const struct settings *s, struct err *err)
 {
     struct loop_options loop_options = {.index = 0};
     const char *port_file = s->options.port_file;
-    int e;
+    int e = port_file_clear(port_file, err);
 
-    /* who waits for the file must not find that of the last run */
-    if (port_file[0] != '\0') {
-        e = file_unlink(port_file);
-        if (e < 0 && e != -ENOENT)
-            return err_set(err, e, "remove the old %s", port_file);
-    }
-    e = loop_new(&r->loop, &loop_options, err);
+    if (e == 0)
+        e = loop_new(&r->loop, &loop_options, err);
     if (e == 0)
         e = namesrv_new(&r->ns, &s->options, r->loop, err);
     if (e < 0)
@@ -229,7 +214,7 @@ static int start(struct running *r, const struct settings *s, struct err *err)
     e = loop_on_stop_signals(r->loop, on_stop_signal, r);
     if (e < 0)
         return err_set(err, e, "catch SIGTERM, SIGINT and SIGHUP");
-    return write_port(port_file, namesrv_port(r->ns), err);
+    return port_file_write(port_file, namesrv_port(r->ns), err);
 }
 
 static int run(const struct settings *s)

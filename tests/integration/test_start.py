@@ -224,6 +224,36 @@ def a_port_file_is_written_whole_and_an_old_one_is_not_taken_for_it():
 
 
 @claims.claim
+def a_port_file_that_cannot_be_written_stops_the_start_before_anything_is_touched():
+    folder = process.new_path("folder")
+    os.makedirs(os.path.join(folder, "inside"))
+    os.symlink("/dev/null", os.path.join(folder, "link"))
+    store = process.new_path("store")
+    start = {process.NAMESRV: ["-o", "listenPort=0", "-o", "kvConfigPath="],
+             process.BROKER: ["-o", "listenPort=0", "-o", "namesrvListenPort=0", "-o",
+                              f"storePathRootDir={store}", "--standalone"]}
+    for program, key in ((process.NAMESRV, "portFile"), (process.BROKER, "portFile"),
+                         (process.BROKER, "namesrvPortFile")):
+        for path in (folder, os.path.join(folder, "link"), os.path.join(folder, "none", "port")):
+            err = refused(program, *start[program], "-o", f"{key}={path}", code=3)
+            contains(err, path)
+    equal(sorted(os.listdir(folder)), ["inside", "link"])
+    true(not os.path.exists(store), "a store was made")
+
+
+@claims.claim
+def the_port_file_of_the_last_run_is_gone_when_a_start_fails():
+    namesrv = process.Namesrv()
+    path = write("port", "1\n")
+    for program, more in ((process.NAMESRV, ["-o", "kvConfigPath="]),
+                          (process.BROKER, ["-o", f"storePathRootDir={process.new_path('s')}"])):
+        refused(program, "-o", f"listenPort={namesrv.port}", "-o", f"portFile={path}", *more, code=3)
+        true(not os.path.exists(path), "it is still there")
+        path = write("port", "1\n")
+    namesrv.stop()
+
+
+@claims.claim
 def a_port_in_use_is_refused_by_name():
     namesrv = process.Namesrv()
     broker = process.Broker(namesrv)
@@ -407,11 +437,13 @@ def order_topics_reach_the_broker_and_the_routes():
     broker = process.Broker(namesrv)
     with remoting.Client(namesrv.port) as client, remoting.Client(broker.port) as main:
         admin.make_topic(main, "Order", 4)
+        admin.make_topic(main, "Another", 1)
         admin.expect(client.call(codes.PUT_KV, {"namespace": "ORDER_TOPIC_CONFIG", "key": "Order",
                                                 "value": "broker-a:4"}))
         equal(admin.route(client, "Order")["orderTopicConf"], "broker-a:4")
-        admin.make_topic(main, "Another", 1)  # makes the broker register and hear of it
-
+    broker.stop()
+    broker = process.Broker(namesrv, store=broker.store)  # hears of it when it registers
+    with remoting.Client(broker.port) as main:
         def order():
             body = main.call(codes.ALL_TOPICS).body
             return b'"Order":{"order":true' in body and b'"Another":{"order":false' in body

@@ -391,6 +391,38 @@ START_TEST(replacing_keeps_the_generation_before)
 }
 END_TEST
 
+START_TEST(what_is_no_file_is_not_moved_out_of_the_way)
+{
+    struct err err;
+
+    ck_assert_int_eq(mkdir(in_dir("folder"), 0755), 0);
+    put_file(in_dir("folder/inside"), "kept");
+    ck_assert_int_eq(file_replace(in_dir("folder"), BYTES_LIT("two"), &err), -EISDIR);
+    ck_assert_ptr_nonnull(strstr(err.text, "folder"));
+    expect_file(in_dir("folder/inside"), "kept");
+
+    ck_assert_int_eq(mkfifo(in_dir("pipe"), 0644), 0);
+    ck_assert_int_eq(file_replace(in_dir("pipe"), BYTES_LIT("two"), &err), -EINVAL);
+    ck_assert(!exists(in_dir("pipe.bak")));
+}
+END_TEST
+
+START_TEST(a_link_stays_and_what_it_leads_to_is_replaced)
+{
+    struct err err;
+    char target[1024];
+
+    put_file(in_dir("real"), "one");
+    snprintf(target, sizeof(target), "%s", in_dir("real"));
+    ck_assert_int_eq(symlink(target, in_dir("link")), 0);
+    ck_assert_int_eq(file_replace(in_dir("link"), BYTES_LIT("two"), &err), 0);
+    expect_file(in_dir("real"), "two");
+    expect_file(in_dir("link"), "two");
+    expect_file(in_dir("real.bak"), "one");
+    ck_assert(!exists(in_dir("link.bak")));
+}
+END_TEST
+
 START_TEST(new_content_is_synced_before_it_gets_the_name_and_the_folder_after)
 {
     struct err err;
@@ -656,6 +688,8 @@ static Suite *file_suite(void)
     tcase_add_checked_fixture(replace, make_dir, remove_dir);
     tcase_add_test(replace, a_first_generation_needs_no_old_one);
     tcase_add_test(replace, replacing_keeps_the_generation_before);
+    tcase_add_test(replace, what_is_no_file_is_not_moved_out_of_the_way);
+    tcase_add_test(replace, a_link_stays_and_what_it_leads_to_is_replaced);
     tcase_add_test(replace, new_content_is_synced_before_it_gets_the_name_and_the_folder_after);
     tcase_add_test(replace, a_failed_sync_leaves_the_old_content);
     tcase_add_test(replace, a_failed_write_leaves_the_old_content);
