@@ -166,7 +166,8 @@ static int deliver(struct delay *d, struct level *level, const struct queue_entr
     return -EAGAIN;
 }
 
-/* Everything of one level that is due. Sets when to look again. */
+/* What is due of one level, a batch at most: others want their turn, and the thread may be asked to
+ * stop. Sets when to look again. */
 static void run_level(struct delay *d, int index)
 {
     struct level *level = &d->level[index];
@@ -233,7 +234,8 @@ static void run_level(struct delay *d, int index)
             }
             level->cursor = d->found.first_offset[i] + 1;
         }
-        store_write(store);
+        level->due_ms = now;
+        return;
     }
 }
 
