@@ -143,11 +143,24 @@ unsigned bytes_utf8_put(uint8_t to[4], uint32_t point)
 
 int32_t bytes_java_hash(struct bytes text)
 {
-    uint32_t hash = 0;
+    return bytes_java_hash_on(0, text);
+}
+
+int32_t bytes_java_hash_on(int32_t before, struct bytes text)
+{
+    uint32_t hash = (uint32_t)before;
 
     while (text.len) {
         uint32_t point;
-        unsigned size = bytes_utf8_at(text, &point);
+        unsigned size;
+
+        if (text.at[0] < 0x80) {
+            hash = hash * 31 + text.at[0];
+            text.at++;
+            text.len--;
+            continue;
+        }
+        size = bytes_utf8_at(text, &point);
         if (size == 0) {
             point = 0xFFFD;
             size = 1;

@@ -57,6 +57,8 @@ bool bytes_to_bool(struct bytes text);
 bool bytes_to_cstr(struct bytes text, char *to, size_t to_size);
 /* Java's String.hashCode over UTF-16 units of valid UTF-8; stray bytes count as U+FFFD. */
 int32_t bytes_java_hash(struct bytes text);
+/* The same, going on from the hash of the text before. */
+int32_t bytes_java_hash_on(int32_t before, struct bytes text);
 /* Well-formed UTF-8 (no overlongs, no surrogates). */
 bool bytes_is_utf8(struct bytes text);
 /* The code point that text, which is not empty, begins with, and its size of 1 to 4 bytes; 0 where

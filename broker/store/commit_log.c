@@ -371,21 +371,16 @@ static int read_piece(const struct log_piece *piece, uint8_t *to, bool may_block
     return r == -ENODATA ? -EIO : r; /* somebody has shortened the file */
 }
 
-int commit_log_read(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size,
-                    bool may_block)
+static bool is_readable(const struct commit_log *log, uint64_t offset, size_t size)
 {
     uint64_t written = commit_log_written(log);
 
-    if (offset < commit_log_min(log) || offset > written || size > written - offset)
-        return -ENODATA;
-    while (size > 0) {
-        size_t n = copy_from_tail(log, offset, to, size);
-        if (n == 0)
-            break;
-        offset += n;
-        to += n;
-        size -= n;
-    }
+    return offset >= commit_log_min(log) && offset <= written && size <= written - offset;
+}
+
+static int read_files(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size,
+                      bool may_block)
+{
     while (size > 0) {
         struct log_piece piece;
         int r = log_segments_hold(log->segments, offset, offset + size, &piece);
@@ -401,6 +396,27 @@ int commit_log_read(struct commit_log *log, uint64_t offset, uint8_t *to, size_t
         size -= piece.bytes;
     }
     return 0;
+}
+
+int commit_log_read(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size,
+                    bool may_block)
+{
+    if (!is_readable(log, offset, size))
+        return -ENODATA;
+    while (size > 0) {
+        size_t n = copy_from_tail(log, offset, to, size);
+        if (n == 0)
+            break;
+        offset += n;
+        to += n;
+        size -= n;
+    }
+    return read_files(log, offset, to, size, may_block);
+}
+
+int commit_log_read_files(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size)
+{
+    return is_readable(log, offset, size) ? read_files(log, offset, to, size, true) : -ENODATA;
 }
 
 /* --- flushing --- */

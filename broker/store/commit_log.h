@@ -93,6 +93,9 @@ int commit_log_write(struct commit_log *log);
 enum { COMMIT_LOG_WOULD_BLOCK = 1 };
 int commit_log_read(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size,
                     bool may_block);
+/* The same without the tail, for those who read in bulk behind the writers: takes no lock that an
+ * appender needs. Blocks. */
+int commit_log_read_files(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size);
 /* True once a write or a flush has failed, for good; `reason` (may be NULL) gets the first cause.
  */
 bool commit_log_stopped(const struct commit_log *log, char reason[160]);

@@ -252,6 +252,7 @@ static void store_free(struct store *s)
 {
     flusher_stop(s);
     reader_pool_free(s->readers);
+    index_close(s->index);
     queue_table_free(s->queues);
     commit_log_close(s->log);
     flusher_destroy(&s->flusher);
@@ -314,10 +315,32 @@ static void limit_floors(struct store *s)
             s->root_dir, strerror_r(-r, room, sizeof(room)));
 }
 
+static int open_index(struct store *s, bool unclean, struct err *err)
+{
+    struct index_options index = {
+        .root_dir = s->root_dir,
+        .commit_log_dir = s->commit_log_dir,
+        .log = s->log,
+        .veiled = s->options.sync_flush,
+        .unclean = unclean,
+        .boot_end = s->boot_end,
+        .shape = s->options.index_shape,
+    };
+    char path[PATH_MAX];
+    int r = store_path(s, path, "checkpoint");
+
+    if (r == 0)
+        r = checkpoint_index_ms(path, &s->checkpoint_index);
+    if (r < 0)
+        return err_set(err, r, "read %s/checkpoint", s->root_dir);
+    index.rocketmq_ms = s->checkpoint_index;
+    return s->options.index ? index_open(&s->index, &index, err) : 0;
+}
+
 int store_open(struct store **out, const struct store_options *options, struct err *err)
 {
     struct store *s = aligned_alloc(alignof(struct store), sizeof(*s));
-    bool scanned = false;
+    bool scanned = false, unclean = false;
     int r;
 
     if (!s)
@@ -344,7 +367,9 @@ int store_open(struct store **out, const struct store_options *options, struct e
         r = store_open_queues(s, err);
     if (r < 0)
         goto fail;
-    r = store_recover(s, &scanned, err);
+    r = store_recover(s, &scanned, &unclean, err);
+    if (r == 0)
+        r = open_index(s, unclean, err);
     if (r < 0)
         goto fail;
     limit_floors(s);
@@ -354,7 +379,10 @@ int store_open(struct store **out, const struct store_options *options, struct e
     r = reader_pool_new(&s->readers, options->reader_threads, err);
     if (r < 0)
         goto fail;
-    r = flusher_start(s, err);
+    if (s->index)
+        r = index_start(s->index, err);
+    if (r == 0)
+        r = flusher_start(s, err);
     if (r < 0)
         goto fail;
     *out = s;
@@ -408,6 +436,7 @@ int store_close(struct store *s)
     flusher_stop(s);
     s->readers = reader_pool_free(s->readers);
     r = flusher_finish(s);
+    s->index = index_close(s->index);
     if (r == 0)
         r = state_clean(s);
     end = commit_log_end(s->log);
@@ -507,4 +536,7 @@ void store_stats(struct store *s, struct store_stats *out)
     };
     reader_pool_stats(s->readers, &out->jobs_waiting, &out->first_job_waits_ms);
     queue_table_stats(s->queues, &out->queues);
+    out->has_index = s->index != NULL;
+    if (s->index)
+        index_stats(s->index, &out->index);
 }

@@ -13,6 +13,7 @@
 #ifndef TERN_BROKER_STORE_STORE_H
 #define TERN_BROKER_STORE_STORE_H
 
+#include "broker/store/index.h"
 #include "broker/store/metadata.h"
 #include "broker/store/queue_table.h"
 #include "broker/store/record.h"
@@ -36,7 +37,9 @@ struct store_options {
     bool locked;   /* the caller holds store_lock() and keeps it beyond store_close() */
     struct record_host store_host; /* brokerIP1:listenPort, goes into records and message ids */
     struct metadata *metadata;     /* opened before, closed after */
-    int64_t delay_ms[64];          /* messageDelayLevel; [0] is level 1 */
+    bool index;                    /* messageIndexEnable: keep a key index */
+    struct index_shape index_shape;
+    int64_t delay_ms[64]; /* messageDelayLevel; [0] is level 1 */
     int delay_levels;
     /* Any thread of the store or an appender's; must only raise signals. */
     void (*on_progress)(void *ctx);
@@ -217,6 +220,8 @@ struct store_stats {
     unsigned jobs_waiting_max;
     int64_t first_job_waits_ms;
     struct queue_table_stats queues;
+    bool has_index;
+    struct index_stats index; /* zeroes without */
 };
 void store_stats(struct store *s, struct store_stats *out);
 

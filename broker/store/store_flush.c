@@ -242,7 +242,10 @@ static int checkpoint(struct store *s, int64_t now)
     if (mark.flushed < end || mark.queues_complete_to < end)
         return 0; /* a flush or write-back that took less: the next checkpoint has it */
     r = store_path(s, path, "checkpoint");
-    return r < 0 ? r : checkpoint_write(path, store_ms, store_ms);
+    if (r < 0)
+        return r;
+    return checkpoint_write(path, store_ms, store_ms,
+                            s->index ? index_flushed_ms(s->index) : s->checkpoint_index);
 }
 
 static int64_t keep_checkpoint(struct store *s, int64_t now)

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "broker/store/commit_log.h"
+#include "broker/store/index.h"
 #include "broker/store/reader_pool.h"
 #include "broker/store/store.h"
 #include "broker/store/store_mark.h"
@@ -65,6 +66,8 @@ struct store {
     struct queue_table *queues;
     struct metadata *metadata;
     struct reader_pool *readers;
+    struct index *index;      /* NULL: none is kept */
+    int64_t checkpoint_index; /* index time in `checkpoint` as found, for then */
     size_t record_max;
     uint64_t far_bytes; /* further below confirmed than this is "far behind" */
     uint64_t boot_end;  /* records below were written by an earlier process: checked when read */
@@ -109,6 +112,8 @@ int store_open_queues(struct store *s, struct err *err);
 int64_t store_delivery_ms(const struct store_options *options, int64_t store_ms, int32_t level);
 static inline void store_progress(struct store *s)
 {
+    if (s->index)
+        index_progress(s->index, store_confirmed(s));
     if (s->options.on_progress)
         s->options.on_progress(s->options.ctx);
 }
@@ -137,7 +142,7 @@ int flusher_finish(struct store *s);
 
 /* --- store_recovery.c --- */
 /* *scanned: the log was read, the mark on the disk is to be replaced. */
-int store_recover(struct store *s, bool *scanned, struct err *err);
+int store_recover(struct store *s, bool *scanned, bool *unclean, struct err *err);
 /* CRC-32 of the last bytes of the log before `end`, and whether nothing stands behind them: what a
  * clean stop leaves and the next start looks at. */
 int store_tail_look(const struct store *s, uint64_t end, uint32_t *crc, bool *ends_there);

@@ -132,15 +132,17 @@ void mark_close(struct mark_file *file)
     file->fd = -1;
 }
 
-int checkpoint_write(const char *path, int64_t physical_ms, int64_t logic_ms)
+enum { CHECKPOINT_BYTES = 4096, TIMES_BYTES = 24 };
+
+int checkpoint_write(const char *path, int64_t physical_ms, int64_t logic_ms, int64_t index_ms)
 {
-    enum { CHECKPOINT_BYTES = 4096, TIMES_BYTES = 24 };
     uint8_t page[CHECKPOINT_BYTES] = {0};
     int64_t size;
     int fd, r;
 
     store_be64(page, (uint64_t)physical_ms);
     store_be64(page + 8, (uint64_t)logic_ms);
+    store_be64(page + 16, (uint64_t)index_ms);
     fd = file_open(path, O_RDWR | O_CREAT, 0644);
     if (fd < 0)
         return fd;
@@ -154,6 +156,21 @@ int checkpoint_write(const char *path, int64_t physical_ms, int64_t logic_ms)
     if (r == 0 && size == 0)
         r = file_sync_parent(path);
     return r;
+}
+
+int checkpoint_index_ms(const char *path, int64_t *index_ms)
+{
+    uint8_t times[TIMES_BYTES];
+    int fd = file_open(path, O_RDONLY, 0), r;
+
+    *index_ms = 0;
+    if (fd < 0)
+        return fd == -ENOENT ? 0 : fd;
+    r = file_read_all(fd, times, sizeof(times), 0);
+    file_close(fd);
+    if (r == 0)
+        *index_ms = (int64_t)load_be64(times + 16);
+    return r == -ENODATA ? 0 : r;
 }
 
 int abort_found(const char *path)

@@ -58,8 +58,12 @@ int mark_open(struct mark_file *file, const char *path, struct mark *mark);
 int mark_write(struct mark_file *file, const struct mark *mark);
 void mark_close(struct mark_file *file);
 
-/* RocketMQ's checkpoint: the index time is 0, since we keep no index yet. In place, synced. */
-int checkpoint_write(const char *path, int64_t physical_ms, int64_t logic_ms);
+/* RocketMQ's checkpoint. In place, synced. index_ms: end time of the newest index file that is full
+ * and on the disk; after a crash RocketMQ makes later ones anew. */
+int checkpoint_write(const char *path, int64_t physical_ms, int64_t logic_ms, int64_t index_ms);
+/* The last of these times as it stands there; 0 when there is no such file, or not that much of it.
+ */
+int checkpoint_index_ms(const char *path, int64_t *index_ms);
 
 /* Durable when they return 0. abort_found: 1 it is there, 0 not, -errno. */
 int abort_found(const char *path);

@@ -637,7 +637,7 @@ static int64_t inherited_ms(const struct recovery *v)
     return now;
 }
 
-int store_recover(struct store *s, bool *scanned, struct err *err)
+int store_recover(struct store *s, bool *scanned, bool *was_unclean, struct err *err)
 {
     struct recovery v = {
         .s = s,
@@ -657,6 +657,7 @@ int store_recover(struct store *s, bool *scanned, struct err *err)
     unclean = r == 0 ? abort_found(path) : r;
     if (unclean < 0)
         return err_set(err, unclean, "look for %s/abort", s->root_dir);
+    *was_unclean = unclean == 1;
     r = read_mark(&v);
     if (r < 0)
         return r;

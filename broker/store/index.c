@@ -1,0 +1,870 @@
+/* index.c - the thread that follows the log: see index.h.
+ *
+ * One turn looks at each duty; the thread then sleeps until the earliest time that one of them
+ * named, or until the log has grown past a mark. While there is traffic it looks every STEP_MS or
+ * STEP_BYTES, so that nobody signals it for a single message; with nothing left to do it sleeps
+ * until something is appended, and has given its memory back.
+ */
+#include "broker/store/index.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "broker/store/index_internal.h"
+#include "broker/store/properties.h"
+#include "broker/store/store_internal.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
+
+enum {
+    STEP_MS = 50,
+    STEP_BYTES = 1 << 20,
+    TURN_PIECES = 64,      /* of the log, before timers are looked at again */
+    BATCH_MS = 1000,       /* an entry waits at most this long */
+    CHECKPOINT_MS = 60000, /* between two syncs of the files */
+    RETRY_MS = 5000,
+    OWED_BYTES = 1 << 20,
+    REBUILD_RATE = 128 << 20, /* bytes of log a second that an earlier process wrote */
+};
+#define NEVER INT64_MAX
+
+/* --- names and lists --- */
+
+int index_file_path(const struct index *x, char to[PATH_MAX], int64_t name)
+{
+    int n = snprintf(to, PATH_MAX, "%s/index/%017" PRId64, x->root_dir, name);
+
+    return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+int index_tern_path(const struct index *x, char to[PATH_MAX], const char *name)
+{
+    int n = snprintf(to, PATH_MAX, "%s/tern/%s", x->root_dir, name);
+
+    return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+int index_files_insert(struct index *x, uint32_t i, const struct index_known *file)
+{
+    assert(i <= x->count);
+    if (x->count == x->cap) {
+        uint32_t cap = x->cap ? x->cap * 2 : 16;
+        struct index_known *files = reallocarray(x->files, cap, sizeof(*files));
+        if (!files)
+            return -ENOMEM;
+        x->files = files;
+        x->cap = cap;
+    }
+    memmove(x->files + i + 1, x->files + i, (x->count - i) * sizeof(*x->files));
+    x->files[i] = *file;
+    x->count++;
+    return 0;
+}
+
+void index_files_remove(struct index *x, uint32_t i)
+{
+    assert(i < x->count);
+    memmove(x->files + i, x->files + i + 1, (x->count - i - 1) * sizeof(*x->files));
+    x->count--;
+}
+
+/* The local time, as RocketMQ has it; later than the newest in any case. */
+static int64_t next_name(const struct index *x)
+{
+    int64_t ms = clock_wall_ms(), name = 0;
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm t;
+
+    if (localtime_r(&seconds, &t))
+        name = (((((t.tm_year + INT64_C(1900)) * 100 + t.tm_mon + 1) * 100 + t.tm_mday) * 100 +
+                 t.tm_hour) *
+                    100 +
+                t.tm_min) *
+                   100000 +
+               t.tm_sec * 1000 + ms % 1000;
+    if (x->count > 0 && name <= x->files[x->count - 1].name)
+        name = x->files[x->count - 1].name + 1;
+    return name;
+}
+
+/* --- failures --- */
+
+static int64_t failed(struct index *x, const char *what, int r)
+{
+    char room[128];
+
+    atomic_fetch_add_explicit(&x->failures, 1, memory_order_relaxed);
+    log_warn_limited(x->root_dir, "key index of %s: %s failed: %s; it will be tried again",
+                     x->root_dir, what, strerror_r(-r, room, sizeof(room)));
+    x->retry_ms = clock_mono_ms() + RETRY_MS;
+    return x->retry_ms;
+}
+
+/* The newest file is not to be trusted: its part of the log is read again. */
+static void drop_newest(struct index *x, const char *why)
+{
+    char path[PATH_MAX] = "";
+    uint64_t end;
+
+    (void)index_file_path(x, path, x->files[x->count - 1].name);
+    log_error("index file %s is removed: %s; what it held is made again from the log", path, why);
+    index_writer_close(&x->writer);
+    pthread_rwlock_wrlock(&x->files_lock);
+    index_files_remove(x, x->count - 1);
+    end = x->count > 0 ? (uint64_t)x->files[x->count - 1].header.end_offset : x->from;
+    /* A lost one before it is made again in the same way. */
+    while (x->count > 0 && x->files[x->count - 1].lost) {
+        end = (uint64_t)x->files[x->count - 1].header.begin_offset;
+        index_files_remove(x, x->count - 1);
+    }
+    x->newest_hidden = false;
+    pthread_rwlock_unlock(&x->files_lock);
+    (void)file_unlink(path);
+    x->restore = false;
+    x->feed.position = end;
+    if (x->synced_position > end)
+        x->synced_position = end;
+    atomic_store(&x->pending, 0);
+    atomic_store(&x->position, end);
+    atomic_store(&x->put_to, end);
+}
+
+/* --- what is on the disk --- */
+
+static int write_state(struct index *x, bool clean)
+{
+    struct index_state state = {
+        .clean = clean, .shape = x->shape, .from = x->from, .position = x->synced_position};
+    struct index_known *listed = malloc((x->count + 1) * sizeof(*listed));
+    struct buf out = {0};
+    char path[PATH_MAX];
+    struct err err = {0};
+    int r = listed ? index_tern_path(x, path, "index") : -ENOMEM;
+
+    for (uint32_t i = 0; i < x->count && r == 0; i++) {
+        if (x->files[i].lost || x->files[i].header.next > 1)
+            listed[state.count++] = x->files[i];
+    }
+    if (r == 0) {
+        index_state_put(&out, &state, listed);
+        r = out.failed ? -ENOMEM : file_replace(path, buf_bytes(&out), &err);
+    }
+    buf_destroy(&out);
+    free(listed);
+    if (r == 0)
+        x->state_open = !clean;
+    return r;
+}
+
+/* Before the first entry comes on top of what the state lists, it has to say that this can be. */
+static int open_state(struct index *x)
+{
+    int r = x->writer.fd >= 0 ? index_writer_sync(&x->writer) : 0;
+
+    return r < 0 ? r : write_state(x, false);
+}
+
+static void put_reached(struct index *x, uint64_t to)
+{
+    pthread_mutex_lock(&x->lock);
+    atomic_store(&x->put_to, to);
+    if (x->asked <= to)
+        x->asked = 0;
+    pthread_cond_broadcast(&x->moved);
+    pthread_mutex_unlock(&x->lock);
+}
+
+/* The batch goes into the file. */
+static int put(struct index *x)
+{
+    int r = 0;
+
+    if (x->writer.count > 0) {
+        if (!x->state_open)
+            r = open_state(x);
+        if (r < 0)
+            return r;
+        pthread_rwlock_wrlock(&x->files_lock);
+        r = index_writer_put(&x->writer);
+        if (r == 0)
+            x->files[x->count - 1].header = x->writer.header;
+        pthread_rwlock_unlock(&x->files_lock);
+        if (r < 0)
+            return r;
+        atomic_store_explicit(&x->pending, 0, memory_order_relaxed);
+        if (x->checkpoint_ms == 0)
+            x->checkpoint_ms = clock_mono_ms();
+    }
+    put_reached(x, x->feed.position);
+    return 0;
+}
+
+/* 0; 1: the newest file is gone, and the position with it; -errno. */
+static int sync_newest(struct index *x)
+{
+    char room[128], why[200];
+    int r = x->writer.fd >= 0 ? index_writer_sync(&x->writer) : 0;
+
+    if (r == 0) {
+        x->synced_position = x->feed.position;
+        return 0;
+    }
+    /* The kernel may call the pages clean now: nobody knows what is on the disk. */
+    snprintf(why, sizeof(why), "syncing it failed: %s", strerror_r(-r, room, sizeof(room)));
+    drop_newest(x, why);
+    return 1;
+}
+
+static int checkpoint(struct index *x, bool clean)
+{
+    int r = put(x);
+
+    if (r == 0)
+        r = sync_newest(x);
+    if (r == 1)
+        return clean ? -EIO : 0;
+    if (r == 0)
+        r = write_state(x, clean);
+    if (r == 0)
+        x->checkpoint_ms = 0;
+    return r;
+}
+
+/* --- entries --- */
+
+/* The list has an end: the oldest go. */
+static void make_room(struct index *x)
+{
+    char path[PATH_MAX];
+
+    while (x->count >= INDEX_FILES_MAX) {
+        if (index_file_path(x, path, x->files[0].name) == 0)
+            (void)file_unlink(path);
+        log_warn_limited("index files",
+                         "more than %d index files: %s is removed, the oldest; a "
+                         "larger maxIndexNum makes fewer",
+                         INDEX_FILES_MAX, path);
+        x->from = (uint64_t)x->files[0].header.end_offset;
+        pthread_rwlock_wrlock(&x->files_lock);
+        index_files_remove(x, 0);
+        pthread_rwlock_unlock(&x->files_lock);
+    }
+}
+
+static int open_newest(struct index *x)
+{
+    const struct index_known *newest = &x->files[x->count - 1];
+    char path[PATH_MAX];
+    int r = index_file_path(x, path, newest->name);
+
+    return r < 0 ? r : index_writer_open(&x->writer, path, &newest->header);
+}
+
+/* The file that the next entry goes to. */
+static int open_writer(struct index *x)
+{
+    struct index_known file = {.header = {.next = 1}};
+    char path[PATH_MAX];
+    int r;
+
+    if (x->count > 0 && x->files[x->count - 1].header.next < x->shape.entries_max)
+        return open_newest(x);
+    make_room(x);
+    file.name = next_name(x);
+    if (x->count > 0)
+        file.header.begin_offset = file.header.end_offset =
+            x->files[x->count - 1].header.end_offset;
+    r = index_file_path(x, path, file.name);
+    if (r == 0)
+        r = index_writer_create(&x->writer, path);
+    if (r < 0)
+        return r;
+    pthread_rwlock_wrlock(&x->files_lock);
+    r = index_files_insert(x, x->count, &file);
+    pthread_rwlock_unlock(&x->files_lock);
+    if (r < 0) {
+        index_writer_close(&x->writer);
+        (void)file_unlink(path);
+    }
+    return r;
+}
+
+/* The newest file is full. 0; 1: it is gone. */
+static int roll(struct index *x)
+{
+    int r = put(x);
+
+    if (r == 0)
+        r = sync_newest(x);
+    if (r != 0)
+        return r;
+    atomic_store(&x->flushed_ms, x->writer.header.end_ms);
+    index_writer_close(&x->writer);
+    r = write_state(x, false);
+    if (r < 0)
+        (void)failed(x, "writing tern/index", r); /* an older one is as true */
+    return 0;
+}
+
+struct entering {
+    struct index *x;
+    const struct record *record;
+};
+
+static int enter(void *ctx, uint32_t hash)
+{
+    const struct entering *e = ctx;
+    struct index *x = e->x;
+    struct index_writer *w = &x->writer;
+    int r;
+
+    for (;;) {
+        r = w->fd < 0 ? open_writer(x) : 0;
+        if (r == 0)
+            r = index_writer_add(w, hash, e->record->log_offset, e->record->store_ms);
+        if (r == INDEX_WRITER_FULL)
+            r = roll(x);
+        else if (r == INDEX_WRITER_PUT_FIRST)
+            r = put(x);
+        else
+            break;
+        if (r != 0)
+            break;
+    }
+    if (r == 0) {
+        if (w->count == 1)
+            x->batch_ms = clock_mono_ms();
+        atomic_fetch_add_explicit(&x->entries, 1, memory_order_relaxed);
+        atomic_store_explicit(&x->pending, w->count, memory_order_relaxed);
+    }
+    return r;
+}
+
+int index_each_key(const struct record *r, int (*each)(void *ctx, uint32_t hash), void *ctx)
+{
+    struct bytes unique = {0}, keys = {0}, name, value;
+    size_t at = 0;
+    int result = 0;
+
+    if ((r->sys_flag & RECORD_TRANSACTION_MASK) == RECORD_TRANSACTION_ROLLBACK)
+        return 0;
+    while (properties_next(r->properties, &at, &name, &value)) {
+        if (bytes_equal(name, BYTES_LIT("UNIQ_KEY")))
+            unique = value;
+        else if (bytes_equal(name, BYTES_LIT("KEYS")))
+            keys = value;
+    }
+    if (unique.len > 0)
+        result = each(ctx, index_key_hash(r->topic, unique));
+    while (keys.len > 0 && result == 0) {
+        const uint8_t *end = memchr(keys.at, ' ', keys.len);
+        size_t len = end ? (size_t)(end - keys.at) : keys.len;
+
+        if (len > 0)
+            result = each(ctx, index_key_hash(r->topic, bytes_of(keys.at, len)));
+        len += end != NULL;
+        keys = bytes_of(keys.at + len, keys.len - len);
+    }
+    return result;
+}
+
+/* A record that stays half entered is entered again as a whole: who searches is told each once. */
+static int on_record(void *ctx, const struct record *r)
+{
+    struct index *x = ctx;
+    struct entering e = {x, r};
+
+    x->error = index_each_key(r, enter, &e);
+    return x->error != 0;
+}
+
+/* --- the thread --- */
+
+static bool stopping(struct index *x)
+{
+    bool stop;
+
+    pthread_mutex_lock(&x->lock);
+    stop = x->stop;
+    pthread_mutex_unlock(&x->lock);
+    return stop;
+}
+
+static struct timespec timespec_of(int64_t ms)
+{
+    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
+/* What an earlier process wrote is read no faster than REBUILD_RATE. */
+static void pace(struct index *x, uint64_t from, uint64_t to)
+{
+    struct timespec until;
+
+    if (to > x->options.boot_end)
+        to = x->options.boot_end;
+    if (to <= from)
+        return;
+    x->owed_bytes += to - from;
+    if (x->owed_bytes < OWED_BYTES)
+        return;
+    until = timespec_of(clock_mono_ms() + (int64_t)(x->owed_bytes * 1000 / REBUILD_RATE));
+    x->owed_bytes = 0;
+    pthread_mutex_lock(&x->lock);
+    while (!x->stop && pthread_cond_timedwait(&x->wake, &x->lock, &until) == 0) {
+    }
+    pthread_mutex_unlock(&x->lock);
+}
+
+static int restore_newest(struct index *x)
+{
+    const char *why = NULL;
+    int r = x->writer.fd < 0 ? open_newest(x) : 0;
+
+    if (r == -ENOENT) {
+        drop_newest(x, "it is gone");
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    r = index_writer_restore(&x->writer, x->restore_next, x->restore_limit, &why);
+    if (r == -EBADMSG || r == -ENODATA) {
+        drop_newest(x, why ? why : "it is shorter than it was");
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (x->writer.header.next == 1) {
+        drop_newest(x, "it has no entry that counts");
+        return 0;
+    }
+    log_info("index file %s is restored: %u entries", x->writer.path, x->writer.header.next - 1);
+    pthread_rwlock_wrlock(&x->files_lock);
+    x->files[x->count - 1].header = x->writer.header;
+    x->newest_hidden = false;
+    pthread_rwlock_unlock(&x->files_lock);
+    if (x->writer.header.next >= x->shape.entries_max)
+        index_writer_close(&x->writer);
+    x->restore = false;
+    return 0;
+}
+
+static bool is_asked(struct index *x)
+{
+    bool asked;
+
+    pthread_mutex_lock(&x->lock);
+    asked = x->asked > 0 && x->feed.position >= x->asked;
+    pthread_mutex_unlock(&x->lock);
+    return asked;
+}
+
+/* Some pieces of the log. 0, or a failure that was said. */
+static int follow(struct index *x, uint64_t confirmed)
+{
+    x->busy = false;
+    for (int i = 0; i < TURN_PIECES && x->feed.position < confirmed && !stopping(x); i++) {
+        uint64_t before = x->feed.position;
+        int r = index_feed_read(&x->feed, confirmed, on_record, x);
+
+        atomic_store(&x->position, x->feed.position);
+        x->busy = true;
+        if (r == INDEX_FEED_STOPPED && x->error < 0)
+            r = x->error;
+        if (r < 0) {
+            (void)failed(x, "making it from the log", r);
+            return r;
+        }
+        pace(x, before, x->feed.position);
+    }
+    return 0;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What follows when everything is read. Returns when to come back. */
+static int64_t keep_files(struct index *x, int64_t now)
+{
+    int64_t next = NEVER;
+    int r = 0;
+
+    if (is_asked(x) || (x->writer.count > 0 && now - x->batch_ms >= BATCH_MS))
+        r = put(x);
+    if (r == 0 && x->checkpoint_ms != 0 && now - x->checkpoint_ms >= CHECKPOINT_MS)
+        r = checkpoint(x, false);
+    if (r < 0)
+        return failed(x, "writing its files", r);
+    if (x->writer.count > 0)
+        next = x->batch_ms + BATCH_MS;
+    else if (atomic_load(&x->put_to) != x->feed.position)
+        put_reached(x, x->feed.position); /* records without keys */
+    if (x->checkpoint_ms != 0)
+        next = earlier(next, x->checkpoint_ms + CHECKPOINT_MS);
+    return next;
+}
+
+/* Slots and chains can be put right from the entries of the file itself; otherwise, as for older
+ * files, the log has it all. */
+static void check_suspect(struct index *x, int64_t name)
+{
+    char path[PATH_MAX];
+
+    for (uint32_t i = 0; i < x->count; i++) {
+        if (x->files[i].name != name || x->files[i].lost)
+            continue;
+        if (i + 1 == x->count) {
+            pthread_rwlock_wrlock(&x->files_lock);
+            x->newest_hidden = true;
+            pthread_rwlock_unlock(&x->files_lock);
+            x->restore = true;
+            x->restore_next = x->files[i].header.next;
+            x->restore_limit = UINT64_MAX;
+            return;
+        }
+        if (index_file_path(x, path, name) == 0)
+            (void)file_unlink(path);
+        pthread_rwlock_wrlock(&x->files_lock);
+        x->files[i].lost = true;
+        pthread_rwlock_unlock(&x->files_lock);
+    }
+}
+
+static void delete_files(struct index *x, uint64_t min_offset)
+{
+    char path[PATH_MAX];
+
+    while (x->count > 1 && (uint64_t)x->files[0].header.end_offset < min_offset) {
+        if (!x->files[0].lost && index_file_path(x, path, x->files[0].name) == 0) {
+            int r = file_unlink(path);
+            if (r < 0 && r != -ENOENT)
+                log_warn_limited(path, "index file %s, which nobody needs, cannot be removed: %s",
+                                 path, strerror(-r));
+        }
+        pthread_rwlock_wrlock(&x->files_lock);
+        index_files_remove(x, 0);
+        pthread_rwlock_unlock(&x->files_lock);
+    }
+}
+
+/* What others have asked for. */
+static void answer_calls(struct index *x)
+{
+    int64_t suspect;
+    uint64_t before;
+
+    pthread_mutex_lock(&x->lock);
+    suspect = x->suspect;
+    before = x->delete_before;
+    x->suspect = 0;
+    x->delete_before = 0;
+    pthread_mutex_unlock(&x->lock);
+    if (suspect != 0 && !x->restore && put(x) == 0)
+        check_suspect(x, suspect);
+    if (before > 0)
+        delete_files(x, before);
+}
+
+static int64_t repair(struct index *x, int64_t now, int64_t next)
+{
+    uint64_t before;
+    int r;
+
+    if (!index_repair_wanted(x))
+        return next;
+    before = x->repair.feed.position;
+    r = index_repair_step(x);
+    if (r == 1)
+        r = checkpoint(x, false);
+    if (r < 0)
+        return failed(x, "making a lost file again", r);
+    pace(x, before, x->repair.feed.position);
+    return now;
+}
+
+/* Returns when to come back, and in *wake_at the `confirmed` to wake up for. */
+static int64_t index_turn(struct index *x, uint64_t *wake_at)
+{
+    int64_t now = clock_mono_ms(), next;
+    uint64_t confirmed = index_confirmed(x);
+    int r = 0;
+
+    *wake_at = UINT64_MAX;
+    if (x->retry_ms > now)
+        return x->retry_ms;
+    x->retry_ms = 0;
+    answer_calls(x);
+    if (x->restore)
+        r = restore_newest(x);
+    if (r < 0)
+        return failed(x, "restoring its newest file", r);
+    if (follow(x, confirmed) < 0)
+        return x->retry_ms;
+    next = keep_files(x, now);
+    if (x->retry_ms > 0)
+        return x->retry_ms;
+    if (x->feed.position < confirmed)
+        return now;
+    *wake_at = x->feed.position + (x->busy ? STEP_BYTES : 1);
+    if (x->busy)
+        return earlier(next, now + STEP_MS);
+    if (x->writer.count == 0) {
+        index_feed_rest(&x->feed);
+        index_writer_rest(&x->writer);
+    }
+    return repair(x, now, next);
+}
+
+/* Lock held. */
+static bool is_called(const struct index *x)
+{
+    return x->asked > 0 || x->suspect != 0 || x->delete_before > 0;
+}
+
+/* False when it is to end. */
+static bool index_sleep(struct index *x, int64_t until_ms, uint64_t wake_at)
+{
+    struct timespec until = timespec_of(until_ms);
+    bool stop;
+
+    pthread_mutex_lock(&x->lock);
+    /* A read-modify-write, like the look at it by whoever moves `confirmed`: one of the two sees
+     * the other. */
+    atomic_exchange(&x->wake_at, wake_at);
+    while (!x->stop && (x->retry_ms > 0 || !is_called(x)) && index_confirmed(x) < wake_at) {
+        if (until_ms == NEVER)
+            pthread_cond_wait(&x->wake, &x->lock);
+        else if (pthread_cond_timedwait(&x->wake, &x->lock, &until) == ETIMEDOUT)
+            break;
+    }
+    atomic_exchange(&x->wake_at, UINT64_MAX);
+    stop = x->stop;
+    pthread_mutex_unlock(&x->lock);
+    return !stop;
+}
+
+/* The stop: what is left of the log, if that is soon done, then a state that the next start can
+ * believe. */
+static void leave(struct index *x)
+{
+    int64_t deadline = clock_mono_ms() + INDEX_STOP_MS;
+    uint64_t confirmed = index_confirmed(x);
+    char room[128];
+    int r = 0;
+
+    index_repair_stop(x);
+    if (x->restore)
+        return; /* the next start has to do it as well */
+    while (x->feed.position < confirmed && r == 0 && clock_mono_ms() < deadline) {
+        r = index_feed_read(&x->feed, confirmed, on_record, x);
+        if (r == INDEX_FEED_STOPPED)
+            r = x->error < 0 ? x->error : 0;
+    }
+    if (r == 0)
+        r = checkpoint(x, true);
+    if (r < 0)
+        log_warn("key index of %s: the stop was not clean (%s): the next start goes back to the "
+                 "last checkpoint",
+                 x->root_dir, strerror_r(-r, room, sizeof(room)));
+    else if (x->feed.position < confirmed)
+        log_info("key index of %s stopped %" PRIu64 " bytes behind the log; the next start goes on "
+                 "there",
+                 x->root_dir, confirmed - x->feed.position);
+}
+
+static void *index_main(void *arg)
+{
+    struct index *x = arg;
+    uint64_t wake_at;
+    int64_t until_ms;
+
+    do {
+        until_ms = index_turn(x, &wake_at);
+    } while (index_sleep(x, until_ms, wake_at));
+    leave(x);
+    return NULL;
+}
+
+/* --- for others --- */
+
+static void init_locks(struct index *x)
+{
+    pthread_rwlockattr_t fair;
+    pthread_condattr_t monotonic;
+
+    pthread_rwlockattr_init(&fair);
+    /* Many who search must not keep the one waiting who writes. */
+    pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&x->files_lock, &fair);
+    pthread_rwlockattr_destroy(&fair);
+    pthread_mutex_init(&x->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&x->wake, &monotonic);
+    pthread_cond_init(&x->moved, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+int index_open(struct index **out, const struct index_options *options, struct err *err)
+{
+    struct index *x = aligned_alloc(alignof(struct index), sizeof(*x));
+    int r;
+
+    assert(index_shape_ok(&options->shape));
+    if (!x)
+        return err_set(err, -ENOMEM, "open the index of %s", options->root_dir);
+    memset(x, 0, sizeof(*x));
+    init_locks(x);
+    atomic_store(&x->wake_at, UINT64_MAX);
+    x->options = *options;
+    x->shape = options->shape;
+    index_writer_init(&x->writer, &x->shape);
+    index_writer_init(&x->repair.writer, &x->shape);
+    x->root_dir = strdup(options->root_dir);
+    x->commit_log_dir = strdup(options->commit_log_dir);
+    if (!x->root_dir || !x->commit_log_dir) {
+        r = err_set(err, -ENOMEM, "open the index of %s", options->root_dir);
+        goto fail;
+    }
+    x->options.root_dir = x->root_dir;
+    x->options.commit_log_dir = x->commit_log_dir;
+    r = index_load(x, err);
+    if (r < 0)
+        goto fail;
+    x->newest_hidden = x->restore;
+    x->feed = (struct index_feed){.log = options->log,
+                                  .commit_log_dir = x->commit_log_dir,
+                                  .boot_end = options->boot_end,
+                                  .position = x->synced_position};
+    x->repair.feed = x->feed;
+    atomic_store(&x->position, x->synced_position);
+    atomic_store(&x->put_to, x->restore ? 0 : x->synced_position);
+    if (x->count > 0 && x->files[x->count - 1].header.next >= x->shape.entries_max && !x->restore)
+        atomic_store(&x->flushed_ms, x->files[x->count - 1].header.end_ms);
+    else if (x->count > 1)
+        atomic_store(&x->flushed_ms, x->files[x->count - 2].header.end_ms);
+    *out = x;
+    return 0;
+
+fail:
+    index_close(x);
+    return r;
+}
+
+int index_start(struct index *x, struct err *err)
+{
+    int r = store_thread(&x->thread, "tern-index", index_main, x);
+
+    if (r < 0)
+        return err_set(err, r, "start the index thread");
+    x->started = true;
+    return 0;
+}
+
+struct index *index_close(struct index *x)
+{
+    if (!x)
+        return NULL;
+    if (x->started) {
+        pthread_mutex_lock(&x->lock);
+        x->stop = true;
+        pthread_cond_broadcast(&x->wake);
+        pthread_mutex_unlock(&x->lock);
+        pthread_join(x->thread, NULL);
+    }
+    index_repair_stop(x);
+    index_writer_close(&x->writer);
+    index_feed_rest(&x->feed);
+    pthread_cond_destroy(&x->moved);
+    pthread_cond_destroy(&x->wake);
+    pthread_mutex_destroy(&x->lock);
+    pthread_rwlock_destroy(&x->files_lock);
+    free(x->files);
+    free(x->root_dir);
+    free(x->commit_log_dir);
+    free(x);
+    return NULL;
+}
+
+void index_progress(struct index *x, uint64_t confirmed)
+{
+    if (confirmed < atomic_fetch_or(&x->wake_at, 0))
+        return;
+    pthread_mutex_lock(&x->lock);
+    pthread_cond_signal(&x->wake);
+    pthread_mutex_unlock(&x->lock);
+}
+
+uint64_t index_catch_up(struct index *x, uint64_t to, int64_t wait_ms)
+{
+    struct timespec until = timespec_of(clock_mono_ms() + wait_ms);
+    uint64_t position = atomic_load(&x->position);
+
+    if (atomic_load(&x->put_to) >= to || (position < to && to - position > INDEX_NEAR_BYTES))
+        return atomic_load(&x->put_to);
+    pthread_mutex_lock(&x->lock);
+    if (x->asked < to)
+        x->asked = to;
+    pthread_cond_signal(&x->wake);
+    while (!x->stop && atomic_load(&x->put_to) < to) {
+        if (pthread_cond_timedwait(&x->moved, &x->lock, &until) == ETIMEDOUT)
+            break;
+    }
+    pthread_mutex_unlock(&x->lock);
+    return atomic_load(&x->put_to);
+}
+
+void index_suspect(struct index *x, int64_t name)
+{
+    pthread_mutex_lock(&x->lock);
+    x->suspect = name;
+    pthread_cond_signal(&x->wake);
+    pthread_mutex_unlock(&x->lock);
+}
+
+void index_delete_before(struct index *x, uint64_t min_offset)
+{
+    if (!x)
+        return;
+    pthread_mutex_lock(&x->lock);
+    if (x->delete_before < min_offset)
+        x->delete_before = min_offset;
+    pthread_cond_signal(&x->wake);
+    pthread_mutex_unlock(&x->lock);
+}
+
+int64_t index_flushed_ms(struct index *x)
+{
+    return atomic_load(&x->flushed_ms);
+}
+
+void index_stats(struct index *x, struct index_stats *out)
+{
+    uint64_t confirmed = index_confirmed(x);
+
+    *out = (struct index_stats){
+        .position = atomic_load(&x->position),
+        .entries = atomic_load_explicit(&x->entries, memory_order_relaxed),
+        .pending = atomic_load_explicit(&x->pending, memory_order_relaxed),
+        .failures = atomic_load_explicit(&x->failures, memory_order_relaxed),
+    };
+    out->lag_bytes = confirmed > out->position ? confirmed - out->position : 0;
+    pthread_rwlock_rdlock(&x->files_lock);
+    for (uint32_t i = 0; i < x->count; i++) {
+        const struct index_header *h = &x->files[i].header;
+        if (x->files[i].lost)
+            out->repairing_bytes += (uint64_t)(h->end_offset - h->begin_offset) + 1;
+        else
+            out->files++;
+        out->end_ms = h->end_ms;
+        out->end_offset = h->end_offset;
+    }
+    pthread_rwlock_unlock(&x->files_lock);
+}
