@@ -170,7 +170,7 @@ static int make_loop(struct broker *b, unsigned index, struct err *err)
     on->broker = b;
     on->loop = b->loops[index];
     on->gate = gate_new(on);
-    on->hold = hold_new(on);
+    on->hold = hold_new(on, HOLD_MAX);
     on->messages = calloc(BROKER_BATCH_MAX, sizeof(*on->messages));
     on->positions = calloc(BROKER_BATCH_MAX, sizeof(*on->positions));
     if (!on->gate || !on->hold || !on->messages || !on->positions)
@@ -358,8 +358,8 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->delay_levels = delay_levels_parse(c->message_delay_level, b->delay_ms, 64);
     b->rates = rates_new();
     b->consume_rates = consume_rates_new();
-    b->clients = clients_new(b);
-    b->locks = locks_new();
+    b->clients = clients_new(b, NULL);
+    b->locks = locks_new(LOCKS_MAX);
     b->durable = durable_new(b);
     b->registrar = registrar_new(b);
     b->delay = delay_new(b);

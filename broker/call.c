@@ -47,17 +47,34 @@ enum call_result call_body(struct call *call, struct bytes body)
     return CALL_DONE;
 }
 
-enum call_result call_error(struct call *call, int32_t code, const char *format, ...)
+__attribute__((format(printf, 4, 0))) static void
+write_error(struct call *call, int32_t code, bool with_fields, const char *format, va_list args)
 {
     char remark[640];
     struct remoting_writer w;
+
+    vsnprintf(remark, sizeof(remark), format, args);
+    reply_begin(&w, call->out, &call->to, code, bytes_str(remark), with_fields);
+    remoting_end(&w);
+}
+
+enum call_result call_error(struct call *call, int32_t code, const char *format, ...)
+{
     va_list args;
 
     va_start(args, format);
-    vsnprintf(remark, sizeof(remark), format, args);
+    write_error(call, code, false, format, args);
     va_end(args);
-    reply_begin(&w, call->out, &call->to, code, bytes_str(remark), false);
-    remoting_end(&w);
+    return CALL_DONE;
+}
+
+enum call_result call_refuse(struct call *call, int32_t code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    write_error(call, code, true, format, args);
+    va_end(args);
     return CALL_DONE;
 }
 

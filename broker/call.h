@@ -52,6 +52,9 @@ enum call_result call_ok(struct call *call);
 enum call_result call_body(struct call *call, struct bytes body);
 enum call_result call_error(struct call *call, int32_t code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Likewise for requests whose response type defines header fields: extFields is there, empty. */
+enum call_result call_refuse(struct call *call, int32_t code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Header fields with the error that a missing or bad one deserves: false after the reply (code 1,
  * naming field and value) has been written. */

@@ -165,8 +165,8 @@ enum call_result serve_consumer_list(struct call *call)
     jout_object_end(&j);
     if (!found) {
         remoting_abort(&w);
-        return call_error(call, RESPONSE_SYSTEM_ERROR, "no consumer for this group, %s",
-                          SAFE(group));
+        return call_refuse(call, RESPONSE_SYSTEM_ERROR, "no consumer for this group, %s",
+                           SAFE(group));
     }
     remoting_end(&w);
     return CALL_DONE;

@@ -14,12 +14,15 @@
 
 struct group;
 
-/* One connection in one group, as producer or as consumer. */
+/* One connection in one group, as producer or as consumer. Each is heard of for itself: a client
+ * that goes on without one of its groups has left it. */
 struct membership {
     struct channel *channel;
     struct group *group;
     struct membership *group_next, *group_previous;
     struct membership *channel_next, *channel_previous;
+    struct membership *older, *newer; /* by heard_ms */
+    int64_t heard_ms;                 /* monotonic */
 };
 
 /* A connection that has sent a heartbeat. */
@@ -29,11 +32,9 @@ struct channel {
     char peer[64];
     uint8_t language;
     int32_t version;
-    int64_t heard_ms;      /* monotonic */
     int64_t heard_wall_ms; /* what lists show */
     struct membership *first;
     unsigned groups;
-    struct channel *older, *newer; /* by heard_ms */
     UT_hash_handle hh;
 };
 
@@ -54,26 +55,34 @@ struct group {
     struct subscription *subscriptions; /* uthash by topic */
     struct membership *first;
     unsigned members;
+    uint64_t left_in; /* the round in which it was last put on a list of groups that were left */
     UT_hash_handle hh;
 };
 
 struct clients {
     struct broker *broker;
+    struct clients_bounds bounds;
     pthread_mutex_t lock;
+    unsigned memberships;
+    size_t subscription_bytes;
+    uint64_t round;           /* counts the calls that take members out of groups */
     struct channel *channels; /* uthash by conn */
-    struct channel *oldest, *newest;
+    struct membership *oldest, *newest;
     struct group *consumers, *producers; /* uthash by name */
-    struct loop_timer timer;             /* loop 0: for the oldest channel */
+    struct loop_timer timer;             /* loop 0: for the oldest membership */
     bool timer_ready, timer_armed;       /* armed: under the lock */
 };
 
-struct clients *clients_new(struct broker *b)
+struct clients *clients_new(struct broker *b, const struct clients_bounds *bounds)
 {
     struct clients *c = calloc(1, sizeof(*c));
 
     if (!c)
         return NULL;
     c->broker = b;
+    c->bounds = bounds
+                    ? *bounds
+                    : (struct clients_bounds){CLIENTS_MAX, MEMBERSHIPS_MAX, SUBSCRIPTION_BYTES_MAX};
     pthread_mutex_init(&c->lock, NULL);
     return c;
 }
@@ -85,8 +94,17 @@ static char *copy_text(struct bytes b)
     return strndup(b.at ? (const char *)b.at : "", b.len);
 }
 
-static void subscription_free(struct subscription *s)
+/* What it takes, more or less. */
+static size_t subscription_bytes(const struct subscription *s)
 {
+    return sizeof(*s) + strlen(s->topic) + (s->sub_string ? strlen(s->sub_string) : 0) +
+           (s->expression_type ? strlen(s->expression_type) : 0) +
+           (s->filter.many ? s->filter.count * sizeof(*s->filter.many) : 0);
+}
+
+static void subscription_free(struct clients *c, struct subscription *s)
+{
+    c->subscription_bytes -= subscription_bytes(s);
     free(s->topic);
     free(s->sub_string);
     free(s->expression_type);
@@ -133,35 +151,36 @@ static void release_group(struct clients *c, struct group *g)
     HASH_ITER(hh, g->subscriptions, s, next)
     {
         HASH_DELETE(hh, g->subscriptions, s);
-        subscription_free(s);
+        subscription_free(c, s);
     }
     free(g->name);
     free(g);
 }
 
-/* --- channels --- */
+/* --- age --- */
 
-static void age_unlink(struct clients *c, struct channel *ch)
+static void age_unlink(struct clients *c, struct membership *m)
 {
-    if (ch->older)
-        ch->older->newer = ch->newer;
+    if (m->older)
+        m->older->newer = m->newer;
     else
-        c->oldest = ch->newer;
-    if (ch->newer)
-        ch->newer->older = ch->older;
+        c->oldest = m->newer;
+    if (m->newer)
+        m->newer->older = m->older;
     else
-        c->newest = ch->older;
-    ch->older = ch->newer = NULL;
+        c->newest = m->older;
+    m->older = m->newer = NULL;
 }
 
-static void age_append(struct clients *c, struct channel *ch)
+static void age_append(struct clients *c, struct membership *m)
 {
-    ch->older = c->newest;
+    m->heard_ms = clock_mono_ms();
+    m->older = c->newest;
     if (c->newest)
-        c->newest->newer = ch;
+        c->newest->newer = m;
     else
-        c->oldest = ch;
-    c->newest = ch;
+        c->oldest = m;
+    c->newest = m;
 }
 
 static void expire(void *ctx);
@@ -186,6 +205,8 @@ static void want_timer(struct clients *c)
         c->timer_armed = true;
 }
 
+/* --- channels --- */
+
 static struct channel *find_channel(struct clients *c, conn_id conn)
 {
     struct channel *ch;
@@ -207,7 +228,7 @@ static int touch_channel(struct clients *c, const struct client_identity *who, s
         ch->client_id = id;
     }
     if (!ch) {
-        if (HASH_COUNT(c->channels) >= CLIENTS_MAX)
+        if (HASH_COUNT(c->channels) >= c->bounds.connections)
             return -ENOSPC;
         ch = calloc(1, sizeof(*ch));
         if (!ch)
@@ -219,16 +240,11 @@ static int touch_channel(struct clients *c, const struct client_identity *who, s
         }
         ch->conn = who->conn;
         HASH_ADD(hh, c->channels, conn, sizeof(ch->conn), ch);
-        age_append(c, ch);
     }
     snprintf(ch->peer, sizeof(ch->peer), "%s", who->peer);
     ch->language = who->language;
     ch->version = who->version;
-    ch->heard_ms = clock_mono_ms();
     ch->heard_wall_ms = clock_wall_ms();
-    age_unlink(c, ch);
-    age_append(c, ch);
-    want_timer(c);
     *out = ch;
     return 0;
 }
@@ -237,7 +253,6 @@ static void release_channel(struct clients *c, struct channel *ch)
 {
     if (ch->groups > 0)
         return;
-    age_unlink(c, ch);
     HASH_DELETE(hh, c->channels, ch);
     free(ch->client_id);
     free(ch);
@@ -245,23 +260,34 @@ static void release_channel(struct clients *c, struct channel *ch)
 
 /* --- memberships --- */
 
+/* In the shorter of the two lists: one connection may be in thousands of groups, or thousands in
+ * one group. */
 static struct membership *find_membership(struct channel *ch, const struct group *g)
 {
-    for (struct membership *m = ch->first; m; m = m->channel_next) {
-        if (m->group == g)
-            return m;
+    struct membership *m;
+
+    if (g->members < ch->groups) {
+        for (m = g->first; m && m->channel != ch;)
+            m = m->group_next;
+    } else {
+        for (m = ch->first; m && m->group != g;)
+            m = m->channel_next;
     }
-    return NULL;
+    return m;
 }
 
-static int join(struct channel *ch, struct group *g, bool *came)
+static int join(struct clients *c, struct channel *ch, struct group *g, bool *came)
 {
     struct membership *m = find_membership(ch, g);
 
     *came = false;
-    if (m)
+    want_timer(c);
+    if (m) {
+        age_unlink(c, m);
+        age_append(c, m);
         return 0;
-    if (ch->groups >= CLIENT_GROUPS_MAX)
+    }
+    if (ch->groups >= CLIENT_GROUPS_MAX || c->memberships >= c->bounds.memberships)
         return -ENOSPC;
     m = calloc(1, sizeof(*m));
     if (!m)
@@ -278,11 +304,13 @@ static int join(struct channel *ch, struct group *g, bool *came)
         g->first->group_previous = m;
     g->first = m;
     g->members++;
+    c->memberships++;
+    age_append(c, m);
     *came = true;
     return 0;
 }
 
-static void leave(struct membership *m)
+static void leave(struct clients *c, struct membership *m)
 {
     struct channel *ch = m->channel;
     struct group *g = m->group;
@@ -299,8 +327,10 @@ static void leave(struct membership *m)
         g->first = m->group_next;
     if (m->group_next)
         m->group_next->group_previous = m->group_previous;
+    age_unlink(c, m);
     ch->groups--;
     g->members--;
+    c->memberships--;
     free(m);
 }
 
@@ -315,7 +345,7 @@ int clients_add_producer(struct clients *c, const struct client_identity *who, s
     r = touch_channel(c, who, &ch);
     if (r == 0) {
         g = make_group(c, group, false);
-        r = g ? join(ch, g, &came) : -ENOMEM;
+        r = g ? join(c, ch, g, &came) : -ENOMEM;
         if (r < 0) {
             if (g)
                 release_group(c, g);
@@ -326,39 +356,50 @@ int clients_add_producer(struct clients *c, const struct client_identity *who, s
     return r;
 }
 
-static struct subscription *make_subscription(struct group *g, struct bytes topic, bool *came)
+/* One that is new has no text yet. */
+static int make_subscription(struct clients *c, struct group *g, struct bytes topic,
+                             struct subscription **out)
 {
     struct subscription *s;
 
     HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
+    *out = s;
     if (s)
-        return s;
+        return 0;
     if (HASH_COUNT(g->subscriptions) >= SUBSCRIPTIONS_MAX)
-        return NULL;
+        return -ENOSPC;
     s = calloc(1, sizeof(*s));
     if (!s)
-        return NULL;
+        return -ENOMEM;
     s->topic = copy_text(topic);
     if (!s->topic) {
         free(s);
-        return NULL;
+        return -ENOMEM;
     }
-    s->version = INT64_MIN;
     HASH_ADD_KEYPTR(hh, g->subscriptions, s->topic, topic.len, s);
-    *came = true;
-    return s;
+    c->subscription_bytes += subscription_bytes(s);
+    *out = s;
+    return 0;
 }
 
-static int store_subscription(struct group *g, struct client_subscription_data *data, bool *came)
+static int store_subscription(struct clients *c, struct group *g,
+                              struct client_subscription_data *data, bool *came)
 {
-    struct subscription *s = make_subscription(g, data->topic, came);
+    struct subscription *s;
     char *text, *type;
+    size_t others;
+    int r = make_subscription(c, g, data->topic, &s);
 
-    if (!s)
-        return -ENOSPC;
+    if (r < 0)
+        return r;
     s->seen = true;
-    if (data->version <= s->version)
+    if (s->sub_string && data->version <= s->version)
         return 0;
+    others = c->subscription_bytes - subscription_bytes(s);
+    if (others + sizeof(*s) + strlen(s->topic) + data->sub_string.len + data->expression_type.len +
+            data->filter.count * sizeof(int32_t) >
+        c->bounds.subscription_bytes)
+        return -ENOSPC;
     text = copy_text(data->sub_string);
     type = copy_text(data->expression_type);
     if (!text || !type) {
@@ -366,6 +407,8 @@ static int store_subscription(struct group *g, struct client_subscription_data *
         free(type);
         return -ENOMEM;
     }
+    if (!s->sub_string)
+        *came = true;
     free(s->sub_string);
     free(s->expression_type);
     s->sub_string = text;
@@ -375,11 +418,13 @@ static int store_subscription(struct group *g, struct client_subscription_data *
     tag_filter_destroy(&s->filter);
     s->filter = data->filter;
     memset(&data->filter, 0, sizeof(data->filter));
+    c->subscription_bytes = others + subscription_bytes(s);
     return 0;
 }
 
 /* The group's subscriptions become those of this heartbeat. */
-static int replace_subscriptions(struct group *g, struct client_consumer *consumer, bool *changed)
+static int replace_subscriptions(struct clients *c, struct group *g,
+                                 struct client_consumer *consumer, bool *changed)
 {
     struct subscription *s, *next;
     int r = 0;
@@ -387,15 +432,16 @@ static int replace_subscriptions(struct group *g, struct client_consumer *consum
     for (s = g->subscriptions; s; s = s->hh.next)
         s->seen = false;
     for (size_t i = 0; i < consumer->subscription_count && r == 0; i++)
-        r = store_subscription(g, &consumer->subscriptions[i], changed);
+        r = store_subscription(c, g, &consumer->subscriptions[i], changed);
     HASH_ITER(hh, g->subscriptions, s, next)
     {
         /* One that failed half way has no text yet: it must not stay. */
         if ((s->seen || r < 0) && s->sub_string)
             continue;
+        if (s->sub_string)
+            *changed = true;
         HASH_DELETE(hh, g->subscriptions, s);
-        subscription_free(s);
-        *changed = true;
+        subscription_free(c, s);
     }
     return r;
 }
@@ -405,6 +451,7 @@ int clients_add_consumer(struct clients *c, const struct client_identity *who,
 {
     struct channel *ch;
     struct group *g;
+    bool came = false;
     int r;
 
     *changed = false;
@@ -413,13 +460,18 @@ int clients_add_consumer(struct clients *c, const struct client_identity *who,
     if (r < 0)
         goto out;
     g = make_group(c, consumer->group, true);
-    r = g ? join(ch, g, changed) : -ENOMEM;
+    r = g ? join(c, ch, g, &came) : -ENOMEM;
     if (r == 0) {
         g->type = consumer->type;
         g->model = consumer->model;
         g->from_where = consumer->from_where;
-        r = replace_subscriptions(g, consumer, changed);
-    } else {
+        r = replace_subscriptions(c, g, consumer, changed);
+        if (r == 0)
+            *changed |= came;
+        else if (came) /* the others would leave queues to one that cannot pull */
+            leave(c, find_membership(ch, g));
+    }
+    if (r < 0) {
         if (g)
             release_group(c, g);
         release_channel(c, ch);
@@ -441,7 +493,7 @@ static bool remove_from(struct clients *c, conn_id conn, struct bytes group, boo
     if (ch && g)
         m = find_membership(ch, g);
     if (m) {
-        leave(m);
+        leave(c, m);
         release_group(c, g);
         release_channel(c, ch);
     }
@@ -500,18 +552,19 @@ void clients_notify(struct clients *c, struct bytes group)
     free(ids);
 }
 
-/* Takes a channel out of everything; the consumer groups it left are named in *left (0-terminated
- * names in a row). Under the lock. */
-static void remove_channel(struct clients *c, struct channel *ch, struct buf *left)
+/* Takes one out; the consumer groups where others stay are named in *left (0-terminated names in a
+ * row), each once a round. The channel goes with its last group. Under the lock. */
+static void remove_member(struct clients *c, struct membership *m, struct buf *left)
 {
-    while (ch->first) {
-        struct group *g = ch->first->group;
+    struct channel *ch = m->channel;
+    struct group *g = m->group;
 
-        if (g->consumers && g->members > 1)
-            buf_add(left, g->name, strlen(g->name) + 1);
-        leave(ch->first);
-        release_group(c, g);
+    if (g->consumers && g->members > 1 && g->left_in != c->round) {
+        buf_add(left, g->name, strlen(g->name) + 1);
+        g->left_in = c->round;
     }
+    leave(c, m);
+    release_group(c, g);
     release_channel(c, ch);
 }
 
@@ -535,9 +588,10 @@ void clients_closed(struct clients *c, conn_id conn)
     struct channel *ch;
 
     pthread_mutex_lock(&c->lock);
+    c->round++;
     ch = find_channel(c, conn);
-    if (ch)
-        remove_channel(c, ch, &left);
+    for (unsigned groups = ch ? ch->groups : 0; groups > 0; groups--)
+        remove_member(c, ch->first, &left);
     pthread_mutex_unlock(&c->lock);
     notify_left(c, &left);
 }
@@ -550,10 +604,14 @@ static void expire(void *ctx)
     struct buf left = {0};
 
     pthread_mutex_lock(&c->lock);
+    c->round++;
     while (c->oldest && now - c->oldest->heard_ms >= CLIENT_SILENCE_MS) {
-        log_debug("client %s (%s) sent no heartbeat for %d s", c->oldest->client_id,
-                  c->oldest->peer, CLIENT_SILENCE_MS / 1000);
-        remove_channel(c, c->oldest, &left);
+        const struct membership *m = c->oldest;
+
+        log_debug("client %s (%s) sent no heartbeat for group %s for %d s",
+                  SAFE(bytes_str(m->channel->client_id)), m->channel->peer, m->group->name,
+                  CLIENT_SILENCE_MS / 1000);
+        remove_member(c, c->oldest, &left);
     }
     c->timer_armed =
         c->oldest && loop_timer_set(&c->timer, c->oldest->heard_ms + CLIENT_SILENCE_MS) == 0;
@@ -577,10 +635,10 @@ enum client_subscription clients_subscription(struct clients *c, struct bytes gr
     if (g) {
         HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
         result = CLIENT_NO_TOPIC;
+        facts->broadcasting = g->model == MODEL_BROADCASTING;
     }
     if (s) {
         result = s->version < version ? CLIENT_OLDER : CLIENT_SUBSCRIBED;
-        facts->broadcasting = g->model == MODEL_BROADCASTING;
         facts->subscription_version = s->version;
         facts->sql = strcmp(s->expression_type, "TAG") != 0;
         if (result == CLIENT_SUBSCRIBED && tag_filter_copy(filter, &s->filter) < 0)
@@ -705,7 +763,7 @@ struct clients *clients_free(struct clients *c)
     while (c->oldest) {
         struct buf left = {0};
 
-        remove_channel(c, c->oldest, &left);
+        remove_member(c, c->oldest, &left);
         buf_destroy(&left);
     }
     pthread_mutex_destroy(&c->lock);

@@ -2,8 +2,9 @@
  *
  * Filled by heartbeats, emptied by unregistration, closed connections and 120 s of silence. One
  * lock inside; any thread. NOTIFY_CONSUMER_IDS_CHANGED (40) goes out through broker_send(), never
- * under the lock. Bounds: CLIENTS_MAX connections, CLIENT_GROUPS_MAX groups a connection,
- * SUBSCRIPTIONS_MAX topics a group. The requests that fill and show it are in client_requests.c.
+ * under the lock. Bounds: CLIENT_GROUPS_MAX groups a connection, SUBSCRIPTIONS_MAX topics a group,
+ * and those of struct clients_bounds over all. The requests that fill and show it are in
+ * client_requests.c.
  */
 #ifndef TERN_BROKER_CLIENTS_H
 #define TERN_BROKER_CLIENTS_H
@@ -14,11 +15,19 @@
 
 enum {
     CLIENTS_MAX = 200000,
+    MEMBERSHIPS_MAX = 1000000,
     CLIENT_GROUPS_MAX = 4096,
+    SUBSCRIPTION_BYTES_MAX = 256 << 20,
     CLIENT_SILENCE_MS = 120000,
 };
 
-struct clients *clients_new(struct broker *b);
+struct clients_bounds {
+    unsigned connections;
+    unsigned memberships;      /* each connection in each of its groups; so many groups at most */
+    size_t subscription_bytes; /* of all subscriptions of all groups */
+};
+/* `bounds` NULL: the constants above. */
+struct clients *clients_new(struct broker *b, const struct clients_bounds *bounds);
 struct clients *clients_free(struct clients *c);
 
 /* --- coming and going --- */
@@ -31,8 +40,9 @@ struct client_identity {
 };
 /* 0; -ENOSPC at a bound; -ENOMEM. */
 int clients_add_producer(struct clients *c, const struct client_identity *who, struct bytes group);
-/* Likewise. The filters of the subscriptions are taken (zeroed). *changed: somebody came, or the
- * set of topics is another: notify the group. */
+/* Likewise; a newcomer whose subscriptions find no room has not come. The filters of the
+ * subscriptions are taken (zeroed). *changed, also on failure: somebody came, or the set of topics
+ * is another: notify the group. */
 int clients_add_consumer(struct clients *c, const struct client_identity *who,
                          struct client_consumer *consumer, bool *changed);
 /* True when it was there. */
@@ -46,12 +56,13 @@ void clients_closed(struct clients *c, conn_id conn);
 /* --- looking --- */
 enum client_subscription { CLIENT_SUBSCRIBED, CLIENT_NO_GROUP, CLIENT_NO_TOPIC, CLIENT_OLDER };
 struct client_group_facts {
-    bool broadcasting;
+    bool broadcasting; /* known unless NO_GROUP */
+    /* Known when SUBSCRIBED or OLDER. */
     int64_t subscription_version;
     bool sql; /* expressionType is SQL92, or anything else but TAG */
 };
-/* A subscription as a pull needs it; the filter is a copy, to be destroyed. OLDER when the stored
- * version is below `version`. */
+/* A subscription as a pull needs it; with SUBSCRIBED the filter is a copy, to be destroyed. OLDER
+ * when the stored version is below `version`. */
 enum client_subscription clients_subscription(struct clients *c, struct bytes group,
                                               struct bytes topic, int64_t version,
                                               struct tag_filter *filter,

@@ -80,7 +80,7 @@ static int read_subscription(const json_t *object, struct client_subscription_da
         tag_filter_all(&out->filter);
         return 0;
     }
-    if (json_array_size(codes) == 0 || out->sub_string.len == 0 || bytes_is(out->sub_string, "*"))
+    if (json_array_size(codes) == 0 || bytes_is(out->sub_string, "*"))
         return tag_filter_parse(&out->filter, out->sub_string);
     return filter_from_codes(&out->filter, codes);
 }

@@ -51,7 +51,7 @@ struct hold {
     struct broker_loop *on;
     struct held_queue *queues; /* uthash by queue; never empty, see hold_new() */
     struct held **heap;        /* by deadline, 1 based */
-    uint32_t count, heap_capacity;
+    uint32_t count, most, heap_capacity;
     struct held *free_held; /* linked by queue_next */
     struct held_queue *free_queues;
     uint32_t free_count, free_queue_count;
@@ -69,13 +69,14 @@ struct hold {
 
 static void on_timer(void *ctx);
 
-struct hold *hold_new(struct broker_loop *on)
+struct hold *hold_new(struct broker_loop *on, uint32_t most)
 {
     struct hold *h = calloc(1, sizeof(*h));
 
     if (!h)
         return NULL;
     h->on = on;
+    h->most = most;
     pthread_mutex_init(&h->lock, NULL);
     loop_timer_init(&h->timer, on->loop, on_timer, h);
     /* A hash that gets empty gives its table back, and a lonely consumer would have it made anew
@@ -258,12 +259,12 @@ int hold_park(struct hold *h, struct conn *conn, const struct pull_request *requ
     struct held_queue *q;
     struct held *p;
     uint32_t queue = request->queue;
-    uint64_t end;
+    uint64_t confirmed, end;
 
     assert(!request->to.oneway);
     if (h->dismissed)
         return -ESHUTDOWN;
-    if (h->count >= HOLD_MAX)
+    if (h->count >= h->most)
         return -ENOSPC;
     if (queue == QUEUE_NONE) {
         queue = store_queue_make(store, request->topic, request->queue_id);
@@ -312,9 +313,11 @@ int hold_park(struct hold *h, struct conn *conn, const struct pull_request *requ
 
     store_set_waiting(store, queue, loop_index(h->on->loop), true);
     /* What was appended before the bit was set, by another loop or not yet confirmed, sent no note.
-     */
+     * `confirmed` is taken first: were it to move between the two looks, each would trust the other
+     * to have seen the message. */
+    confirmed = store_confirmed(store);
     end = store_end(store);
-    if (store_range(store, queue).max > request->offset || end > store_confirmed(store))
+    if (end > confirmed || store_range(store, queue).max > request->offset)
         hold_note(h, queue, end);
     return 0;
 }

@@ -16,7 +16,7 @@ enum {
     HOLD_LONGEST_MS = 600000, /* asked for more, a pull is answered after this */
 };
 
-struct hold *hold_new(struct broker_loop *on);
+struct hold *hold_new(struct broker_loop *on, uint32_t most); /* HOLD_MAX */
 struct hold *hold_free(struct hold *h);
 /* Takes a copy of the request (and of its filter), which is not oneway. 0; -ENOSPC, -ENOMEM or
  * -ESHUTDOWN: answer now. */

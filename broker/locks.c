@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 
-enum { SWEEP_AT_LEAST = 1024 };
+enum { SWEEP_AT_LEAST = 1024, SWEEP_PAUSE_MS = 1000 };
 
 struct queue_lock {
     int64_t taken_ms; /* monotonic; last taken or renewed */
@@ -24,19 +24,23 @@ struct queue_lock {
 struct locks {
     pthread_mutex_t lock;
     struct queue_lock *table;
+    unsigned most;
     unsigned sweep_at; /* count at which expired ones are looked for */
+    int64_t swept_ms;  /* monotonic */
 };
 
 enum { KEY_MAX = GROUP_NAME_MAX + TOPIC_NAME_MAX + 2 + 4 };
 
-struct locks *locks_new(void)
+struct locks *locks_new(unsigned most)
 {
     struct locks *l = calloc(1, sizeof(*l));
 
     if (!l)
         return NULL;
     pthread_mutex_init(&l->lock, NULL);
+    l->most = most;
     l->sweep_at = SWEEP_AT_LEAST;
+    l->swept_ms = INT64_MIN / 2;
     return l;
 }
 
@@ -86,6 +90,15 @@ static void sweep(struct locks *l, int64_t now_ms)
     l->sweep_at = HASH_COUNT(l->table) * 2;
     if (l->sweep_at < SWEEP_AT_LEAST)
         l->sweep_at = SWEEP_AT_LEAST;
+    l->swept_ms = now_ms;
+}
+
+/* At the bound too, but not for every one that is refused there. */
+static bool want_sweep(const struct locks *l, int64_t now_ms)
+{
+    unsigned count = HASH_COUNT(l->table);
+
+    return count >= l->sweep_at || (count >= l->most && now_ms - l->swept_ms >= SWEEP_PAUSE_MS);
 }
 
 static struct queue_lock *add(struct locks *l, const char *key, size_t key_len,
@@ -93,9 +106,9 @@ static struct queue_lock *add(struct locks *l, const char *key, size_t key_len,
 {
     struct queue_lock *q;
 
-    if (HASH_COUNT(l->table) >= l->sweep_at)
+    if (want_sweep(l, now_ms))
         sweep(l, now_ms);
-    if (HASH_COUNT(l->table) >= LOCKS_MAX)
+    if (HASH_COUNT(l->table) >= l->most)
         return NULL;
     q = calloc(1, sizeof(*q) + key_len);
     if (!q)

@@ -18,6 +18,7 @@ struct pull_header {
     int32_t queue_id, max_messages, sys_flag;
     int64_t offset, commit_offset, suspend_ms, sub_version;
     unsigned seen;
+    bool has_commit_offset;
 };
 enum {
     SEEN_GROUP = 1,
@@ -26,7 +27,6 @@ enum {
     SEEN_OFFSET = 8,
     SEEN_MAX = 16,
     SEEN_FLAG = 32,
-    SEEN_ALL = 63,
 };
 
 #define KEY(literal) (key.len == sizeof(literal) - 1 && memcmp(key.at, literal, key.len) == 0)
@@ -66,6 +66,7 @@ static const char *parse_header(const struct remoting_frame *frame, struct pull_
         } else if (KEY("commitOffset")) {
             if (!bytes_to_i64(value, &h->commit_offset))
                 return "commitOffset";
+            h->has_commit_offset = true;
         } else if (KEY("suspendTimeoutMillis")) {
             if (!bytes_to_i64(value, &h->suspend_ms))
                 return "suspendTimeoutMillis";
@@ -81,16 +82,18 @@ static const char *parse_header(const struct remoting_frame *frame, struct pull_
     return NULL;
 }
 
-static const char *missing_field(unsigned seen)
+/* NULL: nothing is. */
+static const char *missing_field(const struct pull_header *h)
 {
     static const char *const names[] = {"consumerGroup", "topic",      "queueId",
                                         "queueOffset",   "maxMsgNums", "sysFlag"};
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (!(seen & (1u << i)))
+        if (!(h->seen & (1u << i)))
             return names[i];
     }
-    return NULL;
+    /* Without one the group would begin anew at 0. */
+    return (h->sys_flag & PULL_COMMIT) && !h->has_commit_offset ? "commitOffset" : NULL;
 }
 
 /* What may be served; 0, or the code of the reply that was written. */
@@ -98,54 +101,58 @@ static int32_t find_subscription(struct call *call, const struct pull_header *h,
                                  const struct group_config *group, struct tag_filter *filter)
 {
     struct client_group_facts facts;
+    enum client_subscription found;
     int r;
 
     if (h->sys_flag & PULL_SUBSCRIPTION) {
         if (h->expression_type.len > 0 && !bytes_is(h->expression_type, "TAG")) {
-            call_error(call, RESPONSE_SYSTEM_ERROR,
-                       "the broker does not support consumer to filter message by %s",
-                       SAFE(h->expression_type));
+            call_refuse(call, RESPONSE_SYSTEM_ERROR,
+                        "the broker does not support consumer to filter message by %s",
+                        SAFE(h->expression_type));
             return RESPONSE_SYSTEM_ERROR;
         }
         r = tag_filter_parse(filter, h->subscription);
         if (r < 0) {
-            call_error(call, RESPONSE_SUBSCRIPTION_PARSE_FAILED,
-                       "subscription \"%s\" cannot be used: %s", SAFE(h->subscription),
-                       r == -EINVAL ? "too many tags" : "out of memory");
+            call_refuse(call, RESPONSE_SUBSCRIPTION_PARSE_FAILED,
+                        "subscription \"%s\" cannot be used: %s", SAFE(h->subscription),
+                        r == -EINVAL ? "too many tags" : "out of memory");
             return RESPONSE_SUBSCRIPTION_PARSE_FAILED;
         }
         return 0;
     }
-    switch (clients_subscription(call->broker->clients, h->group, h->topic, h->sub_version, filter,
-                                 &facts)) {
+    found = clients_subscription(call->broker->clients, h->group, h->topic, h->sub_version, filter,
+                                 &facts);
+    if (found != CLIENT_NO_GROUP && facts.broadcasting && !group->consume_broadcast_enable) {
+        tag_filter_destroy(filter);
+        call_refuse(call, RESPONSE_NO_PERMISSION, "group \"%s\" may not consume by broadcast",
+                    SAFE(h->group));
+        return RESPONSE_NO_PERMISSION;
+    }
+    switch (found) {
     case CLIENT_NO_GROUP:
-        call_error(call, RESPONSE_SUBSCRIPTION_NOT_EXIST,
-                   "group \"%s\" has no live consumer: no heartbeat has named it yet",
-                   SAFE(h->group));
+        call_refuse(call, RESPONSE_SUBSCRIPTION_NOT_EXIST,
+                    "group \"%s\" has no live consumer: no heartbeat has named it yet",
+                    SAFE(h->group));
         return RESPONSE_SUBSCRIPTION_NOT_EXIST;
     case CLIENT_NO_TOPIC:
-        call_error(call, RESPONSE_SUBSCRIPTION_NOT_EXIST,
-                   "group \"%s\" does not subscribe to topic \"%s\"", SAFE(h->group),
-                   SAFE(h->topic));
+        call_refuse(call, RESPONSE_SUBSCRIPTION_NOT_EXIST,
+                    "group \"%s\" does not subscribe to topic \"%s\"", SAFE(h->group),
+                    SAFE(h->topic));
         return RESPONSE_SUBSCRIPTION_NOT_EXIST;
     case CLIENT_OLDER:
-        call_error(call, RESPONSE_SUBSCRIPTION_NOT_LATEST,
-                   "the subscription of group \"%s\" known here is older than the pull's",
-                   SAFE(h->group));
+        call_refuse(
+            call, RESPONSE_SUBSCRIPTION_NOT_LATEST,
+            "the subscription of group \"%s\" known here has version %lld, older than the pull's "
+            "%lld",
+            SAFE(h->group), (long long)facts.subscription_version, (long long)h->sub_version);
         return RESPONSE_SUBSCRIPTION_NOT_LATEST;
     case CLIENT_SUBSCRIBED:
         break;
     }
-    if (facts.broadcasting && !group->consume_broadcast_enable) {
-        tag_filter_destroy(filter);
-        call_error(call, RESPONSE_NO_PERMISSION, "group \"%s\" may not consume by broadcast",
-                   SAFE(h->group));
-        return RESPONSE_NO_PERMISSION;
-    }
     if (facts.sql) {
         tag_filter_destroy(filter);
-        call_error(call, RESPONSE_SYSTEM_ERROR,
-                   "the broker does not support consumer to filter message by SQL92");
+        call_refuse(call, RESPONSE_SYSTEM_ERROR,
+                    "the broker does not support consumer to filter message by SQL92");
         return RESPONSE_SYSTEM_ERROR;
     }
     return 0;
@@ -153,7 +160,8 @@ static int32_t find_subscription(struct call *call, const struct pull_header *h,
 
 static enum call_result refuse_read(struct call *call, const struct pull_header *h)
 {
-    return call_error(call, RESPONSE_NO_PERMISSION, "topic \"%s\" may not be read", SAFE(h->topic));
+    return call_refuse(call, RESPONSE_NO_PERMISSION, "topic \"%s\" may not be read",
+                       SAFE(h->topic));
 }
 
 enum call_result serve_pull(struct call *call)
@@ -166,36 +174,36 @@ enum call_result serve_pull(struct call *call)
     const char *bad = parse_header(call->frame, &h);
 
     if (!call->main_port)
-        return call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED,
-                          "pulls are served on port %d, not here",
-                          (int)b->settings->config.listen_port);
+        return call_refuse(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED,
+                           "pulls are served on port %d, not here",
+                           (int)b->settings->config.listen_port);
     if (bad)
-        return call_error(call, RESPONSE_SYSTEM_ERROR, "header field \"%s\" is not a number", bad);
-    if (h.seen != SEEN_ALL)
-        return call_error(call, RESPONSE_SYSTEM_ERROR, "header field \"%s\" is missing",
-                          missing_field(h.seen));
+        return call_refuse(call, RESPONSE_SYSTEM_ERROR, "header field \"%s\" is not a number", bad);
+    bad = missing_field(&h);
+    if (bad)
+        return call_refuse(call, RESPONSE_SYSTEM_ERROR, "header field \"%s\" is missing", bad);
     if (!(settings_int(b->settings, &b->settings->config.broker_permission) & PERM_READ))
-        return call_error(call, RESPONSE_NO_PERMISSION, "broker \"%s\" may not be read from",
-                          b->settings->config.broker_name);
+        return call_refuse(call, RESPONSE_NO_PERMISSION, "broker \"%s\" may not be read from",
+                           b->settings->config.broker_name);
     if (!groups_find_or_make(b, h.group, &group))
-        return call_error(call, RESPONSE_SUBSCRIPTION_GROUP_NOT_EXIST,
-                          "subscription group \"%s\" does not exist", SAFE(h.group));
+        return call_refuse(call, RESPONSE_SUBSCRIPTION_GROUP_NOT_EXIST,
+                           "subscription group \"%s\" does not exist", SAFE(h.group));
     if (!group.consume_enable)
-        return call_error(call, RESPONSE_NO_PERMISSION, "subscription group \"%s\" may not consume",
-                          SAFE(h.group));
+        return call_refuse(call, RESPONSE_NO_PERMISSION,
+                           "subscription group \"%s\" may not consume", SAFE(h.group));
     request.topic = metadata_topic(b->metadata, h.topic, &topic);
     if (!request.topic)
-        return call_error(call, RESPONSE_TOPIC_NOT_EXIST, "topic \"%s\" does not exist",
-                          SAFE(h.topic));
+        return call_refuse(call, RESPONSE_TOPIC_NOT_EXIST, "topic \"%s\" does not exist",
+                           SAFE(h.topic));
     if (!(topic.perm & PERM_READ))
         return refuse_read(call, &h);
     if (h.queue_id < 0 || h.queue_id >= topic.read_queues)
-        return call_error(call, RESPONSE_SYSTEM_ERROR,
-                          "queueId %d is out of range: topic \"%s\" has %d read queues", h.queue_id,
-                          SAFE(h.topic), topic.read_queues);
+        return call_refuse(call, RESPONSE_SYSTEM_ERROR,
+                           "queueId %d is out of range: topic \"%s\" has %d read queues",
+                           h.queue_id, SAFE(h.topic), topic.read_queues);
     if (h.max_messages < 1)
-        return call_error(call, RESPONSE_SYSTEM_ERROR, "maxMsgNums is %d, expected at least 1",
-                          h.max_messages);
+        return call_refuse(call, RESPONSE_SYSTEM_ERROR, "maxMsgNums is %d, expected at least 1",
+                           h.max_messages);
     if (find_subscription(call, &h, &group, &request.filter) != 0)
         return CALL_DONE;
 
@@ -230,7 +238,7 @@ enum call_result serve_pull(struct call *call)
         result = CALL_LATER;
         if (pull_offload(b, &request, request.suspend_ms > 0) < 0) {
             result = CALL_DONE;
-            call_error(call, RESPONSE_SYSTEM_BUSY, "too many reads wait for the disk");
+            call_refuse(call, RESPONSE_SYSTEM_BUSY, "too many reads wait for the disk");
         }
     }
     tag_filter_destroy(&request.filter);
@@ -351,7 +359,7 @@ enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *req
     if (r < 0) {
         remoting_abort(&w);
         reply_begin(&w, out, &request->to, RESPONSE_SYSTEM_ERROR,
-                    bytes_str("the messages could not be read from the disk"), false);
+                    bytes_str("the messages could not be read from the disk"), true);
     }
     remoting_end(&w);
     if (answer.code == RESPONSE_SUCCESS && r == 0) {
@@ -396,17 +404,32 @@ bool pull_has_match(struct broker *b, const struct pull_request *request, int64_
     }
 }
 
+static void answer_empty(struct broker_loop *on, const struct pull_request *request,
+                         struct buf *out)
+{
+    struct queue_range range = store_range(on->broker->store, request->queue);
+    struct answer answer = {RESPONSE_PULL_NOT_FOUND, request->offset, "OUTPUT_FULL"};
+    struct remoting_writer w;
+
+    begin_answer(&w, out, request, &answer,
+                 &(struct store_got){.min = range.min, .max = range.max});
+    remoting_end(&w);
+    on->turn.missed_pulls++;
+}
+
 void pull_answer(struct broker_loop *on, struct conn *c, const struct pull_request *request)
 {
     struct buf *out = conn_out(c);
     struct remoting_writer w;
 
-    if (pull_evaluate(on->broker, request, false, false, &on->found, out, &on->turn) ==
-        PULL_WOULD_BLOCK) {
+    if (conn_is_full(c)) {
+        answer_empty(on, request, out);
+    } else if (pull_evaluate(on->broker, request, false, false, &on->found, out, &on->turn) ==
+               PULL_WOULD_BLOCK) {
         if (pull_offload(on->broker, request, false) == 0)
             return;
         reply_begin(&w, out, &request->to, RESPONSE_SYSTEM_BUSY,
-                    bytes_str("too many reads wait for the disk"), false);
+                    bytes_str("too many reads wait for the disk"), true);
         remoting_end(&w);
     }
     conn_written(c);
@@ -454,6 +477,14 @@ static void run_job(void *ctx)
             job = NULL;
         else
             outcome = pull_evaluate(b, &job->request, false, true, &found, &out, &done);
+    }
+    if (out.failed) {
+        struct remoting_writer w;
+
+        buf_destroy(&out);
+        reply_begin(&w, &out, &job->request.to, RESPONSE_SYSTEM_ERROR,
+                    bytes_str("no memory for the messages"), true);
+        remoting_end(&w);
     }
     if (outcome == PULL_ANSWERED && !out.failed && !job->request.to.oneway)
         broker_send(b, job->request.to.conn, buf_bytes(&out));

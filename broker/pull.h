@@ -29,7 +29,9 @@ enum pull_outcome { PULL_ANSWERED, PULL_NOTHING, PULL_WOULD_BLOCK };
 enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *request, bool suspend,
                                 bool may_block, struct store_found *found, struct buf *out,
                                 struct rates_turn *done);
-/* Answers a pull, which is not oneway, on its connection's loop; or has a reader thread do it. */
+/* Answers a pull, which is not oneway, on its connection's loop; or has a reader thread do it. On a
+ * connection that is full (conn.h) the answer is 19 at the offset asked for, whatever has come: of
+ * many pulls that end in one turn each could bring megabytes, and the client asks again. */
 void pull_answer(struct broker_loop *on, struct conn *c, const struct pull_request *request);
 /* Hands a pull to a reader thread, which answers it (or parks it again when `suspend`). Copies the
  * request. 0 or negative. */

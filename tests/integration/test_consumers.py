@@ -164,6 +164,9 @@ def a_broadcasting_group_may_be_forbidden():
         join(client, "b", "NoBroadcast", messageModel="BROADCASTING")
         equal(pull(client, "BenchmarkTest", group="NoBroadcast", sys_flag=0).code,
               codes.NO_PERMISSION)
+        for asked in ({"sub_version": 99}, {"topic": "TBW102"}):  # whatever else is wrong
+            fields = {"topic": "BenchmarkTest", "group": "NoBroadcast", "sys_flag": 0, **asked}
+            equal(pull(client, **fields).code, codes.NO_PERMISSION, str(asked))
         join(client, "b", "NoBroadcast", messageModel="CLUSTERING")
         equal(pull(client, "BenchmarkTest", group="NoBroadcast", sys_flag=0,
                    sub_version=1).code, codes.PULL_NOT_FOUND)

@@ -320,17 +320,19 @@ def pull_rows(s):
     yield Row(BROKER, codes.PULL, "below the start is sent to the start", ask(offset=-1),
               expect=codes.PULL_MOVED, fields={**PULLED, "nextBeginOffset": "0"}, body=empty)
     yield Row(BROKER, codes.PULL, "of another group without heartbeat or subscription is refused",
-              ask(group=f"Stranger{s}", sys_flag=0), expect=codes.NO_SUBSCRIPTION,
+              ask(group=f"Stranger{s}", sys_flag=0), expect=codes.NO_SUBSCRIPTION, fields={},
               remark=f"Stranger{s}")
     yield Row(BROKER, codes.PULL, "of an unknown topic is refused",
               messages.pull_fields(f"Unknown{s}", group=group), expect=codes.NO_TOPIC,
-              remark=f"Unknown{s}")
+              fields={}, remark=f"Unknown{s}")
     yield Row(BROKER, codes.PULL, "of a queue above the read queues is refused", ask(queue_id=3),
-              expect=1, remark=("queueId", "3"))
+              expect=1, fields={}, remark=("queueId", "3"))
     yield Row(BROKER, codes.PULL, "of a negative queue is refused", ask(queue_id=-1), expect=1,
               remark=("queueId", "-1"))
     yield Row(BROKER, codes.PULL, "of no messages is refused", ask(count=0), expect=1,
               remark="maxMsgNums")
+    yield Row(BROKER, codes.PULL, "with an offset to commit but none given is refused by name",
+              ask(sys_flag=5, commit=None), expect=1, fields={}, remark="commitOffset")
     yield Row(BROKER, codes.PULL, "by SQL92 is refused by name", ask(expressionType="SQL92"),
               expect=1, remark="SQL92")
 
@@ -494,10 +496,10 @@ def client_rows(s):
               messages.pull_fields(topic, group=group, sys_flag=0, sub_version=6, count=1))
     yield Row(BROKER, codes.PULL, "with a newer subscription than registered is refused",
               messages.pull_fields(topic, group=group, sys_flag=0, sub_version=8),
-              expect=codes.NOT_LATEST, remark=group)
+              expect=codes.NOT_LATEST, fields={}, remark=group)
     yield Row(BROKER, codes.PULL, "of a topic the group does not subscribe to is refused",
               messages.pull_fields("BenchmarkTest", group=group, sys_flag=0),
-              expect=codes.NO_SUBSCRIPTION, remark="BenchmarkTest")
+              expect=codes.NO_SUBSCRIPTION, fields={}, remark="BenchmarkTest")
     tolerated = {"clientID": client_id, "consumerDataSet": [
         {"groupName": group, "consumeType": 1, "messageModel": 1, "consumeFromWhere": 4,
          "subscriptionDataSet": [{"topic": topic, "subString": "TagA || TagB", "subVersion": "7",
@@ -572,7 +574,7 @@ def client_rows(s):
     yield Row(BROKER, codes.UNREGISTER_CLIENT, "of a stranger is no failure",
               {"clientID": "nobody", "consumerGroup": "", "producerGroup": "None"}, fields={})
     yield Row(BROKER, codes.CONSUMER_LIST, "of a group without consumers is refused",
-              {"consumerGroup": group}, expect=1, remark=group)
+              {"consumerGroup": group}, expect=1, fields={}, remark=group)
     yield Row(BROKER, codes.CONSUMER_CONNECTIONS, "of a group without consumers says not online",
               {"consumerGroup": group}, expect=codes.NOT_ONLINE, remark=group)
     yield Row(BROKER, codes.PRODUCER_CONNECTIONS, "of a group without producers is refused",

@@ -76,6 +76,22 @@ START_TEST(codes_given_as_text_are_numbers)
 }
 END_TEST
 
+START_TEST(codes_count_without_their_text)
+{
+    struct heartbeat h;
+    struct err err;
+
+    ck_assert_int_eq(parse("{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\","
+                           "\"subscriptionDataSet\":[{"
+                           "\"codeSet\":[2598919],\"subString\":\"\",\"topic\":\"T\"}]}]}",
+                           &h, &err),
+                     0);
+    ck_assert(tag_filter_match(&h.consumers[0].subscriptions[0].filter, 2598919));
+    ck_assert(!tag_filter_match(&h.consumers[0].subscriptions[0].filter, 1));
+    heartbeat_destroy(&h);
+}
+END_TEST
+
 struct refusal {
     const char *body, *says;
 };
@@ -118,6 +134,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_java_heartbeat_gives_groups_and_filters);
     tcase_add_test(t, a_cpp_heartbeat_with_ordinals_and_texts_is_read);
     tcase_add_test(t, codes_given_as_text_are_numbers);
+    tcase_add_test(t, codes_count_without_their_text);
     tcase_add_loop_test(t, what_is_wrong_is_refused_by_name, 0,
                         (int)(sizeof(refusals) / sizeof(refusals[0])));
     suite_add_tcase(s, t);

@@ -8,7 +8,7 @@ static struct locks *l;
 
 static void set_up(void)
 {
-    l = locks_new();
+    l = locks_new(LOCKS_MAX);
     ck_assert_ptr_nonnull(l);
 }
 
@@ -76,6 +76,29 @@ START_TEST(thousands_of_locks_come_and_go)
 }
 END_TEST
 
+/* At the bound expired ones give way, however far the next look for them was put off. */
+START_TEST(at_the_bound_only_what_has_expired_makes_room)
+{
+    enum { MOST = 3000 };
+    struct locks *few = locks_new(MOST);
+    int64_t later = LOCK_LIFE_MS + 2000;
+
+    ck_assert_ptr_nonnull(few);
+    for (int32_t id = 0; id < MOST; id++)
+        ck_assert(locks_take(few, G, T, id, BYTES_LIT("a"), id < 10 ? 1000 : 2000));
+    ck_assert(!locks_take(few, G, T, MOST, BYTES_LIT("a"), 2000));
+    ck_assert(locks_take(few, G, T, 0, BYTES_LIT("a"), 2000)); /* renewed */
+    ck_assert(!locks_take(few, G, T, MOST, BYTES_LIT("b"), 1000 + LOCK_LIFE_MS));
+    ck_assert(locks_take(few, G, T, MOST, BYTES_LIT("b"), later));
+    for (int32_t id = 1; id < 9; id++)
+        ck_assert(locks_take(few, G, T, MOST + id, BYTES_LIT("b"), later));
+    ck_assert(!locks_take(few, G, T, MOST + 9, BYTES_LIT("b"), later));
+    locks_release(few, G, T, MOST, BYTES_LIT("b"));
+    ck_assert(locks_take(few, G, T, MOST + 9, BYTES_LIT("b"), later));
+    locks_free(few);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("broker/locks");
@@ -88,6 +111,7 @@ static Suite *suite(void)
     tcase_add_test(t, only_the_holder_can_release);
     tcase_add_test(t, names_too_long_and_negative_queues_are_never_granted);
     tcase_add_test(t, thousands_of_locks_come_and_go);
+    tcase_add_test(t, at_the_bound_only_what_has_expired_makes_room);
     suite_add_tcase(s, t);
     return s;
 }
