@@ -323,18 +323,20 @@ enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *req
     struct remoting_writer w;
     struct answer answer;
     int64_t bad = -1;
-    int r = 0;
+    int r;
 
-    store_find(b->store, &get, found);
-    if (found->got.status == STORE_GET_WOULD_BLOCK)
-        return PULL_WOULD_BLOCK;
-    answer = answer_for(request, &found->got);
-    if (answer.code == RESPONSE_PULL_NOT_FOUND && suspend && answer.next == request->offset)
-        return PULL_NOTHING;
-
-    begin_answer(&w, out, request, &answer, &found->got);
-    if (answer.code == RESPONSE_SUCCESS)
-        r = store_fill(b->store, found, out, may_block, &bad);
+    do {
+        store_find(b->store, &get, found);
+        if (found->got.status == STORE_GET_WOULD_BLOCK)
+            return PULL_WOULD_BLOCK;
+        answer = answer_for(request, &found->got);
+        if (answer.code == RESPONSE_PULL_NOT_FOUND && suspend && answer.next == request->offset)
+            return PULL_NOTHING;
+        begin_answer(&w, out, request, &answer, &found->got);
+        r = answer.code == RESPONSE_SUCCESS ? store_fill(b->store, found, out, may_block, &bad) : 0;
+        if (r == -ESTALE)
+            remoting_abort(&w);
+    } while (r == -ESTALE); /* each time another segment of the log has gone */
     if (r == -EBADMSG) {
         /* The entry does not lead to its record: serve what stands before it, or step over it. */
         log_warn_limited(

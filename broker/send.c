@@ -152,13 +152,13 @@ static enum call_result send_error(struct call *call, int32_t code, const char *
 int32_t send_store_failure(struct broker *b, int outcome, const char *full, char *remark,
                            size_t remark_size)
 {
-    char reason[160];
+    char reason[160], full_disk[STORE_FULL_TEXT];
 
     switch (outcome) {
     case STORE_NO_SPACE:
-        snprintf(remark, remark_size,
-                 "the disk has no room for another commit log segment; free some space, or send to "
-                 "another broker");
+        if (!store_disk_full(b->store, full_disk))
+            snprintf(full_disk, sizeof(full_disk), "the disk was full a moment ago");
+        snprintf(remark, remark_size, "%s; free some space, or send to another broker", full_disk);
         return RESPONSE_SERVICE_NOT_AVAILABLE;
     case STORE_STOPPED:
         if (!store_stopped(b->store, reason))
@@ -291,7 +291,7 @@ static enum call_result store_and_park(struct call *call, const struct store_mes
     struct broker *b = call->broker;
     struct store_position *positions = on->positions;
     const char *full = NULL;
-    char remark[320];
+    char remark[480];
     int r;
 
     if (!gate_has_room(on->gate, wait, count))

@@ -78,7 +78,7 @@ static enum call_result store_copy(struct call *call, const struct record *recor
     };
     struct buf text = {0}, delayed = {0};
     const char *full = NULL;
-    char remark[320];
+    char remark[480];
     int r;
 
     properties_scan(record->properties, &known);

@@ -203,7 +203,7 @@ static void add_store(struct json_out *j, struct broker *b)
     add_number(j, "ternQueueEntriesPending", stats.queues.pending_entries);
     add_number(j, "ternQueueFilesOpen", stats.queues.open_files);
     add_number(j, "ternDamagedRecords", stats.damaged_records);
-    add_text(j, "ternDiskFull", "%s", store_disk_full(b->store) ? "true" : "false");
+    add_text(j, "ternDiskFull", "%s", store_disk_full(b->store, NULL) ? "true" : "false");
     add_text(j, "ternWritesStopped", "%s", store_stopped(b->store, reason) ? reason : "");
     add_number(j, "ternMetadataDurable", metadata_durable(b->metadata));
     add_number(j, "ternMetadataLast", metadata_last(b->metadata));

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static int system_open(const char *path, int flags, mode_t mode)
@@ -253,6 +254,20 @@ int file_size(int fd, int64_t *out)
 int file_stat(const char *path, struct stat *out)
 {
     return stat(path, out) == 0 ? 0 : -errno;
+}
+
+int file_space(const char *path, struct file_space *out)
+{
+    struct statvfs s;
+
+    if (statvfs(path, &s) != 0)
+        return -errno;
+    *out = (struct file_space){
+        .total = (uint64_t)s.f_blocks * s.f_frsize,
+        .used = (uint64_t)(s.f_blocks - s.f_bfree) * s.f_frsize,
+        .usable = (uint64_t)s.f_bavail * s.f_frsize,
+    };
+    return 0;
 }
 
 int file_sync_dir(const char *path)

@@ -60,6 +60,12 @@ int file_mkdir(const char *path);  /* fine when it is already a folder */
 int file_mkdirs(const char *path); /* with its parents; new parents' folders are synced */
 int file_size(int fd, int64_t *out);
 int file_stat(const char *path, struct stat *out);
+/* The file system that holds `path`, as df counts: bytes in use, and bytes that this process may
+ * still use. Straight from the system. */
+struct file_space {
+    uint64_t total, used, usable;
+};
+int file_space(const char *path, struct file_space *out);
 int file_sync_dir(const char *path);
 int file_sync_parent(const char *path); /* the folder that holds `path` */
 

@@ -189,6 +189,13 @@ void metadata_each_offset(struct metadata *m, struct bytes topic, struct bytes g
                           void (*each)(void *ctx, struct bytes topic, struct bytes group,
                                        const int64_t *offsets, int32_t count),
                           void *ctx);
+/* The same for one of METADATA_OFFSET_PARTS parts of the table: for who copies what he is given and
+ * cannot copy all at once. */
+enum { METADATA_OFFSET_PARTS = 256 };
+void metadata_each_offset_of(struct metadata *m, int part,
+                             void (*each)(void *ctx, struct bytes topic, struct bytes group,
+                                          const int64_t *offsets, int32_t count),
+                             void *ctx);
 
 /* --- delay cursors: level (1 to DELAY_LEVELS_MAX) -> next queue offset --- */
 /* -EINVAL out of range. Durable at most a second later. */

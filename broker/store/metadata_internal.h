@@ -32,7 +32,7 @@ enum {
     METADATA_OFFSETS_MS = 800, /* offsets are collected for so long: a second with the sync */
     METADATA_RETRY_MS = 1000,
     METADATA_SNAPSHOT_RETRY_MS = 10000,
-    OFFSET_SHARDS = 256,
+    OFFSET_SHARDS = METADATA_OFFSET_PARTS,
 };
 
 /* --- topics --- */

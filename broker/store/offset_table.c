@@ -299,6 +299,14 @@ static void give(const struct each_offset *to, const struct offset_entry *e)
     to->each(to->ctx, topic_of(e), group_of(e), e->offsets, (int32_t)e->count);
 }
 
+static void give_shard(const struct each_offset *to, struct offset_shard *s)
+{
+    pthread_mutex_lock(&s->lock);
+    for (size_t n = 0; n < s->names.size; n++)
+        give(to, s->names.slots[n].item);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void metadata_each_offset(struct metadata *m, struct bytes topic, struct bytes group,
                           void (*each)(void *ctx, struct bytes topic, struct bytes group,
                                        const int64_t *offsets, int32_t count),
@@ -316,14 +324,19 @@ void metadata_each_offset(struct metadata *m, struct bytes topic, struct bytes g
         pthread_mutex_unlock(&s->lock);
         return;
     }
-    for (int i = 0; i < OFFSET_SHARDS; i++) {
-        struct offset_shard *s = &m->offsets.shards[i];
+    for (int i = 0; i < OFFSET_SHARDS; i++)
+        give_shard(&to, &m->offsets.shards[i]);
+}
 
-        pthread_mutex_lock(&s->lock);
-        for (size_t n = 0; n < s->names.size; n++)
-            give(&to, s->names.slots[n].item);
-        pthread_mutex_unlock(&s->lock);
-    }
+void metadata_each_offset_of(struct metadata *m, int part,
+                             void (*each)(void *ctx, struct bytes topic, struct bytes group,
+                                          const int64_t *offsets, int32_t count),
+                             void *ctx)
+{
+    struct each_offset to = {.each = each, .ctx = ctx};
+
+    assert(part >= 0 && part < METADATA_OFFSET_PARTS);
+    give_shard(&to, &m->offsets.shards[part]);
 }
 
 /* --- the journal's side --- */

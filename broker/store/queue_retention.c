@@ -84,6 +84,30 @@ int queue_table_settle(struct queue_table *t, uint32_t queue, uint64_t log_min)
     return 0;
 }
 
+int queue_table_unread(struct queue_table *t, uint32_t queue, int64_t offset, uint64_t log_min)
+{
+    uint8_t unit[QUEUE_ENTRY_BYTES];
+    struct queue_entry e;
+    struct look l;
+    int64_t next;
+    int r;
+
+    pthread_mutex_lock(t->append_lock);
+    l = look_at(t, queue, log_min);
+    next = queue_state(t, queue)->next;
+    pthread_mutex_unlock(t->append_lock);
+    if (offset < l.min)
+        offset = l.min;
+    if (offset >= next)
+        return 0;
+    if (!l.in_files || offset >= l.file_end)
+        return offset < l.first;
+    r = queue_units_read(t, &l.place, offset, unit, 1, true);
+    if (r < 0)
+        return r;
+    return queue_unit_decode(unit, &e) == UNIT_ENTRY && queue_entry_end(&e) <= log_min;
+}
+
 /* The files [*first, end) that are there: they stand in a row up to `end`. */
 static int first_file(const struct queue_table *t, const char *folder, int64_t end, int64_t *first)
 {

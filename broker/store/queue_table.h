@@ -120,6 +120,9 @@ uint32_t queue_table_count(struct queue_table *t); /* indexes below are given ou
 /* The log begins at log_min, a segment's begin: the queue's min moves to its first entry at or
  * above, or to where it goes on when it has none. 0 or -errno: min is as it was. */
 int queue_table_settle(struct queue_table *t, uint32_t queue, uint64_t log_min);
+/* Whether a reader at `offset` has entries ahead whose records begin below log_min: 1, 0 or -errno.
+ */
+int queue_table_unread(struct queue_table *t, uint32_t queue, int64_t offset, uint64_t log_min);
 /* Removes the files in front of min, but never the last one. How many, or -errno. */
 int queue_table_trim(struct queue_table *t, uint32_t queue);
 

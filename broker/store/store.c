@@ -246,16 +246,19 @@ static void init_locks(struct store *s)
     pthread_cond_init(&s->tail_moved, &monotonic);
     pthread_condattr_destroy(&monotonic);
     flusher_init(&s->flusher);
+    retention_init(&s->retention);
 }
 
 static void store_free(struct store *s)
 {
+    retention_stop(s);
     flusher_stop(s);
     reader_pool_free(s->readers);
     index_close(s->index);
     queue_table_free(s->queues);
     commit_log_close(s->log);
     flusher_destroy(&s->flusher);
+    retention_destroy(&s->retention);
     store_scratch_free(s);
     pthread_cond_destroy(&s->tail_moved);
     pthread_mutex_destroy(&s->scratch_lock);
@@ -385,6 +388,9 @@ int store_open(struct store **out, const struct store_options *options, struct e
         r = flusher_start(s, err);
     if (r < 0)
         goto fail;
+    r = retention_start(s, err);
+    if (r < 0)
+        goto fail;
     *out = s;
     return 0;
 
@@ -432,6 +438,7 @@ int store_close(struct store *s)
     pthread_mutex_lock(&s->append_lock);
     atomic_store(&s->closing, true);
     pthread_mutex_unlock(&s->append_lock);
+    retention_stop(s);
     store_limit_confirmed(s, UINT64_MAX); /* nobody looks any more */
     flusher_stop(s);
     s->readers = reader_pool_free(s->readers);
@@ -490,9 +497,24 @@ bool store_stopped(const struct store *s, char reason[160])
     return commit_log_stopped(s->log, reason);
 }
 
-bool store_disk_full(const struct store *s)
+bool store_disk_full(struct store *s, char why[STORE_FULL_TEXT])
 {
-    return atomic_load_explicit(&s->disk_full, memory_order_relaxed);
+    struct retention *r = &s->retention;
+    bool refusing = atomic_load_explicit(&r->refusing, memory_order_relaxed);
+
+    if (refusing && why) {
+        pthread_mutex_lock(&r->lock);
+        memcpy(why, r->refusal, STORE_FULL_TEXT);
+        pthread_mutex_unlock(&r->lock);
+    }
+    if (refusing)
+        return true;
+    if (!atomic_load_explicit(&s->disk_full, memory_order_relaxed))
+        return false;
+    if (why)
+        snprintf(why, STORE_FULL_TEXT, "the disk of %.200s has no room for another log segment",
+                 s->commit_log_dir);
+    return true;
 }
 
 int store_run(struct store *s, void (*job)(void *ctx), void *ctx)
@@ -531,6 +553,10 @@ void store_stats(struct store *s, struct store_stats *out)
         .flush_failures = atomic_load_explicit(&s->flush_failures, memory_order_relaxed),
         .records_recovered = s->records_recovered,
         .damaged_records = s->damaged_records,
+        .log_space = commit_log_space(s->log),
+        .deleted_segments = atomic_load_explicit(&s->retention.segments, memory_order_relaxed),
+        .deleted_queue_files =
+            atomic_load_explicit(&s->retention.queue_files, memory_order_relaxed),
         .boot_recovery_ms = s->boot_recovery_ms,
         .jobs_waiting_max = READER_POOL_WAITING_MAX,
     };

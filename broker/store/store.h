@@ -17,8 +17,20 @@
 #include "broker/store/metadata.h"
 #include "broker/store/queue_table.h"
 #include "broker/store/record.h"
+#include "broker/store/retention.h"
 
 struct store;
+
+/* What is deleted when. Everything is zero, round_ms above all: nothing is ever deleted, and no
+ * write refused for want of space that there still is. */
+struct store_retention {
+    struct retention_rules rules;
+    int64_t round_ms;         /* cleanResourceInterval: between two looks */
+    int64_t segment_pause_ms; /* deleteCommitLogFilesInterval: after each segment */
+    int64_t
+        queue_pause_ms; /* deleteConsumeQueueFilesInterval: after each queue with files removed */
+    int segments_max;   /* deleteFileBatchMax: of one round */
+};
 
 struct store_options {
     const char *root_dir;       /* storePathRootDir */
@@ -41,6 +53,9 @@ struct store_options {
     struct index_shape index_shape;
     int64_t delay_ms[64]; /* messageDelayLevel; [0] is level 1 */
     int delay_levels;
+    struct store_retention retention;
+    /* How full the disk of a path is; NULL: ask the system (file_space()). For tests. */
+    int (*space)(const char *path, struct file_space *out);
     /* Any thread of the store or an appender's; must only raise signals. */
     void (*on_progress)(void *ctx);
     void *ctx;
@@ -84,7 +99,7 @@ struct store_position {
     int64_t store_ms;
 };
 enum store_outcome {
-    STORE_NO_SPACE = 1, /* no room for another segment on the disk: refused, try later */
+    STORE_NO_SPACE = 1, /* the disk is too full (store_disk_full() says how): try later */
     STORE_STOPPED,      /* a write or flush has failed: no more writes (store_stopped() says why) */
     STORE_ILLEGAL,      /* body, properties or topic too long */
     STORE_BUSY,         /* a bounded buffer is full; *full names it */
@@ -122,8 +137,17 @@ uint64_t store_flushed(const struct store *s);
 uint64_t store_confirmed(const struct store *s);
 uint64_t store_min(const struct store *s);
 bool store_stopped(const struct store *s, char reason[160]);
-/* True while the disk has no room for another segment. */
-bool store_disk_full(const struct store *s);
+/* True while the disk has no room for another segment, or is fuller than writes are accepted at.
+ * `why` (may be NULL) gets a clause that names the folder. */
+enum { STORE_FULL_TEXT = 320 };
+bool store_disk_full(struct store *s, char why[STORE_FULL_TEXT]);
+
+/* --- retention: a thread of its own (store_retention.c) --- */
+void store_set_retention(struct store *s, const struct store_retention *retention);
+/* Requests of tools, carried out soon: expired segments go at any hour, for the next rounds; all
+ * queues are looked at again for files that hold nothing any more. */
+void store_clean_log(struct store *s);
+void store_clean_queues(struct store *s);
 
 /* --- reading --- */
 /* QUEUE_NONE when topic or queue has no entries yet. */
@@ -131,6 +155,9 @@ uint32_t store_queue(struct store *s, struct topic *topic, int32_t queue_id);
 /* Makes it when needed (a pull waits on a queue before its first message). */
 uint32_t store_queue_make(struct store *s, struct topic *topic, int32_t queue_id);
 struct queue_range store_range(struct store *s, uint32_t queue); /* {0,0} for QUEUE_NONE */
+/* The same, but just after a deletion, when queues are still being told, min is right already.
+ * Blocks. */
+struct queue_range store_range_settled(struct store *s, uint32_t queue);
 
 struct store_filter {
     bool (*match)(void *ctx, int64_t tags_code); /* NULL: everything */
@@ -148,7 +175,8 @@ struct store_get {
 enum store_get_status {
     STORE_GET_FOUND,
     STORE_GET_NO_MATCH, /* all examined were filtered out */
-    STORE_GET_REMOVED,  /* entries there, their messages deleted */
+    STORE_GET_REMOVED,  /* entries there, their messages deleted; next_offset is the first that is
+                           not,  as far as is known */
     STORE_GET_NO_QUEUE,
     STORE_GET_EMPTY, /* max is 0 */
     STORE_GET_TOO_SMALL,
@@ -167,9 +195,9 @@ struct store_got {
 /* Two steps, so that a header can be written between them: _find decides what will be sent (it
  * reads queue entries only), _fill then adds exactly the `bytes` of those records to `out`, each
  * checked against its entry (size, log offset, queue, queue offset, topic). _fill returns 0;
- * WOULD_BLOCK: nothing was added; a positive count of other kind does not exist; -EBADMSG: a record
- * did not match its entry, *bad tells at which queue offset (the caller finds again from there on,
- * with that one left out); -errno. */
+ * WOULD_BLOCK: nothing was added; a positive count of other kind does not exist; -ESTALE: messages
+ * were deleted since _find: find again; -EBADMSG: a record did not match its entry, *bad tells at
+ * which queue offset (the caller finds again from there on, with that one left out); -errno. */
 enum { STORE_FIND_MAX = 512 };
 struct store_found {
     struct store_got got;
@@ -215,6 +243,8 @@ int store_drop_topic(struct store *s, struct topic *topic);
 struct store_stats {
     uint64_t appended_messages, appended_bytes, written_calls, flushes, flush_failures;
     uint64_t records_recovered, damaged_records;
+    uint64_t log_space; /* bytes of all segments */
+    uint64_t deleted_segments, deleted_queue_files;
     int64_t boot_recovery_ms;
     unsigned jobs_waiting; /* for a reader thread */
     unsigned jobs_waiting_max;

@@ -282,6 +282,8 @@ int store_append(struct store *s, const struct store_message *messages, size_t c
     a.total = sizes_of(s, &a);
     if (a.total == 0)
         return STORE_ILLEGAL;
+    if (atomic_load_explicit(&s->retention.refusing, memory_order_relaxed))
+        return STORE_NO_SPACE;
     if (a.total > SMALL_BYTES) {
         scratch = scratch_take(s, a.total);
         if (scratch) /* else it takes longer under the lock */
@@ -338,6 +340,7 @@ void store_note_prepare(struct store *s, int r)
                   s->root_dir, (long long)s->options.segment_bytes,
                   strerror_r(-r, room, sizeof(room)));
         flusher_call(s); /* it goes on trying when nobody appends */
+        retention_call(s);
     }
 }
 

@@ -164,8 +164,10 @@ static int put_mark(struct store *s, int64_t now, struct mark *mark)
     mark->store_ms = newest_store_ms(s, NULL);
     r = mark_write(&f->mark_file, mark);
     f->mark_ms = now;
-    if (r == 0)
+    if (r == 0) {
         f->mark = *mark;
+        atomic_store_explicit(&f->complete_to, mark->queues_complete_to, memory_order_release);
+    }
     return r;
 }
 
@@ -252,6 +254,7 @@ static int64_t keep_checkpoint(struct store *s, int64_t now)
 {
     struct flusher *f = &s->flusher;
     uint64_t flushed = commit_log_flushed(s->log);
+    bool asked = atomic_exchange(&f->checkpoint_asked, false);
     int r;
 
     if (f->checkpoint_ms == 0) {
@@ -259,7 +262,8 @@ static int64_t keep_checkpoint(struct store *s, int64_t now)
             return NEVER;
         f->checkpoint_ms = now;
     }
-    if (now - f->checkpoint_ms < CHECKPOINT_MS && flushed - f->checkpoint_to < CHECKPOINT_BYTES)
+    if (!asked && now - f->checkpoint_ms < CHECKPOINT_MS &&
+        flushed - f->checkpoint_to < CHECKPOINT_BYTES)
         return f->checkpoint_ms + CHECKPOINT_MS;
     r = checkpoint(s, now);
     f->checkpoint_to = commit_log_flushed(s->log);
@@ -310,6 +314,7 @@ static int64_t flusher_turn(struct store *s, uint64_t *wake_at)
     next = earlier(next, keep_mark(s, now));
     next = earlier(next, keep_checkpoint(s, now));
     next = earlier(next, keep_segment_ahead(s, now));
+    retention_written(s);
     *wake_at = s->options.sync_flush || f->dirty_since_ms == 0
                    ? commit_log_flushed(s->log) + 1
                    : f->writeback_to + STORE_EARLY_BYTES;
@@ -361,6 +366,7 @@ int flusher_start(struct store *s, struct err *err)
     f->mark_ms = f->queues_ms = now;
     f->queues_flushed = commit_log_flushed(s->log);
     f->checkpoint_to = f->mark.queues_complete_to;
+    atomic_store(&f->complete_to, f->mark.queues_complete_to);
     if (f->checkpoint_to < f->mark.flushed)
         f->checkpoint_ms = now - CHECKPOINT_MS + CHECKPOINT_FIRST_MS;
     r = store_thread(&f->thread, "tern-flusher", flusher_main, s);

@@ -4,10 +4,12 @@
  *   store_append.c    appending, and the write at the end of a turn
  *   store_flush.c     the flusher thread: durability, marks, segments ahead
  *   store_read.c      everything that reads
+ *   store_retention.c the retention thread: segments and queue files that go, a disk too full
+ *   store_unconsumed.c  who had not yet read what goes
  *   store_recovery.c  from what is found on the disk to a store that can go on (with log_scan.h)
  *
  * Locks, outermost first: append_lock; then the leaf locks tail_lock, scratch_lock, flusher.lock,
- * none of which is held together with another.
+ * retention.lock, none of which is held together with another.
  */
 #ifndef TERN_BROKER_STORE_STORE_INTERNAL_H
 #define TERN_BROKER_STORE_STORE_INTERNAL_H
@@ -56,6 +58,30 @@ struct flusher {
     int64_t checkpoint_ms; /* when the traffic began that the next checkpoint will cover; 0: none */
     uint64_t checkpoint_to; /* `flushed` at the last checkpoint */
     bool complaining;       /* the last queue write-back or mark has failed */
+    /* What others may know and ask. */
+    _Atomic uint64_t complete_to; /* mark.queues_complete_to, as it is on the disk */
+    _Atomic bool checkpoint_asked;
+};
+
+struct retention {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct store_retention options; /* lock, as all up to the thread */
+    bool called, stop, sweep_asked;
+    int asked_rounds;              /* in which expired segments go at any hour */
+    char refusal[STORE_FULL_TEXT]; /* while `refusing` */
+    bool started;
+    pthread_t thread;
+    _Atomic bool refusing;                  /* the disk is fuller than writes are accepted at */
+    _Atomic bool idle;                      /* it sleeps until somebody writes */
+    _Atomic uint64_t swept_to;              /* all queues know of this min of the log */
+    _Atomic uint64_t segments, queue_files; /* deleted */
+    /* The thread's own. */
+    uint64_t written;       /* at the last round */
+    uint64_t sweep_min;     /* of the log, when the sweep at hand began */
+    uint32_t sweep_at;      /* next queue */
+    bool sweeping, blocked; /* `blocked`: a segment has to wait for a checkpoint */
+    uint64_t sweep_files, sweep_failures;
 };
 
 struct store {
@@ -98,6 +124,7 @@ struct store {
     unsigned scratch_count;
 
     struct flusher flusher;
+    struct retention retention;
 };
 
 /* --- store.c --- */
@@ -139,6 +166,25 @@ void flusher_call(struct store *s);
 /* Everything that was appended is on the disk, in the queue files and in the mark. For
  * store_close(), after flusher_stop(). 0 or the first failure. */
 int flusher_finish(struct store *s);
+
+/* --- store_retention.c --- */
+void retention_init(struct retention *r);
+void retention_destroy(struct retention *r);
+/* Looks at the disk, so that writes are refused from the first on when they are to be. */
+int retention_start(struct store *s, struct err *err);
+void retention_stop(struct store *s);
+/* Something was written: it may have to look at the disk again. Cheap. */
+void retention_written(struct store *s);
+/* Wakes it: the disk has no room. */
+void retention_call(struct store *s);
+/* What its thread does, for tests that have none: one round at that time, with all of the sweep
+ * that it makes necessary. */
+void retention_round(struct store *s, int64_t now_ms);
+void retention_sweep(struct store *s);
+
+/* --- store_unconsumed.c --- */
+/* Groups and delay levels with messages ahead of them below log_min; "" when there are none. */
+void store_unconsumed(struct store *s, uint64_t log_min, char *text, size_t size);
 
 /* --- store_recovery.c --- */
 /* *scanned: the log was read, the mark on the disk is to be replaced. */

@@ -51,6 +51,16 @@ struct queue_range store_range(struct store *s, uint32_t queue)
     return queue_table_range(s->queues, queue, store_confirmed(s));
 }
 
+struct queue_range store_range_settled(struct store *s, uint32_t queue)
+{
+    uint64_t min = commit_log_min(s->log);
+
+    if (queue != QUEUE_NONE &&
+        atomic_load_explicit(&s->retention.swept_to, memory_order_acquire) < min)
+        (void)queue_table_settle(s->queues, queue, min); /* else as far as is known */
+    return store_range(s, queue);
+}
+
 /* --- pulls: which messages --- */
 
 struct find {
@@ -139,7 +149,9 @@ static void scan_entries(struct find *f, int64_t max)
         if (n == QUEUE_WOULD_BLOCK)
             return;
         if (n <= 0) {
-            if (f->found->count == 0) {
+            if (f->found->count == 0 && store_range(f->s, f->get->queue).min > f->next) {
+                f->removed = true;
+            } else if (f->found->count == 0) {
                 f->unreadable = true;
                 f->next = behind_file(f->s, f->next, max);
             }
@@ -150,6 +162,22 @@ static void scan_entries(struct find *f, int64_t max)
                 return;
         }
     }
+}
+
+/* Nothing but entries of messages that are deleted, or a queue file that has just been: the sweep
+ * has yet to come to this queue, or came while we looked. Where it begins has to be looked for,
+ * which takes reads; then the reader is sent there at once. */
+static void find_begin(struct find *f)
+{
+    struct store_got *got = &f->found->got;
+
+    if (!f->get->may_block) {
+        got->status = STORE_GET_WOULD_BLOCK;
+        return;
+    }
+    got->min = store_range_settled(f->s, f->get->queue).min;
+    if (f->next < got->min)
+        f->next = got->min;
 }
 
 void store_find(struct store *s, const struct store_get *get, struct store_found *found)
@@ -185,6 +213,8 @@ void store_find(struct store *s, const struct store_get *get, struct store_found
     } else {
         f.min = commit_log_min(s->log);
         scan_entries(&f, range.max);
+        if (f.removed && found->count == 0)
+            find_begin(&f);
         if (got->status == STORE_GET_WOULD_BLOCK)
             return;
         got->next_offset = f.next;
@@ -242,8 +272,9 @@ int store_fill(struct store *s, const struct store_found *found, struct buf *out
         int r = commit_log_read(s->log, from, to + at, size, may_block);
         if (r == COMMIT_LOG_WOULD_BLOCK)
             return STORE_WOULD_BLOCK;
-        if (r ==
-            -ENODATA) { /* the segment was deleted since _find looked, or never reached so far */
+        if (r == -ENODATA && from < commit_log_min(s->log))
+            return -ESTALE;
+        if (r == -ENODATA) { /* the log never reached so far */
             *bad = found->first_offset[i];
             return -EBADMSG;
         }

@@ -486,7 +486,7 @@ END_TEST
 
 static bool has_room(void)
 {
-    return !store_disk_full(store);
+    return !store_disk_full(store, NULL);
 }
 
 START_TEST(a_full_disk_refuses_writes_and_nothing_else)
@@ -507,7 +507,7 @@ START_TEST(a_full_disk_refuses_writes_and_nothing_else)
         ck_assert_int_lt(count, 5000);
     }
     ck_assert_int_eq(r, STORE_NO_SPACE);
-    ck_assert(store_disk_full(store));
+    ck_assert(store_disk_full(store, NULL));
     ck_assert_int_eq(append_sized(0, count, 100, &p), STORE_NO_SPACE);
     expect_numbers(count);
     ck_assert_int_eq(metadata_offset_commit(metadata, BYTES_LIT("Orders"), BYTES_LIT("G"), 0, 17),
@@ -536,7 +536,7 @@ START_TEST(a_store_opens_for_reading_on_a_full_disk)
     expect_numbers(100);
     for (int64_t i = 100; append_sized((int32_t)(i % 4), i, 100, &p) == 0; i++)
         ck_assert_int_lt(i, 5000);
-    ck_assert(store_disk_full(store));
+    ck_assert(store_disk_full(store, NULL));
     close_store();
 }
 END_TEST
