@@ -240,6 +240,16 @@ START_TEST(segments_go_while_less_is_free_than_should_be)
 }
 END_TEST
 
+static bool flushed(void)
+{
+    return store_flushed(store) == store_end(store);
+}
+
+static bool first_segment_complete(void)
+{
+    return atomic_load(&store->flusher.complete_to) >= SEGMENT;
+}
+
 /* Queue entries that are only in memory would be lost with a crash, and with them where their queue
  * goes on. */
 START_TEST(nothing_goes_before_its_queue_entries_are_on_the_disk)
@@ -251,12 +261,12 @@ START_TEST(nothing_goes_before_its_queue_entries_are_on_the_disk)
         append_many(count, 16);
         count += 16;
     }
+    ck_assert(wait_until(flushed)); /* that alone does not do */
+    ck_assert_uint_lt(atomic_load(&store->flusher.complete_to), SEGMENT);
     age(0, 100);
-    if (atomic_load(&store->flusher.complete_to) < SEGMENT) {
-        round_at(NOW_MS);
-        begins_at(0);
-    }
-    ck_assert(wait_until(complete)); /* the round has asked for it */
+    round_at(NOW_MS);
+    begins_at(0);
+    ck_assert(wait_until(first_segment_complete)); /* the round has asked for it */
     age(0, 100);
     round_at(NOW_MS);
     begins_at(SEGMENT);
