@@ -144,6 +144,10 @@ bool store_disk_full(struct store *s, char why[STORE_FULL_TEXT]);
 
 /* --- retention: a thread of its own (store_retention.c) --- */
 void store_set_retention(struct store *s, const struct store_retention *retention);
+/* Segments that hold `offset` or what follows are kept, whatever the rules say: for who reads the
+ * log in order and is not yet further. UINT64_MAX, the start: nobody is. A segment that is going
+ * already goes. Any thread. */
+void store_keep_from(struct store *s, uint64_t offset);
 /* Requests of tools, carried out soon: expired segments go at any hour, for the next rounds; all
  * queues are looked at again for files that hold nothing any more. */
 void store_clean_log(struct store *s);

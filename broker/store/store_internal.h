@@ -74,6 +74,7 @@ struct retention {
     pthread_t thread;
     _Atomic bool refusing;                  /* the disk is fuller than writes are accepted at */
     _Atomic bool idle;                      /* it sleeps until somebody writes */
+    _Atomic uint64_t keep_from;             /* store_keep_from() */
     _Atomic uint64_t swept_to;              /* all queues know of this min of the log */
     _Atomic uint64_t segments, queue_files; /* deleted */
     /* The thread's own. */

@@ -37,6 +37,7 @@ void retention_init(struct retention *r)
 {
     pthread_condattr_t attributes;
 
+    atomic_store(&r->keep_from, UINT64_MAX);
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -143,13 +144,23 @@ static void refuse_or_accept(struct store *s, const struct retention_rules *rule
 
 /* --- segments --- */
 
-/* What every follower of the log is done with. */
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What every follower of the log is done with, queue files last: those can be hurried. */
+static uint64_t others_followed_to(const struct store *s)
+{
+    uint64_t seen = lower(store_confirmed(s), atomic_load(&s->retention.keep_from));
+
+    return lower(commit_log_flushed(s->log), seen);
+}
+
 static uint64_t followed_to(const struct store *s)
 {
-    uint64_t flushed = commit_log_flushed(s->log);
-    uint64_t queues = atomic_load_explicit(&s->flusher.complete_to, memory_order_acquire);
-
-    return flushed < queues ? flushed : queues;
+    return lower(others_followed_to(s),
+                 atomic_load_explicit(&s->flusher.complete_to, memory_order_acquire));
 }
 
 /* Whether there is a segment in front of the one that holds the end. */
@@ -231,6 +242,8 @@ static int delete_first(struct store *s, enum retention_reason reason,
     char lost[LOST_TEXT], why[200];
     int r;
 
+    if (others_followed_to(s) < next)
+        return -EAGAIN;
     if (followed_to(s) < next) {
         s->retention.blocked = true;
         atomic_store(&s->flusher.checkpoint_asked, true);
@@ -496,6 +509,11 @@ void store_set_retention(struct store *s, const struct store_retention *retentio
     r->options = *retention;
     call(r);
     pthread_mutex_unlock(&r->lock);
+}
+
+void store_keep_from(struct store *s, uint64_t offset)
+{
+    atomic_store(&s->retention.keep_from, offset);
 }
 
 void store_clean_log(struct store *s)

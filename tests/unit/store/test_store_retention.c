@@ -274,6 +274,26 @@ START_TEST(nothing_goes_before_its_queue_entries_are_on_the_disk)
 }
 END_TEST
 
+START_TEST(nothing_goes_that_a_follower_still_needs)
+{
+    int64_t count = fill(4);
+
+    for (uint64_t base = 0; base < 4 * SEGMENT; base += SEGMENT)
+        age(base, 100);
+    store_limit_confirmed(store, SEGMENT - 1);
+    round_at(NOW_MS);
+    begins_at(0);
+    store_limit_confirmed(store, UINT64_MAX);
+    store_keep_from(store, 2 * SEGMENT);
+    round_at(NOW_MS);
+    begins_at(2 * SEGMENT);
+    store_keep_from(store, UINT64_MAX);
+    round_at(NOW_MS);
+    begins_at(4 * SEGMENT);
+    served_from_min(count);
+}
+END_TEST
+
 /* --- refusing writes --- */
 
 START_TEST(writes_are_refused_above_the_warning_ratio_and_reads_go_on)
@@ -764,6 +784,7 @@ static Suite *suite(void)
     tcase_add_test(c, log_keeps_to_its_bound_in_bytes);
     tcase_add_test(c, segments_go_while_less_is_free_than_should_be);
     tcase_add_test(c, nothing_goes_before_its_queue_entries_are_on_the_disk);
+    tcase_add_test(c, nothing_goes_that_a_follower_still_needs);
     tcase_add_test(c, writes_are_refused_above_the_warning_ratio_and_reads_go_on);
     tcase_add_test(c, writes_are_refused_from_the_start_on_a_full_disk);
     tcase_add_test(c, pull_of_deleted_messages_is_sent_to_the_first_that_is_there);
