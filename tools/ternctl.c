@@ -37,6 +37,11 @@ static const struct command commands[] = {
      "therefore refuses a group that others consume in (--join overrides). Ctrl-C stores the\n"
      "offsets and leaves with status 0.",
      ctl_consume},
+    {"store verify", "DIR", "check a store folder, offline and without changing it",
+     "DIR is the broker's storePathRootDir. Every record of the log, every queue entry and every\n"
+     "small file is compared with the others. Exit status: 0 sound, 1 problems, 2 it cannot be\n"
+     "checked (not there, or in use by a broker).",
+     ctl_store_verify},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
@@ -89,9 +94,9 @@ static void help(struct ctl *ctl, const struct command *command, const struct op
         buf_addf(&ctl->out, "\n%s\n", command->notes);
 }
 
-int ctl_parse(struct ctl *ctl, const struct command *command, const struct option_spec *specs,
-              size_t count, int argc, char **argv, int min_operands, int max_operands,
-              int *operands)
+int ctl_parse_offline(struct ctl *ctl, const struct command *command,
+                      const struct option_spec *specs, size_t count, int argc, char **argv,
+                      int min_operands, int max_operands, int *operands)
 {
     int n = 0;
 
@@ -106,7 +111,19 @@ int ctl_parse(struct ctl *ctl, const struct command *command, const struct optio
                        n < min_operands ? "something is missing" : "too many arguments",
                        command->name, command->operands[0] ? " " : "", command->operands);
     *operands = n;
-    int r = client_new(&ctl->client, ctl->names, false, &ctl->err);
+    return CTL_GO_ON;
+}
+
+int ctl_parse(struct ctl *ctl, const struct command *command, const struct option_spec *specs,
+              size_t count, int argc, char **argv, int min_operands, int max_operands,
+              int *operands)
+{
+    int r = ctl_parse_offline(ctl, command, specs, count, argc, argv, min_operands, max_operands,
+                              operands);
+
+    if (r != CTL_GO_ON)
+        return r;
+    r = client_new(&ctl->client, ctl->names, false, &ctl->err);
     return r == TOOL_DONE ? CTL_GO_ON : r;
 }
 
@@ -209,7 +226,7 @@ int main(int argc, char **argv)
     status = print(&ctl, run(&ctl, argc, argv));
     if (status != TOOL_DONE && ctl.err.text[0])
         ctl_note("%s", ctl.err.text);
-    if (status == TOOL_USAGE && ctl.err.text[0])
+    if (status == TOOL_USAGE && !ctl.cannot && ctl.err.text[0])
         fprintf(stderr, "Try: ternctl %s%s--help\n", ctl.command ? ctl.command : "",
                 ctl.command ? " " : "");
     client_free(ctl.client);

@@ -13,6 +13,7 @@ struct ctl {
     const char *names;   /* -n; NULL: not given */
     bool json;
     bool help;
+    bool cannot;    /* status 2 says that the work cannot be done, not that the usage is wrong */
     struct buf out; /* what goes to stdout when the command is done */
     struct err err; /* printed when the status is not TOOL_DONE */
 };
@@ -40,12 +41,24 @@ struct command {
         .help = "print this"                                                                       \
     }
 
+/* Likewise for commands that ask no server. */
+#define CTL_OFFLINE_OPTIONS(ctl)                                                                   \
+    {.name = "json", .kind = OPTION_FLAG, .to = &(ctl)->json, .help = "print JSON"},               \
+    {                                                                                              \
+        .name = "help", .letter = 'h', .kind = OPTION_FLAG, .to = &(ctl)->help,                    \
+        .help = "print this"                                                                       \
+    }
+
 /* Reads the options and makes the client. CTL_GO_ON with the operands at the front of argv, or the
  * status to return. */
 enum { CTL_GO_ON = -1 };
 int ctl_parse(struct ctl *ctl, const struct command *command, const struct option_spec *specs,
               size_t count, int argc, char **argv, int min_operands, int max_operands,
               int *operands);
+/* Likewise without a client. */
+int ctl_parse_offline(struct ctl *ctl, const struct command *command,
+                      const struct option_spec *specs, size_t count, int argc, char **argv,
+                      int min_operands, int max_operands, int *operands);
 /* A line on stderr that is no failure. */
 void ctl_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints a table and forgets it. */
@@ -58,6 +71,7 @@ int ctl_topic_delete(struct ctl *ctl, const struct command *command, int argc, c
 int ctl_route(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_cluster(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_send(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_store_verify(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_consume(struct ctl *ctl, const struct command *command, int argc, char **argv);
 
 #endif

@@ -29,8 +29,7 @@ static void path_of(const struct metadata_journal *j, char to[PATH_MAX], const c
     (void)snprintf(to, PATH_MAX, "%s/%s-%020" PRIu64 "%s", j->dir, what, generation, suffix);
 }
 
-/* The generation in "<what>-<20 digits>", 0 when the name is another. */
-static uint64_t generation_of(const char *name, const char *what)
+uint64_t metadata_generation_of(const char *name, const char *what)
 {
     size_t len = strlen(what);
     int64_t generation;
@@ -187,8 +186,8 @@ static void remove_older(struct metadata_journal *j)
         return;
     }
     for (size_t i = 0; i < list.count; i++) {
-        uint64_t journal = generation_of(list.names[i], "journal");
-        uint64_t snapshot = generation_of(list.names[i], "snapshot");
+        uint64_t journal = metadata_generation_of(list.names[i], "journal");
+        uint64_t snapshot = metadata_generation_of(list.names[i], "snapshot");
         uint64_t generation = journal ? journal : snapshot;
         char path[PATH_MAX], aside[PATH_MAX];
 
@@ -498,8 +497,8 @@ static int load_all(struct loading *l, const struct file_list *list)
     int r;
 
     for (size_t i = 0; i < list->count; i++) {
-        uint64_t s = generation_of(list->names[i], "snapshot");
-        uint64_t g = generation_of(list->names[i], "journal");
+        uint64_t s = metadata_generation_of(list->names[i], "snapshot");
+        uint64_t g = metadata_generation_of(list->names[i], "journal");
         snapshot = s > snapshot ? s : snapshot;
         newest = g > newest ? g : newest;
     }
@@ -516,7 +515,7 @@ static int load_all(struct loading *l, const struct file_list *list)
     }
     next = snapshot ? snapshot : 1;
     for (size_t i = 0; i < list->count; i++) {
-        uint64_t generation = generation_of(list->names[i], "journal");
+        uint64_t generation = metadata_generation_of(list->names[i], "journal");
         if (generation < next || generation == 0)
             continue;
         if (generation > next)

@@ -78,6 +78,8 @@ void metadata_journal_close(struct metadata_journal *j); /* safe on zeroes and t
 /* Appends whole records and syncs. On failure nothing has happened as far as the journal is
  * concerned: the same bytes can be given again, and must be before any others. */
 int metadata_journal_append(struct metadata_journal *j, struct bytes records);
+/* The generation in "<what>-<20 digits>", 0 when the name is another. */
+uint64_t metadata_generation_of(const char *name, const char *what);
 void metadata_journal_path(const struct metadata_journal *j, char *to, size_t size);
 
 /* A new generation. due(); cut(): appends go to the new journal (nothing to do when a snapshot is

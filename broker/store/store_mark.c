@@ -47,11 +47,31 @@ bool mark_decode(const uint8_t from[MARK_SLOT_BYTES], struct mark *mark)
     return true;
 }
 
-int mark_open(struct mark_file *file, const char *path, struct mark *mark)
+static int newest_slot(int fd, struct mark *mark)
 {
     uint8_t slot[MARK_SLOT_BYTES];
     struct mark m;
     bool found = false;
+
+    for (int i = 0; i < 2; i++) {
+        int r = file_read_all(fd, slot, sizeof(slot), (off_t)i * MARK_SLOT_APART);
+        if (r == -ENODATA)
+            continue; /* shorter than two slots: not ours, or a crash while it was made */
+        if (r < 0)
+            return r;
+        /* By difference, so that a sequence that has wrapped is newer than one that has not. */
+        if (mark_decode(slot, &m) && (m.sequence & 1) == (unsigned)i &&
+            (!found || (int64_t)(m.sequence - mark->sequence) > 0)) {
+            *mark = m;
+            found = true;
+        }
+    }
+    return found ? 0 : MARK_NONE;
+}
+
+int mark_open(struct mark_file *file, const char *path, struct mark *mark)
+{
+    int r;
 
     *file = (struct mark_file){.fd = -1};
     if (strlen(path) >= sizeof(file->path))
@@ -62,25 +82,25 @@ int mark_open(struct mark_file *file, const char *path, struct mark *mark)
         return MARK_NONE;
     if (file->fd < 0)
         return file->fd;
-    for (int i = 0; i < 2; i++) {
-        int r = file_read_all(file->fd, slot, sizeof(slot), (off_t)i * MARK_SLOT_APART);
-        if (r == -ENODATA)
-            continue; /* shorter than two slots: not ours, or a crash while it was made */
-        if (r < 0) {
-            mark_close(file);
-            return r;
-        }
-        /* By difference, so that a sequence that has wrapped is newer than one that has not. */
-        if (mark_decode(slot, &m) && (m.sequence & 1) == (unsigned)i &&
-            (!found || (int64_t)(m.sequence - mark->sequence) > 0)) {
-            *mark = m;
-            found = true;
-        }
-    }
-    if (!found)
+    r = newest_slot(file->fd, mark);
+    if (r < 0)
+        mark_close(file);
+    if (r == 0)
+        file->sequence = mark->sequence;
+    return r;
+}
+
+int mark_read(const char *path, struct mark *mark)
+{
+    int fd = file_open(path, O_RDONLY, 0), r;
+
+    if (fd == -ENOENT)
         return MARK_NONE;
-    file->sequence = mark->sequence;
-    return 0;
+    if (fd < 0)
+        return fd;
+    r = newest_slot(fd, mark);
+    (void)file_close(fd);
+    return r;
 }
 
 /* A new file with one slot in it, complete before its name counts. */

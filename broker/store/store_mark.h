@@ -53,6 +53,8 @@ struct mark_file {
 /* 0: *mark is the newest valid slot. MARK_NONE: no file, or no valid slot in it. -errno. */
 enum { MARK_NONE = 1 };
 int mark_open(struct mark_file *file, const char *path, struct mark *mark);
+/* Likewise for those who only look. */
+int mark_read(const char *path, struct mark *mark);
 /* Durable when it returns 0; the sequence is the file's business. After a failure the older slot is
  * still whole, and the next call tries the same place again. */
 int mark_write(struct mark_file *file, const struct mark *mark);

@@ -1,0 +1,59 @@
+/* ctl_store.c - see ctl_store.h. */
+#include "tools/ctl_store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "broker/store/delay_levels.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+enum { PROGRESS_MS = 2000 };
+
+int ctl_store_begin(struct ctl_store *s)
+{
+    const char *text = s->delay_text ? s->delay_text : DELAY_LEVELS_DEFAULT;
+
+    s->delay_levels = delay_levels_parse(text, s->delay_ms, DELAY_LEVELS_MAX);
+    if (s->delay_levels < 0)
+        return err_say(&s->ctl->err, TOOL_USAGE,
+                       "--delay-levels \"%.100s\": up to %d items like 1s 5m 2h 1d, separated by "
+                       "one space each",
+                       text, DELAY_LEVELS_MAX);
+    s->show_progress |= isatty(STDERR_FILENO) != 0;
+    s->progress_ms = clock_mono_ms();
+    log_set_level(LOG_LEVEL_WARN);
+    return CTL_GO_ON;
+}
+
+void ctl_store_progress(void *ctx, const char *what, uint64_t done, uint64_t of)
+{
+    struct ctl_store *s = ctx;
+    int64_t now;
+
+    if (!s->show_progress)
+        return;
+    now = clock_mono_ms();
+    if (now - s->progress_ms < PROGRESS_MS)
+        return;
+    s->progress_ms = now;
+    if (of == 0)
+        ctl_note("%s: %" PRIu64, what, done);
+    else if (of >= UINT64_C(16) << 20)
+        ctl_note("%s: %" PRIu64 " of %" PRIu64 " MiB", what, done >> 20, of >> 20);
+    else
+        ctl_note("%s: %" PRIu64 " of %" PRIu64, what, done, of);
+}
+
+bool ctl_store_flush(struct ctl *ctl)
+{
+    struct buf *out = &ctl->out;
+    bool ok = !out->failed;
+
+    if (ok && out->len > 0)
+        ok = fwrite(buf_at(out), 1, out->len, stdout) == out->len && fflush(stdout) == 0;
+    if (ok)
+        buf_reset(out);
+    return ok;
+}
