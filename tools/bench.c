@@ -130,7 +130,7 @@ int bench_find_targets(struct bench *bench, struct client *client, const char *t
             n = (int32_t)queues;
         if (n > BENCH_QUEUES_MAX)
             n = BENCH_QUEUES_MAX;
-        if (b->serves && (b->perm & PERM_WRITE) && route_master(b) && n > 0)
+        if (b->serves && (b->perm & ROUTE_WRITE) && route_master(b) && n > 0)
             (*targets)[(*count)++] = (struct load_target){route_master(b), n};
     }
     if (*count == 0)

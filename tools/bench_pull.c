@@ -98,7 +98,7 @@ static int add_broker(struct pull_run *run, struct client *client, const struct 
 
 static bool readable(const struct route_broker *b)
 {
-    return b->serves && (b->perm & PERM_READ) && route_reader(b);
+    return b->serves && (b->perm & ROUTE_READ) && route_reader(b);
 }
 
 static int prepare(struct pull_run *run, struct client *client, const struct route *route,

@@ -118,7 +118,7 @@ static int find_many(struct bench *bench, struct client *client, struct load_pla
             const struct route_broker *broker = &route->brokers[b];
             struct topic_settings settings = {.read_queues = broker->read_queues,
                                               .write_queues = broker->write_queues,
-                                              .perm = PERM_READ | PERM_WRITE};
+                                              .perm = ROUTE_READ | ROUTE_WRITE};
 
             if (route_master(broker))
                 r = topic_admin_put(client, broker, name, &settings, &bench->err);

@@ -264,7 +264,7 @@ static int take_route(struct consumer *c, const struct route *route, enum consum
         struct consumer_broker *b;
         bool added;
 
-        if (!rb->serves || !(rb->perm & PERM_READ) || !route_reader(rb))
+        if (!rb->serves || !(rb->perm & ROUTE_READ) || !route_reader(rb))
             continue;
         b = broker_for(c, rb, &added);
         if (!b)

@@ -68,7 +68,7 @@ static int collect_places(struct sender *s)
 
             if (s->makes_topic && queues > DEFAULT_QUEUES)
                 queues = DEFAULT_QUEUES;
-            if (!b->serves || !(b->perm & PERM_WRITE) || !route_master(b) || q >= queues)
+            if (!b->serves || !(b->perm & ROUTE_WRITE) || !route_master(b) || q >= queues)
                 continue;
             more = true;
             if (s->queue < 0 || s->queue == q)

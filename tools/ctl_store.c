@@ -1,13 +1,14 @@
 /* ctl_store.c - see ctl_store.h. */
 #include "tools/ctl_store.h"
 
+#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "broker/store/delay_levels.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/standard.h"
 
 enum { PROGRESS_MS = 2000 };
 
@@ -46,14 +47,19 @@ void ctl_store_progress(void *ctx, const char *what, uint64_t done, uint64_t of)
         ctl_note("%s: %" PRIu64 " of %" PRIu64, what, done, of);
 }
 
-bool ctl_store_flush(struct ctl *ctl)
+bool ctl_store_flush(struct ctl_store *s)
 {
-    struct buf *out = &ctl->out;
-    bool ok = !out->failed;
+    int r = standard_write(&s->ctl->out);
 
-    if (ok && out->len > 0)
-        ok = fwrite(buf_at(out), 1, out->len, stdout) == out->len && fflush(stdout) == 0;
-    if (ok)
-        buf_reset(out);
-    return ok;
+    if (r < 0 && s->write_failed == 0)
+        s->write_failed = r;
+    return r == 0;
+}
+
+int ctl_store_end(struct ctl_store *s, int status)
+{
+    (void)ctl_store_flush(s);
+    if (s->write_failed == 0 || s->write_failed == -EPIPE || status != TOOL_DONE)
+        return status;
+    return err_say(&s->ctl->err, TOOL_REFUSED, "write to stdout: %s", strerror(-s->write_failed));
 }

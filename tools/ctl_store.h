@@ -18,6 +18,7 @@ struct ctl_store {
     int64_t delay_ms[DELAY_LEVELS_MAX];
     int delay_levels;
     int64_t progress_ms; /* of the last line */
+    int write_failed;    /* the first failure of stdout */
 };
 
 #define CTL_STORE_OPTIONS(s)                                                                       \
@@ -40,7 +41,9 @@ struct ctl_store {
 int ctl_store_begin(struct ctl_store *s);
 /* A line at most every few seconds. `of` 0: nobody knows. */
 void ctl_store_progress(void *ctx, const char *what, uint64_t done, uint64_t of);
-/* Writes what is in ctl->out to stdout, and empties it. False when that fails. */
-bool ctl_store_flush(struct ctl *ctl);
+/* Writes what is in ctl->out to stdout and empties it; false when that fails, now or before. */
+bool ctl_store_flush(struct ctl_store *s);
+/* The rest of the output; the status, or a failure when something could not be written. */
+int ctl_store_end(struct ctl_store *s, int status);
 
 #endif

@@ -6,10 +6,7 @@
 
 static void flush(void *ctx)
 {
-    struct ctl_store *s = ctx;
-
-    /* A failure shows at the end, when the rest is written. */
-    (void)ctl_store_flush(s->ctl);
+    (void)ctl_store_flush(ctx);
 }
 
 int ctl_store_verify(struct ctl *ctl, const struct command *command, int argc, char **argv)
@@ -68,6 +65,6 @@ int ctl_store_verify(struct ctl *ctl, const struct command *command, int argc, c
     }
     ctl->cannot = r < 0;
     if (r < 0)
-        return CTL_STORE_CANNOT;
-    return findings.problems > 0 ? TOOL_REFUSED : TOOL_DONE;
+        return ctl_store_end(&s, CTL_STORE_CANNOT);
+    return ctl_store_end(&s, findings.problems > 0 ? TOOL_REFUSED : TOOL_DONE);
 }

@@ -74,8 +74,8 @@ static int parse_perm(struct ctl *ctl, const char *text, int32_t *bits)
 {
     *bits = 0;
     for (const char *at = text; *at; at++) {
-        int32_t bit = *at == 'r' || *at == 'R'   ? PERM_READ
-                      : *at == 'w' || *at == 'W' ? PERM_WRITE
+        int32_t bit = *at == 'r' || *at == 'R'   ? ROUTE_READ
+                      : *at == 'w' || *at == 'W' ? ROUTE_WRITE
                                                  : 0;
 
         if (bit == 0)
@@ -99,7 +99,7 @@ static struct topic_settings wanted(const struct create_options *o,
 {
     struct topic_settings s = {.read_queues = QUEUES_DEFAULT,
                                .write_queues = QUEUES_DEFAULT,
-                               .perm = PERM_READ | PERM_WRITE};
+                               .perm = ROUTE_READ | ROUTE_WRITE};
 
     if (now)
         s = *now;

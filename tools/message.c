@@ -132,7 +132,13 @@ void message_json(const struct message_view *m, const char *broker, struct buf *
     jout_begin(&j, out);
     jout_object(&j);
     jout_kv_bytes(&j, "topic", r->topic);
-    jout_kv_str(&j, "broker", broker);
+    if (broker) {
+        jout_kv_str(&j, "broker", broker);
+    } else {
+        jout_kv_i64(&j, "logOffset", r->log_offset);
+        jout_kv_i64(&j, "size", r->total_size);
+        jout_kv_i64(&j, "sysFlag", r->sys_flag);
+    }
     jout_kv_i64(&j, "queue", r->queue_id);
     jout_kv_i64(&j, "offset", r->queue_offset);
     jout_kv_bytes(&j, "msgId", m->unique_key.len ? m->unique_key : bytes_str(m->id));

@@ -24,7 +24,8 @@ struct message_view {
 int message_view(struct message_view *out, const struct record *record, struct buf *unpacked);
 /* The body as one line with its line end; with `verbose`, behind time, place, tag and keys. */
 void message_text(const struct message_view *m, const char *broker, bool verbose, struct buf *out);
-/* One object with a line end; docs/operations/ternctl.md names its members. */
+/* One object with a line end; docs/operations/ternctl.md names its members. Without a broker (NULL)
+ * it says where the record lies in the log. */
 void message_json(const struct message_view *m, const char *broker, struct buf *out);
 /* "TagA || TagB": whether the string (not only its hash) is among them. "*" and NULL take all. */
 bool message_has_tag(const struct message_view *m, const char *expression);

@@ -110,7 +110,7 @@ static void add_queues(struct route *r, const json_t *data)
     if (!b)
         return; /* served by a broker that has gone: no address to use it at */
     b->serves = true;
-    b->perm = (int32_t)(json_get_i64(data, "perm", PERM_READ | PERM_WRITE) & 0xf);
+    b->perm = (int32_t)(json_get_i64(data, "perm", ROUTE_READ | ROUTE_WRITE) & 0xf);
     b->read_queues = queues_of(data, "readQueueNums");
     b->write_queues = queues_of(data, "writeQueueNums");
     b->sys_flag = (int32_t)json_get_i64(data, "topicSysFlag", 0);

@@ -11,7 +11,7 @@
 #include "common/bytes.h"
 #include "common/err.h"
 
-enum { PERM_READ = 4, PERM_WRITE = 2 };
+enum { ROUTE_READ = 4, ROUTE_WRITE = 2 };
 
 struct route_member {
     int64_t id; /* 0: master */

@@ -65,16 +65,18 @@ static int open_entries(struct store_verify *v, char dir[PATH_MAX])
 
 static void say_tallies(struct store_verify *v)
 {
-    if (v->to_make > 0)
-        store_verify_note(v, "consumequeue", -1,
-                          "%" PRIu64 " entries of the newest records are not there yet; the next "
-                          "start makes them",
-                          v->to_make);
-    if (v->to_cut > 0)
-        store_verify_note(v, "consumequeue", -1,
-                          "%" PRIu64 " entries lead behind the end of the log; the next start "
-                          "removes them",
-                          v->to_cut);
+    if (v->to_make.count > 0)
+        store_verify_note(v, v->to_make.file, v->to_make.at,
+                          "%" PRIu64
+                          " entries from here on and in other queues are not there or not "
+                          "right, all of the newest records; the next start makes them",
+                          v->to_make.count);
+    if (v->to_cut.count > 0)
+        store_verify_note(v, v->to_cut.file, v->to_cut.at,
+                          "%" PRIu64
+                          " entries from here on and in other queues stand behind the end "
+                          "of the queue; the next start removes them",
+                          v->to_cut.count);
     if (v->earlier_records > 0)
         store_verify_note(v, "commitlog", -1,
                           "%" PRIu64 " records are of topics that were deleted and made again",
@@ -132,8 +134,8 @@ static void fill_result(const struct store_verify *v, struct store_verify_result
         .topics = v->ledger.topic_count,
         .segments = v->layout.count,
         .torn_bytes = v->torn_bytes,
-        .to_make = v->to_make,
-        .to_cut = v->to_cut,
+        .to_make = v->to_make.count,
+        .to_cut = v->to_cut.count,
         .damaged_bytes = v->damaged_bytes,
         .unclean = v->unclean,
         .marked = v->marked,

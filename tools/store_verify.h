@@ -18,11 +18,10 @@
 #define TERN_TOOLS_STORE_VERIFY_H
 
 #include "broker/store/delay_levels.h"
-#include "broker/store/log_scan.h"
 #include "broker/store/metadata_record.h"
-#include "broker/store/store_mark.h"
 #include "tools/entry_reader.h"
 #include "tools/findings.h"
+#include "tools/log_walk.h"
 #include "tools/store_layout.h"
 
 struct store_verify_options {
@@ -48,6 +47,7 @@ struct store_verify {
     bool has_entries; /* there are queue files to read */
 
     /* how the last stop was */
+    bool has_abort;
     bool unclean; /* abort is there, or a broker runs */
     bool marked;
     struct mark mark;
@@ -68,7 +68,11 @@ struct store_verify {
     uint64_t torn_bytes;
     int64_t newest_ms;
     uint64_t deleted_records, earlier_records; /* of topics deleted since; of earlier namesakes */
-    uint64_t to_make, to_cut;                  /* entries that the next start makes, or removes */
+    struct entry_tally {
+        uint64_t count;
+        char file[TOPIC_NAME_MAX + 64]; /* of the first, and where in it */
+        int64_t at;
+    } to_make, to_cut; /* entries that the next start makes, or removes */
     uint64_t inner_batches, unqueued;
     uint64_t mark_crossed, complete_crossed; /* marks inside a record: its log offset + 1 */
 };

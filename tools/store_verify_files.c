@@ -48,7 +48,7 @@ static void check_slots(struct store_verify *v, const char *path)
         const uint8_t *slot = bytes + (ptrdiff_t)i * MARK_SLOT_APART;
         if (mark_decode(slot, &mark) || all_zero(slot, MARK_SLOT_BYTES))
             continue;
-        if (v->unclean && v->marked)
+        if ((v->has_abort || v->options.live) && v->marked)
             store_verify_note(v, "tern/flushed", (int64_t)i * MARK_SLOT_APART,
                               "a write that was cut short; the other slot counts");
         else
@@ -65,11 +65,12 @@ void store_verify_mark(struct store_verify *v)
     struct stat st;
 
     if (store_layout_path(&v->layout, "abort", path) && file_stat(path, &st) == 0)
-        v->unclean = true;
+        v->has_abort = v->unclean = true;
     if (!store_layout_path(&v->layout, "tern/flushed", path))
         return;
     v->marked = mark_read(path, &v->mark) == 0;
-    /* A broker stopped between `abort` and a mark that is no clean one. */
+    /* `abort` goes after the clean mark was written: without both, RocketMQ has stopped here, or
+     * the mark is damaged. */
     if (v->marked && !v->mark.clean)
         v->unclean = true;
     check_slots(v, path);

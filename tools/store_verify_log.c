@@ -1,9 +1,5 @@
 /* store_verify_log.c - the one pass over the log, in order: each record, blanks, what lies behind
  * the end.
- *
- * The first place that is no record is judged as a start of the broker judges it
- * (store_recovery.c): below the mark it is damage, above it the end; without a mark the end unless
- * records that are no older follow.
  */
 #include "tools/store_verify.h"
 
@@ -121,64 +117,19 @@ static int check_behind(struct store_verify *v)
 
 /* --- places that are no record --- */
 
-/* Without a mark: whether a later segment begins with a record. 1, 0 or -errno. */
-static int later_segment(struct store_verify *v, struct log_scan *scan, uint64_t at, uint64_t *next)
-{
-    struct record record;
-    const char *why;
-
-    for (uint64_t begin = log_scan_segment_end(scan, at); begin < v->limit;
-         begin = log_scan_segment_end(scan, begin)) {
-        int r = store_layout_has(&v->layout, begin) ? log_scan_judge(scan, begin, &record, &why)
-                                                    : LOG_SCAN_BAD;
-        if (r < 0)
-            return r;
-        if (r == LOG_SCAN_RECORD) {
-            *next = begin;
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* 1: damage up to *next; 0: the log ends here; -errno. */
-static int bad_place(struct store_verify *v, struct log_scan *scan, uint64_t at, uint64_t *next)
-{
-    uint64_t bound = log_scan_segment_end(scan, at);
-    int r;
-
-    if (v->marked && at >= v->mark.flushed)
-        return 0;
-    if (v->marked && bound > v->mark.flushed)
-        bound = v->mark.flushed;
-    if (bound > v->limit)
-        bound = v->limit;
-    r = log_scan_resume(scan, at, bound, v->marked ? INT64_MIN : v->newest_ms, next);
-    if (r == 0 && v->marked) {
-        *next = bound;
-        r = 1;
-    }
-    if (r == 0)
-        r = later_segment(v, scan, at, next);
-    return r;
-}
-
 /* A segment that cannot be opened or read; the rest of it is passed over. */
-static int unreadable(struct store_verify *v, uint64_t at, uint64_t next, const struct err *why)
+static void unreadable(struct store_verify *v, const struct log_walk *w)
 {
     char name[PATH_MAX];
 
-    if (why->code == -ENOENT && v->options.live) {
-        store_verify_note(v, store_layout_segment_name(&v->layout, at, name), -1,
+    store_layout_segment_name(&v->layout, w->from, name);
+    if (w->err.code == -ENOENT && v->options.live) {
+        store_verify_note(v, name, -1,
                           "was deleted while it was to be read, as the broker does with old ones");
-        return 0;
+        return;
     }
-    if (why->code == -ENOMEM)
-        return err_say(v->err, why->code, "%s", why->text);
-    v->damaged_bytes += next - at;
-    store_verify_problem(v, store_layout_segment_name(&v->layout, at, name), in_file(v, at), "%s",
-                         why->text);
-    return 0;
+    v->damaged_bytes += w->to - w->from;
+    store_verify_problem(v, name, in_file(v, w->from), "%s", w->err.text);
 }
 
 /* --- records --- */
@@ -201,8 +152,6 @@ static int take_record(struct store_verify *v, const struct record *r, uint64_t 
 
     v->records++;
     v->record_bytes += r->total_size;
-    if (r->store_ms > v->newest_ms)
-        v->newest_ms = r->store_ms;
     if (left < (uint64_t)r->total_size + RECORD_BLANK_BYTES)
         store_verify_problem(v, store_layout_segment_name(&v->layout, at, name), in_file(v, at),
                              "the record at log offset %" PRIu64
@@ -211,67 +160,48 @@ static int take_record(struct store_verify *v, const struct record *r, uint64_t 
     return store_verify_record(v, r, at);
 }
 
-static int step(struct store_verify *v, struct log_scan *scan, uint64_t *at, bool *ended)
+/* 0 go on; 1 the log ends; -errno. */
+static int step(struct store_verify *v, struct log_walk *w)
 {
-    struct err why = {0};
     struct record record;
-    uint64_t next = log_scan_segment_end(scan, *at);
-    int r;
 
-    if (!store_layout_has(&v->layout, *at)) {
-        v->damaged_bytes += next - *at; /* said by the layout */
-        *at = next;
+    switch (log_walk_next(w, &record)) {
+    case LOG_WALK_RECORD:
+        note_crossed(v, w->from, w->to);
+        return take_record(v, &record, w->from);
+    case LOG_WALK_DAMAGE:
+        say_damage(v, w->from, w->to, w->why);
         return 0;
-    }
-    scan->err = &why;
-    r = log_scan_judge(scan, *at, &record, &v->end_why);
-    if (r == LOG_SCAN_RECORD) {
-        next = *at + record.total_size;
-        note_crossed(v, *at, next);
-        r = take_record(v, &record, *at);
-        *at = next;
-        return r;
-    }
-    if (r == LOG_SCAN_BLANK) {
-        v->end_why = "the last segment is full";
-        *at = next;
+    case LOG_WALK_MISSING: /* said by the layout */
+        v->damaged_bytes += w->to - w->from;
         return 0;
+    case LOG_WALK_UNREADABLE:
+        unreadable(v, w);
+        return 0;
+    case LOG_WALK_END:
+        return 1;
+    default:
+        return err_set(v->err, -ENOMEM, "read the log at %" PRIu64, w->at);
     }
-    if (r > 0) {
-        r = bad_place(v, scan, *at, &next);
-        if (r == 0) {
-            *ended = true;
-            return 0;
-        }
-        if (r > 0) {
-            say_damage(v, *at, next, v->end_why);
-            *at = next;
-            return 0;
-        }
-    }
-    next = log_scan_segment_end(scan, *at);
-    r = unreadable(v, *at, next, &why);
-    *at = next;
-    return r;
 }
 
 int store_verify_log(struct store_verify *v)
 {
-    struct log_scan scan;
-    uint64_t at = store_layout_min(&v->layout), from = at;
-    bool ended = false;
+    struct log_walk walk;
+    uint64_t from = store_layout_min(&v->layout);
     int r = 0;
 
-    v->end_why = at < v->limit ? "" : "empty";
-    log_scan_init(&scan, v->layout.log_dir, v->layout.segment_bytes, NULL);
-    for (uint64_t steps = 1; r == 0 && at < v->limit && !ended; steps++) {
-        r = step(v, &scan, &at, &ended);
+    log_walk_init(&walk, &v->layout, v->marked ? &v->mark : NULL, from, v->limit);
+    for (uint64_t steps = 1; r == 0; steps++) {
+        r = step(v, &walk);
         if (steps % PROGRESS_RECORDS == 0)
-            store_verify_progress(v, "the log", at - from, v->limit - from);
+            store_verify_progress(v, "the log", walk.at - from, v->limit - from);
     }
-    log_scan_destroy(&scan);
-    v->end = at < v->limit ? at : v->limit;
-    if (r == 0 && !v->options.live)
-        r = check_behind(v);
-    return r;
+    v->end = walk.at;
+    v->end_why = walk.why;
+    v->newest_ms = walk.newest_ms;
+    log_walk_destroy(&walk);
+    if (r < 0)
+        return r;
+    return v->options.live ? 0 : check_behind(v);
 }

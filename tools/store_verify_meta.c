@@ -134,10 +134,54 @@ static int check_exports(struct store_verify *v, enum metadata_export file, stru
                           "is not as this broker wrote it: what it says wins at the next start");
     else if (r == 1 && verdict == METADATA_BLANK)
         store_verify_note(v, name, -1, "is empty and is not used");
-    if (b == 2) {
-        snprintf(name, sizeof(name), "config/%s.bak", metadata_export_name(file));
+    snprintf(name, sizeof(name), "config/%s.bak", metadata_export_name(file));
+    if (b == 2)
         store_verify_problem(v, name, -1, "%s", ignored.text);
+    else if (b == 1 && backup == METADATA_FOREIGN && v->has_meta)
+        store_verify_note(v, name, -1, "is not as this broker wrote it");
+    return 0;
+}
+
+static bool is_export(const char *name)
+{
+    for (int file = 0; file < METADATA_EXPORTS; file++) {
+        if (strcmp(name, metadata_export_name(file)) == 0)
+            return true;
     }
+    return false;
+}
+
+/* What RocketMQ keeps there beyond what this broker reads. */
+static int check_others(struct store_verify *v, struct buf *content)
+{
+    char dir[PATH_MAX], path[PATH_MAX], shown[PATH_MAX];
+    struct file_list list;
+    int r;
+
+    if (!store_layout_path(&v->layout, "config", dir))
+        return 0;
+    r = file_list(dir, &list);
+    if (r < 0)
+        return r == -ENOENT ? 0 : err_set(v->err, r, "read %s", dir);
+    for (size_t i = 0; i < list.count; i++) {
+        const char *name = list.names[i];
+        size_t len = strlen(name);
+        struct err wrong = {0};
+        json_t *root;
+
+        if (len < 6 || strcmp(name + len - 5, ".json") != 0 || is_export(name) ||
+            snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+            continue;
+        buf_reset(content);
+        if (file_load(path, FILE_MAX, content) < 0 || content->len == 0)
+            continue;
+        root = json_dialect_load(buf_bytes(content), &wrong);
+        snprintf(shown, sizeof(shown), "config/%.200s", name);
+        if (!root)
+            store_verify_note(v, shown, -1, "%s (this broker does not read the file)", wrong.text);
+        json_decref(root);
+    }
+    file_list_free(&list);
     return 0;
 }
 
@@ -180,6 +224,8 @@ int store_verify_meta(struct store_verify *v)
 
     for (int file = 0; file < METADATA_EXPORTS && r == 0; file++)
         r = check_exports(v, file, &content);
+    if (r == 0)
+        r = check_others(v, &content);
     if (r == 0 && !v->has_meta)
         r = take_topics_json(v, &content);
     buf_destroy(&content);

@@ -37,6 +37,18 @@ static char *entry_name(const struct store_verify *v, const struct ledger_queue 
     return to;
 }
 
+static void tally(struct store_verify *v, struct entry_tally *t, const struct ledger_queue *q,
+                  int64_t offset, uint64_t count)
+{
+    char name[PATH_MAX];
+
+    if (t->count == 0) {
+        entry_name(v, q, offset, name, &t->at);
+        snprintf(t->file, sizeof(t->file), "%.190s", name);
+    }
+    t->count += count;
+}
+
 /* --- folders --- */
 
 static int fail_list(struct store_verify *v, int code, const char *path)
@@ -212,7 +224,7 @@ static void end_run(struct store_verify *v, struct ledger_queue *q, bool at_end)
         return;
     if (at_end && run->kind == RUN_MISSING && v->unclean && !v->marked) {
         /* Queues end before the log when a broker was killed. */
-        v->to_make += (uint64_t)(run->last - run->first + 1);
+        tally(v, &v->to_make, q, run->first, (uint64_t)(run->last - run->first + 1));
     } else {
         entry_name(v, q, run->first, name, &at);
         run_text(run, text, sizeof(text));
@@ -397,7 +409,7 @@ static int check_entry(struct store_verify *v, struct ledger_queue *q, const str
         end_run(v, q, false);
     } else if (offset >= v->believed) {
         end_run(v, q, false);
-        v->to_make++;
+        tally(v, &v->to_make, q, r->queue_offset, 1);
     } else if (unit != UNIT_ENTRY) {
         note_run(v, q, RUN_MISSING, r->queue_offset, NULL, &wanted);
     } else {
@@ -561,7 +573,8 @@ static void say_rest(struct store_verify *v, struct ledger_queue *q, const struc
         return;
     if (v->unclean &&
         (!v->marked || rest->first_log < 0 || (uint64_t)rest->first_log >= v->believed)) {
-        v->to_cut += rest->count; /* written before their records, which are lost */
+        tally(v, &v->to_cut, q, rest->first,
+              rest->count); /* before their records, which are lost */
         return;
     }
     entry_name(v, q, rest->first, name, &at);

@@ -42,14 +42,18 @@ static const struct command commands[] = {
      "small file is compared with the others. Exit status: 0 sound, 1 problems, 2 it cannot be\n"
      "checked (not there, or in use by a broker).",
      ctl_store_verify},
+    {"store dump", "DIR", "print the records of a store folder as JSON lines",
+     "Also of a store that a broker runs on. Places that are no record are passed over with a "
+     "note\n"
+     "on stderr; the exit status is then 1. Status 2: nothing can be read there.",
+     ctl_store_dump},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 /* The commands whose name begins with `only` ("" for all). */
 static void usage(const char *only, struct buf *out)
 {
-    buf_addf(out, "usage: ternctl %s [OPTION]... [OPERAND]...\n\n",
-             only[0] ? "topic COMMAND" : "COMMAND");
+    buf_addf(out, "usage: ternctl %sCOMMAND [OPTION]... [OPERAND]...\n\n", only);
     for (int i = 0; i < COMMANDS; i++) {
         char left[64];
 
@@ -140,14 +144,32 @@ static int matches(const struct command *command, int argc, char **argv)
     return argc > 1 && strcmp(argv[1], space + 1) == 0 ? 2 : 0;
 }
 
+/* Commands of two words. */
+static const struct family {
+    const char *word, *prefix, *actions;
+} families[] = {
+    {"topic", "topic ", "create, list, describe or delete"},
+    {"store", "store ", "verify or dump"},
+};
+
+static const struct family *family_of(const char *word)
+{
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+        if (strcmp(word, families[i].word) == 0)
+            return &families[i];
+    }
+    return NULL;
+}
+
 static int unknown_command(struct ctl *ctl, int argc, char **argv)
 {
-    bool topic = strcmp(argv[0], "topic") == 0;
+    const struct family *family = family_of(argv[0]);
     char given[128];
 
-    if (topic && argc == 1)
-        return err_say(&ctl->err, TOOL_USAGE, "topic what? create, list, describe or delete");
-    snprintf(given, sizeof(given), "%.50s%s%.50s", argv[0], topic ? " " : "", topic ? argv[1] : "");
+    if (family && argc == 1)
+        return err_say(&ctl->err, TOOL_USAGE, "%s what? %s", family->word, family->actions);
+    snprintf(given, sizeof(given), "%.50s%s%.50s", argv[0], family ? " " : "",
+             family ? argv[1] : "");
     for (int i = 0; i < COMMANDS; i++) {
         if (options_distance(given, commands[i].name) <= 2)
             return err_say(&ctl->err, TOOL_USAGE, "unknown command %s; did you mean %s?", given,
@@ -168,6 +190,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
         {.name = "version", .kind = OPTION_FLAG, .to = &version},
         CTL_COMMON_OPTIONS(ctl),
     };
+    const struct family *family;
     int rest = 0;
 
     if (options_parse(specs, sizeof(specs) / sizeof(specs[0]), argc - 1, argv + 1, true, &rest,
@@ -191,8 +214,9 @@ static int run(struct ctl *ctl, int argc, char **argv)
             return commands[i].run(ctl, &commands[i], rest - words, argv + words);
         }
     }
-    if (rest > 0 && strcmp(argv[0], "topic") == 0 && (rest == 1 ? ctl->help : is_help(argv[1]))) {
-        usage("topic ", &ctl->out);
+    family = rest > 0 ? family_of(argv[0]) : NULL;
+    if (family && (rest == 1 ? ctl->help : is_help(argv[1]))) {
+        usage(family->prefix, &ctl->out);
         return TOOL_DONE;
     }
     if (rest > 0)

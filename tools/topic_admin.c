@@ -128,7 +128,7 @@ int topic_admin_wait(struct client *c, const char *topic, const struct route_bro
 static int make_everywhere(struct client *c, const char *topic, int32_t queues, struct err *err)
 {
     struct topic_settings wanted = {
-        .read_queues = queues, .write_queues = queues, .perm = PERM_READ | PERM_WRITE};
+        .read_queues = queues, .write_queues = queues, .perm = ROUTE_READ | ROUTE_WRITE};
     struct route cluster = {0};
     int r = client_cluster(c, &cluster, err);
     size_t made = 0;

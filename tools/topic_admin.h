@@ -9,7 +9,7 @@ enum { TOPIC_ADMIN_WAIT_MS = 10000 };
 struct topic_settings {
     int32_t read_queues;
     int32_t write_queues;
-    int32_t perm; /* PERM_READ | PERM_WRITE */
+    int32_t perm; /* ROUTE_READ | ROUTE_WRITE */
     bool order;
 };
 

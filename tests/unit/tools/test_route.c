@@ -44,7 +44,7 @@ START_TEST(a_topic_has_brokers_with_their_members_and_queues)
     ck_assert(b->serves);
     ck_assert_int_eq(b->read_queues, 8);
     ck_assert_int_eq(b->write_queues, 4);
-    ck_assert_int_eq(b->perm, PERM_READ | PERM_WRITE);
+    ck_assert_int_eq(b->perm, ROUTE_READ | ROUTE_WRITE);
     ck_assert_uint_eq(b->member_count, 2);
     ck_assert_int_eq(b->members[1].id, 2);
     ck_assert_str_eq(route_master(b), "h:1");

@@ -1,0 +1,267 @@
+"""ternctl store: what it says of sound stores, of stores that a kill left behind, and of a byte that
+changed in each kind of file."""
+import json
+import os
+import re
+import shutil
+import tarfile
+
+from lib import admin, claims, codes, messages, process, remoting
+from lib.claims import claim, contains, equal, true, until
+from lib.process import CTL
+
+RUNS_SANITIZED = "asan"
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ARCHIVES = os.path.join(ROOT, "tests", "data", "rocketmq-store")
+SOUND, PROBLEMS, CANNOT = range(3)
+# Files so small that there are several of each kind.
+SMALL = {"mappedFileSizeCommitLog": 65536, "maxMessageSize": 16384,
+         "mappedFileSizeConsumeQueue": 2000}
+QUEUES, PER_QUEUE = 3, 130
+
+
+def fill(client):
+    """Tags, keys, delayed messages, a topic that was deleted and made again, groups and offsets."""
+    admin.make_topic(client, "Tools", QUEUES)
+    admin.make_topic(client, "Again", 1)
+    admin.make_group(client, "Readers")
+    for number in range(20):
+        messages.send(client, "Again", b"earlier %d" % number)
+    admin.expect(client.call(codes.DELETE_TOPIC, {"topic": "Again"}))
+    admin.make_topic(client, "Again", 1)
+    for number in range(PER_QUEUE):
+        for queue in range(QUEUES):
+            messages.send(client, "Tools", b"%d-%d" % (queue, number) + b"." * 300, queue,
+                          {"TAGS": "T%d" % (number % 3), "KEYS": "k%d" % number})
+    for number in range(7):
+        messages.send(client, "Again", b"later %d" % number)
+        messages.send(client, "Tools", b"delayed", 0, {"DELAY": "18"})
+    for queue in range(QUEUES):
+        admin.commit_offset(client, "Readers", "Tools", queue, 10 + queue)
+
+
+def make_store(end):
+    store = process.new_path("store")
+    broker = process.Broker(store=store, **SMALL)
+    with remoting.Client(broker.port) as client:
+        fill(client)
+        until(lambda: admin.runtime_info(client)["ternCommitLogFlushed"] ==
+              admin.runtime_info(client)["ternCommitLogWritten"], "everything is flushed")
+    end(broker)
+    return store
+
+
+STOPPED = make_store(process.Broker.stop)
+KILLED = make_store(process.Broker.kill)
+
+
+def copy(store):
+    to = process.new_path("copy")
+    shutil.copytree(store, to)
+    return to
+
+
+def tool(*arguments, code, **options):
+    found, out, err = process.run_program([CTL, *arguments], **options)
+    equal(found, code, f"exit status of ternctl {' '.join(arguments)} ({out}{err})")
+    return out, err
+
+
+def verify(store, *arguments, code=SOUND):
+    """The findings as (severity, file, offset, what), and the summary."""
+    out, _ = tool("store", "verify", store, "--json", *arguments, code=code)
+    found = json.loads(out)
+    return [(f["severity"], f["file"], f["offset"], f["what"]) for f in found["findings"]], \
+        found.get("summary")
+
+
+def hash_log(store):
+    folder = os.path.join(store, "commitlog")
+    return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
+
+
+def files_below(store):
+    return sorted(os.path.relpath(os.path.join(folder, name), store)
+                  for folder, _, names in os.walk(store) for name in names)
+
+
+def flip(store, name, at):
+    with open(os.path.join(store, name), "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 0x40]))
+
+
+def file_of(store, pattern, which=0):
+    return [f for f in files_below(store) if re.fullmatch(pattern, f)][which]
+
+
+# --- what is sound ---
+
+@claim
+def a_store_after_a_clean_stop_is_sound():
+    findings, summary = verify(STOPPED)
+    equal([f for f in findings if f[0] == "problem"], [])
+    # the first "Again" lies below the floor that its deletion left
+    equal(summary["records"], 20 + QUEUES * PER_QUEUE + 7 + 7)
+    equal(summary["entriesCompared"], QUEUES * PER_QUEUE + 7 + 7)
+    true(summary["cleanStop"], "a clean stop")
+    true(summary["segments"] > 2, "several segments")
+
+
+@claim
+def a_store_after_kill_9_is_sound_and_what_the_next_start_does_is_said():
+    findings, summary = verify(KILLED)
+    equal([f for f in findings if f[0] == "problem"], [])
+    true(not summary["cleanStop"], "no clean stop")
+    contains(" ".join(f[3] for f in findings), "the next start reads the log from")
+
+
+@claim
+def directories_of_rocketmq_are_sound():
+    for name, clean in (("clean49", True), ("killed49", False)):
+        to = process.new_path(name)
+        with tarfile.open(os.path.join(ARCHIVES, name + ".tar.xz")) as archive:
+            archive.extractall(to, filter="data")
+        findings, summary = verify(os.path.join(to, "store"))
+        equal([f for f in findings if f[0] == "problem"], [], name)
+        equal(summary["cleanStop"], clean, name)
+
+
+@claim
+def a_store_in_use_is_refused_by_the_name_of_its_process_and_checked_live():
+    store = copy(STOPPED)
+    broker = process.Broker(store=store, **SMALL)
+    _, err = tool("store", "verify", store, code=CANNOT)
+    contains(err, f"in use by process {broker.pid}")
+    with remoting.Client(broker.port) as client:
+        for number in range(100):
+            messages.send(client, "Tools", b"live %d" % number)
+        findings, summary = verify(store, "--live")
+        equal([f for f in findings if f[0] == "problem"], [])
+        true(summary["records"] > 0, "records")
+    broker.stop()
+
+
+@claim
+def what_is_no_store_cannot_be_checked():
+    contains(tool("store", "verify", "/nowhere", code=CANNOT)[1], "/nowhere is not there")
+    empty = process.new_path("empty")
+    os.mkdir(empty)
+    contains(tool("store", "verify", empty, code=CANNOT)[1], "no store folder")
+
+
+@claim
+def verify_changes_nothing():
+    store = copy(KILLED)
+    before = {f: open(os.path.join(store, f), "rb").read() for f in files_below(store)}
+    verify(store)
+    equal({f: open(os.path.join(store, f), "rb").read() for f in files_below(store)}, before)
+
+
+# --- dump ---
+
+def dump(store, *arguments, code=0):
+    out, err = tool("store", "dump", store, *arguments, code=code)
+    return [json.loads(line) for line in out.splitlines()], err
+
+
+@claim
+def dump_shows_all_records_or_those_asked_for():
+    everything, _ = dump(STOPPED)
+    equal(len(everything), 20 + QUEUES * PER_QUEUE + 14)
+    places = [r["logOffset"] for r in everything]
+    equal(places, sorted(set(places)), "in order of the log")
+    of_queue, _ = dump(STOPPED, "--topic", "Tools", "--queue", "2")
+    equal([r["offset"] for r in of_queue], list(range(PER_QUEUE)))
+    true(all(r["body"].startswith("2-") and r["tag"] and r["keys"] for r in of_queue), "content")
+    middle = places[100]
+    equal([r["logOffset"] for r in dump(STOPPED, "--offset", str(middle), "--to",
+                                        str(places[103]))[0]], places[100:103])
+    equal([r["logOffset"] for r in dump(STOPPED, "--max", "5")[0]], places[:5])
+    when = everything[200]["storeTimestamp"]
+    equal([r["logOffset"] for r in dump(STOPPED, "--time", str(when))[0]],
+          [r["logOffset"] for r in everything if r["storeTimestamp"] >= when])
+    equal(dump(STOPPED, "--time", "2099-01-01")[0], [])
+    contains(dump(STOPPED, "--offset", str(middle + 1), code=CANNOT)[1], "no record begins there")
+
+
+@claim
+def dump_passes_over_damage_and_says_so():
+    store = copy(STOPPED)
+    name, at = record_at(store, 50)
+    flip(store, name, at + 100)
+    found, err = dump(store, code=1)
+    equal(len(found), 20 + QUEUES * PER_QUEUE + 14 - 1)
+    contains(err, "are passed over")
+
+
+# --- a byte that changed ---
+
+def record_at(store, number):
+    """Segment file and byte of a record in the middle of the log."""
+    out, _ = tool("store", "dump", store, code=0)
+    place = json.loads(out.splitlines()[number])["logOffset"]
+    size = SMALL["mappedFileSizeCommitLog"]
+    return f"commitlog/{place - place % size:020d}", place % size
+
+
+QUEUE_FILE = r"consumequeue/Tools/1/\d{20}"
+# kind of file: (file, a byte in it, the byte that verify names)
+KINDS = {
+    "commit_log_body": lambda s: (record_at(s, 50)[0], record_at(s, 50)[1] + 100,
+                                  record_at(s, 50)[1]),
+    "commit_log_queue_offset": lambda s: (record_at(s, 60)[0], record_at(s, 60)[1] + 27,
+                                          record_at(s, 60)[1]),
+    "commit_log_size": lambda s: (record_at(s, 70)[0], record_at(s, 70)[1] + 2,
+                                  record_at(s, 70)[1]),
+    "commit_log_tail": lambda s: (file_of(s, r"commitlog/\d+", -1), 65000, 65000),
+    "queue_offset": lambda s: (file_of(s, QUEUE_FILE), 20 * 7 + 6, 20 * 7),
+    "queue_size": lambda s: (file_of(s, QUEUE_FILE), 20 * 9 + 11, 20 * 9),
+    "queue_tags": lambda s: (file_of(s, QUEUE_FILE), 20 * 11 + 19, 20 * 11),
+    "queue_tail": lambda s: (file_of(s, QUEUE_FILE, -1), 1990, 1980),
+    "schedule_queue": lambda s: (file_of(s, r"consumequeue/SCHEDULE_TOPIC_XXXX/17/\d+"), 19, 0),
+    "mark": lambda s: ("tern/flushed", 30, 0),
+    "other_mark": lambda s: ("tern/flushed", 4096 + 30, 4096),
+    "snapshot_of_queues": lambda s: ("tern/queues", 40, None),
+    "checkpoint": lambda s: ("checkpoint", 9, 8),
+    "journal": lambda s: (file_of(s, r"tern/meta/journal-\d+"), 60, None),
+    "topics_json": lambda s: ("config/topics.json", 0, None),
+}
+
+
+def register(kind, place):
+    def check():
+        store = copy(STOPPED)
+        name, at, named = place(store)
+        flip(store, name, at)
+        findings, _ = verify(store, code=PROBLEMS)
+        mine = [f for f in findings if f[0] == "problem" and f[1] == name]
+        true(mine, f"{name} is named: {findings}")
+        if named is not None:
+            equal(mine[0][2], named, f"the byte of {mine[0]}")
+    claims.add(f"a_flipped_byte_is_named_{kind}", check)
+
+
+for row in KINDS.items():
+    register(*row)
+
+
+@claim
+def files_that_are_missing_too_short_or_strangers_are_named():
+    store = copy(STOPPED)
+    first = file_of(store, QUEUE_FILE)
+    os.remove(os.path.join(store, first))
+    short = file_of(store, r"consumequeue/Tools/2/\d{20}")
+    os.truncate(os.path.join(store, short), 1000)
+    open(os.path.join(store, "commitlog", "notes.txt"), "w").close()
+    os.truncate(os.path.join(store, file_of(store, r"commitlog/\d+")), 60000)
+    findings, _ = verify(store, code=PROBLEMS)
+    named = {f[1] for f in findings if f[0] == "problem"}
+    for name in (first, short, "commitlog/notes.txt", file_of(store, r"commitlog/\d+")):
+        true(name in named, f"{name} is named: {findings}")
+
+
+if __name__ == "__main__":
+    claims.run()
