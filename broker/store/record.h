@@ -81,12 +81,13 @@ int record_decode(struct bytes in, struct record *out);
 
 /* The checks that recovery, slaves and cold reads make. 0 fine; BAD with *why a static sentence.
  * Compares PHYSICALOFFSET with `log_offset` (-1: do not), BODYCRC, and the whole-record CRC where
- * there is one. */
+ * there is one; without one, properties that end in a NUL are a tail that was never written. */
 int record_check(const struct record *r, struct bytes whole, int64_t log_offset, const char **why);
 
-/* Size that encode will need, or 0 when topic, properties or the whole are too long. `with_crc`
- * counts the CRC property (and a 0x02 before it when the properties lack one). The properties must
- * not hold an item of that name: without a CRC it could be taken for one. */
+/* Size that encode will need, or 0 when topic, properties or the whole are too long, or when
+ * without a CRC the properties end in a NUL. `with_crc` counts the CRC property (and a 0x02 before
+ * it when the properties lack one). The properties must not hold an item of that name: without a
+ * CRC it could be taken for one. */
 size_t record_size(const struct record *r, bool with_crc);
 /* Writes a V1 record: all fields except the late ones (queue offset, log offset, store time, CRC
  * digits), so it can run before the append lock is taken. Needs record_size() bytes. Takes the

@@ -440,6 +440,39 @@ START_TEST(zeroes_are_no_record)
 }
 END_TEST
 
+/* A power cut may leave all but the last sector of a record: what is left must not look like one
+ * that never had a CRC. */
+START_TEST(a_record_whose_end_was_never_written_is_bad)
+{
+    struct record r = {
+        .body = BYTES_LIT("x"),
+        .topic = BYTES_LIT("T"),
+        .properties = BYTES_LIT("UNIQ_KEY\1"
+                                "7F00000100002A9F4F4F\2"
+                                "TAGS\1"
+                                "A"),
+    };
+    uint8_t raw[256], torn[256];
+    struct record found;
+    const char *why;
+    size_t n = record_size(&r, true);
+
+    record_encode(raw, &r, true);
+    record_seal(raw, n, 3, 4, 5, true);
+    for (size_t lost = 1; lost <= r.properties.len + RECORD_CRC_BYTES + 1; lost++) {
+        memcpy(torn, raw, n);
+        memset(torn + n - lost, 0, lost);
+        ck_assert_int_eq(record_decode(bytes_of(torn, n), &found), 0);
+        ck_assert_int_eq(record_check(&found, bytes_of(torn, n), 4, &why), RECORD_BAD);
+    }
+    /* So a text that looks like that is not stored without a CRC. */
+    r.properties = BYTES_LIT("TAGS\1"
+                             "A\0");
+    ck_assert_uint_eq(record_size(&r, false), 0);
+    ck_assert_uint_ne(record_size(&r, true), 0);
+}
+END_TEST
+
 START_TEST(too_long_topics_and_properties_have_no_size)
 {
     static uint8_t text[40000];
@@ -532,6 +565,7 @@ static Suite *suite(void)
     tcase_add_test(encode, separator_before_the_crc_is_put_only_where_one_is_missing);
     tcase_add_test(encode, crc_of_big_and_small_records_covers_every_byte);
     tcase_add_test(encode, too_long_topics_and_properties_have_no_size);
+    tcase_add_test(encode, a_record_whose_end_was_never_written_is_bad);
     suite_add_tcase(s, encode);
     tcase_add_test(ids, message_ids_come_back);
     tcase_add_test(ids, other_texts_are_no_message_ids);
