@@ -112,10 +112,11 @@ static int folder_remove_file(struct folder *f, int64_t number, struct err *err)
     return r < 0 ? folder_fail(f, r, "remove", number, err) : 0;
 }
 
-/* Checks one name and size; `empty` = the number of a file without a byte, which a crash between
- * making and stretching it leaves behind (-1: none). */
+/* Checks one name and size. A file without a byte is removed: nobody has synced it yet, so a power
+ * cut has taken its size, or a crash came before it had one. There may be several, and files behind
+ * them; what they held is read from the log. */
 static int folder_take(struct folder *f, int dir_fd, const char *name, int64_t *count,
-                       int64_t *empty, struct err *err)
+                       struct err *err)
 {
     struct stat st;
     int64_t byte;
@@ -128,15 +129,13 @@ static int folder_take(struct folder *f, int dir_fd, const char *name, int64_t *
             "%s/%s does not belong there: a queue folder holds files named by 20 digits, a "
             "multiple of %lld (mappedFileSizeConsumeQueue)",
             f->path, name, (long long)f->bytes);
-    if (S_ISREG(st.st_mode) && st.st_size == 0) {
-        if (byte / f->bytes > *empty)
-            *empty = byte / f->bytes;
-    } else if (!S_ISREG(st.st_mode) || st.st_size != f->bytes) {
+    byte /= f->bytes;
+    if (S_ISREG(st.st_mode) && st.st_size == 0)
+        return folder_remove_file(f, byte, err);
+    if (!S_ISREG(st.st_mode) || st.st_size != f->bytes)
         return err_say(err, -EINVAL,
                        "%s/%s has %lld bytes, expected %lld (mappedFileSizeConsumeQueue)", f->path,
                        name, (long long)st.st_size, (long long)f->bytes);
-    }
-    byte /= f->bytes;
     if (byte < f->first)
         f->first = byte;
     if (byte > f->last)
@@ -148,7 +147,7 @@ static int folder_take(struct folder *f, int dir_fd, const char *name, int64_t *
 /* Reads the folder without sorting it. 0; -ENOTDIR when it is none. */
 static int folder_list(struct folder *f, struct err *err)
 {
-    int64_t count = 0, empty = -1;
+    int64_t count = 0;
     DIR *dir = opendir(f->path);
     struct dirent *d;
     int r = 0;
@@ -159,7 +158,7 @@ static int folder_list(struct folder *f, struct err *err)
         return errno == ENOTDIR ? -ENOTDIR : err_set(err, -errno, "read the folder %s", f->path);
     while (r == 0 && (errno = 0, d = readdir(dir)) != NULL) {
         if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-            r = folder_take(f, dirfd(dir), d->d_name, &count, &empty, err);
+            r = folder_take(f, dirfd(dir), d->d_name, &count, err);
     }
     if (r == 0 && errno != 0)
         r = err_set(err, -errno, "read the folder %s", f->path);
@@ -167,9 +166,6 @@ static int folder_list(struct folder *f, struct err *err)
     if (r < 0 || count == 0)
         return r;
 
-    if (empty >= 0 && empty != f->last)
-        return err_say(err, -EINVAL, "%s/%020lld has 0 bytes, expected %lld", f->path,
-                       (long long)(empty * f->bytes), (long long)f->bytes);
     /* A row with a hole: what comes after the hole is the queue. */
     if (count != f->last - f->first + 1) {
         int64_t number = f->last;
@@ -182,10 +178,6 @@ static int folder_list(struct folder *f, struct err *err)
                          "%s: the file before %020lld is missing, the queue begins there", f->path,
                          (long long)(number * f->bytes));
         f->first = number;
-    }
-    if (empty >= 0) {
-        r = folder_remove_file(f, f->last, err);
-        f->last--;
     }
     return r;
 }

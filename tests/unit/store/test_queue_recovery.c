@@ -387,6 +387,25 @@ START_TEST(empty_last_file_is_removed)
 }
 END_TEST
 
+/* A power cut before the checkpoint may take the sizes of several, in any order. */
+START_TEST(files_that_have_lost_their_sizes_are_removed)
+{
+    append_to(queue_of(0, 0), 4 * UNITS);
+    append_to(queue_of(0, 1), 4 * UNITS);
+    write_all();
+    spill(queue_file("Topic0", 0, FILE_BYTES), "", 0);
+    spill(queue_file("Topic0", 0, 2 * FILE_BYTES), "", 0);
+    spill(queue_file("Topic0", 0, 3 * FILE_BYTES), "", 0);
+    spill(queue_file("Topic0", 1, 0), "", 0);
+    spill(queue_file("Topic0", 1, 2 * FILE_BYTES), "", 0);
+    load_again(0, log_end);
+    expect_range(queue_of(0, 0), UINT64_MAX, 0, UNITS);
+    expect_range(queue_of(0, 1), UINT64_MAX, 3 * UNITS, 4 * UNITS);
+    ck_assert(!exists(queue_file("Topic0", 0, 2 * FILE_BYTES)));
+    ck_assert(!exists(queue_file("Topic0", 1, 0)));
+}
+END_TEST
+
 START_TEST(queue_begins_behind_a_file_that_is_missing)
 {
     append_to(queue_of(0, 0), 4 * UNITS + 10);
@@ -964,6 +983,7 @@ static Suite *suite(void)
     tcase_add_test(c, file_of_another_size_is_named);
     tcase_add_test(c, file_with_another_name_is_named);
     tcase_add_test(c, empty_last_file_is_removed);
+    tcase_add_test(c, files_that_have_lost_their_sizes_are_removed);
     tcase_add_test(c, queue_begins_behind_a_file_that_is_missing);
     tcase_add_test(c, what_is_not_a_queue_is_left_alone);
     tcase_add_test(c, queues_of_a_topic_that_nobody_knows_are_left_alone);
