@@ -124,8 +124,7 @@ static struct topic *make_topic(void *ctx, struct bytes name, int32_t queue_id)
         widen(v, topic, queue_id);
         return topic;
     }
-    if (!topic_name_ok(name) || queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX ||
-        metadata_topic_floor(v->s->metadata, name) > 0)
+    if (!topic_name_ok(name) || queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX)
         return NULL;
     config = default_config(name, queue_id);
     if (metadata_topic_put(v->s->metadata, name, &config, 0, &sequence, NULL, &topic) < 0)
@@ -389,7 +388,8 @@ static int remove_tree(const char *path, int depth)
 }
 
 /* Folders of topics that were deleted while the crash came: what is left of them would be taken for
- * the queues of the next topic of that name. */
+ * the queues of the next topic of that name. Loading has brought back the topics that were made
+ * anew, with entries above their floor, before the journal knew of it. */
 static int remove_deleted_topics(struct recovery *v)
 {
     struct store *s = v->s;
@@ -428,9 +428,6 @@ static int load_queues(struct recovery *v)
         return err_set(v->err, empty, "list %s/consumequeue", s->root_dir);
     if (empty)
         v->whole = true; /* somebody wants them made anew */
-    r = remove_deleted_topics(v);
-    if (r < 0)
-        return r;
     forget_extents(s);
     /* Above the checkpoint the files are not believed: an entry may have reached the disk before
      * its record, or torn. The scan makes those anew. */
@@ -438,6 +435,8 @@ static int load_queues(struct recovery *v)
     if (v->marked && !v->whole && v->mark.queues_complete_to > v->min)
         believed = v->mark.queues_complete_to;
     r = queue_table_load(s->queues, s->metadata, v->min, believed, make_topic, v, v->err);
+    if (r == 0)
+        r = remove_deleted_topics(v);
     if (r < 0)
         return r;
     v->from = v->min;

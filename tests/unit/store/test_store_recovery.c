@@ -930,6 +930,74 @@ START_TEST(deleted_topics_stay_deleted)
 }
 END_TEST
 
+static void copy_folder(const char *from, const char *to)
+{
+    struct file_list list;
+    char a[800], b[800];
+
+    ck_assert_int_eq(file_mkdirs(to), 0);
+    ck_assert_int_eq(file_list(from, &list), 0);
+    for (size_t i = 0; i < list.count; i++) {
+        struct buf content = {0};
+        snprintf(a, sizeof(a), "%s/%s", from, list.names[i]);
+        snprintf(b, sizeof(b), "%s/%s", to, list.names[i]);
+        int fd = file_open(b, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(file_load(a, 1 << 20, &content), 0);
+        ck_assert_int_eq(file_write_all(fd, buf_at(&content), content.len, 0), 0);
+        file_close(fd);
+        buf_destroy(&content);
+    }
+    file_list_free(&list);
+}
+
+static void open_without_topic(void)
+{
+    struct metadata_options m = {.root_dir = dir, .export_interval_ms = 1000};
+    struct err err = {0};
+
+    ck_assert_int_eq(metadata_open(&metadata, &m, &err), 0);
+    options.metadata = metadata;
+    ck_assert_int_eq(store_open(&store, &options, &err), 0);
+}
+
+/* A send makes a topic anew, and is answered when its message is flushed: the journal may be
+ * behind, and when it cannot be written even far behind, with the queues on the disk. */
+START_TEST(messages_of_a_topic_made_anew_do_not_need_the_journal)
+{
+    struct topic_config config = {.read_queues = 4, .write_queues = 4, .perm = 6};
+
+    open_store();
+    append_many(0, 100);
+    ck_assert_int_eq(
+        metadata_topic_delete(metadata, BYTES_LIT("Orders"), store_end(store), true, &awaited), 0);
+    ck_assert(wait_until(metadata_is_durable));
+    ck_assert_int_eq(store_drop_topic(store, topic), 0);
+    ck_assert_int_eq(close_store(), 0);
+    copy_folder(in_dir("tern/meta"), in_dir("meta-then"));
+    copy_folder(in_dir("config"), in_dir("config-then"));
+
+    open_without_topic();
+    ck_assert_int_eq(metadata_topic_put(metadata, BYTES_LIT("Orders"), &config, store_end(store),
+                                        &awaited, NULL, &topic),
+                     0);
+    append_many(0, 40);
+    close_as_crashed();
+    if (_i & 1)
+        remove_tree(in_dir("consumequeue"));
+    remove_tree(in_dir("tern/meta"));
+    remove_tree(in_dir("config"));
+    copy_folder(in_dir("meta-then"), in_dir("tern/meta"));
+    copy_folder(in_dir("config-then"), in_dir("config"));
+
+    open_without_topic();
+    topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+    ck_assert_ptr_nonnull(topic);
+    expect_numbers(40);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
 /* --- closing --- */
 
 static _Atomic bool sync_fails;
@@ -1206,6 +1274,7 @@ static Suite *recovery_suite(void)
     tcase_add_loop_test(followers, deleted_queue_files_are_made_again, 0, 4);
     tcase_add_loop_test(followers, lost_topics_come_back_from_their_messages, 0, 4);
     tcase_add_loop_test(followers, deleted_topics_stay_deleted, 0, 8);
+    tcase_add_loop_test(followers, messages_of_a_topic_made_anew_do_not_need_the_journal, 0, 2);
     tcase_add_test(mark, the_newest_whole_slot_of_the_mark_counts);
     tcase_add_test(mark, a_mark_that_contradicts_itself_is_none);
     tcase_add_test(mark, without_a_mark_nothing_is_lost);
