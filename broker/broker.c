@@ -357,7 +357,7 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->store_lock = -1;
     b->delay_levels = delay_levels_parse(c->message_delay_level, b->delay_ms, 64);
     b->rates = rates_new();
-    b->consume_rates = consume_rates_new();
+    b->consume_rates = consume_rates_new(CONSUME_RATES_MAX);
     b->clients = clients_new(b, NULL);
     b->locks = locks_new(LOCKS_MAX);
     b->durable = durable_new(b);

@@ -8,7 +8,6 @@
 
 enum {
     PARTS = 16,
-    PART_MAX = CONSUME_RATES_MAX / PARTS,
     HEADS = 1024,
     SPAN_MS = 10000,
     SPANS = 6,
@@ -36,13 +35,16 @@ struct part {
 };
 
 struct consume_rates {
+    uint32_t most; /* places of one part */
     struct part parts[PARTS];
 };
 
-struct consume_rates *consume_rates_new(void)
+struct consume_rates *consume_rates_new(unsigned most)
 {
     struct consume_rates *r = calloc(1, sizeof(*r));
 
+    if (r)
+        r->most = most / PARTS;
     for (unsigned i = 0; r && i < PARTS; i++) {
         pthread_mutex_init(&r->parts[i].lock, NULL);
         memset(r->parts[i].heads, 0xFF, sizeof(r->parts[i].heads));
@@ -109,9 +111,9 @@ static struct place *look_up(struct part *p, uint32_t hash, uint32_t topic, stru
 }
 
 /* A place at the end of the table; NULL: there is no more room, or no memory. */
-static struct place *add_place(struct part *p)
+static struct place *add_place(struct part *p, uint32_t most)
 {
-    if (p->count == PART_MAX)
+    if (p->count == most)
         return NULL;
     if (p->count == p->room) {
         uint32_t room = p->room ? p->room * 2 : 16;
@@ -144,11 +146,11 @@ static struct place *take_idle(struct part *p, int64_t now_ms)
     return NULL;
 }
 
-static struct place *make(struct part *p, uint32_t hash, uint32_t topic, struct bytes group,
-                          int64_t now_ms)
+static struct place *make(struct part *p, uint32_t most, uint32_t hash, uint32_t topic,
+                          struct bytes group, int64_t now_ms)
 {
     char *name = malloc(group.len + 1);
-    struct place *at = name ? add_place(p) : NULL;
+    struct place *at = name ? add_place(p, most) : NULL;
 
     if (name && !at)
         at = take_idle(p, now_ms);
@@ -157,7 +159,7 @@ static struct place *make(struct part *p, uint32_t hash, uint32_t topic, struct 
         log_warn_limited("consume rates",
                          "%d pairs of topic and group are counted already: what group %.*s gets is "
                          "missing in its consumeTps",
-                         CONSUME_RATES_MAX, (int)group.len, (const char *)group.at);
+                         (int)most * PARTS, (int)group.len, (const char *)group.at);
         return NULL;
     }
     if (group.len > 0)
@@ -187,7 +189,7 @@ struct consume_counter consume_rates_find(struct consume_rates *r, uint32_t topi
     pthread_mutex_lock(&p->lock);
     at = look_up(p, hash, topic, group);
     if (!at)
-        at = make(p, hash, topic, group, now_ms);
+        at = make(p, r->most, hash, topic, group, now_ms);
     if (at) {
         counter.place = (uint32_t)(at - p->places) * PARTS + hash % PARTS;
         counter.generation = at->generation;

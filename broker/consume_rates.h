@@ -17,7 +17,7 @@ enum { CONSUME_RATES_MAX = 65536 };
 
 struct consume_rates;
 
-struct consume_rates *consume_rates_new(void);
+struct consume_rates *consume_rates_new(unsigned most);            /* CONSUME_RATES_MAX */
 struct consume_rates *consume_rates_free(struct consume_rates *r); /* returns NULL */
 
 /* A counter; the one of all zeroes is none. Becomes none when its pair gives up its place. */

@@ -7,11 +7,13 @@
 
 #define T0 INT64_C(1000000) /* a multiple of ten seconds */
 
+enum { MOST = 1024 };
+
 static struct consume_rates *r;
 
 static void set_up(void)
 {
-    r = consume_rates_new();
+    r = consume_rates_new(MOST);
     ck_assert_ptr_nonnull(r);
     log_set_level(LOG_LEVEL_ERROR);
 }
@@ -89,7 +91,7 @@ START_TEST(a_full_table_takes_newcomers_in_place_of_idle_pairs)
     struct consume_counter none;
     unsigned made = 0;
 
-    for (; made < 4 * CONSUME_RATES_MAX; made++)
+    for (; made < 4 * MOST; made++)
         add(1, group_name(made), 1, T0);
     ck_assert_double_gt(rate(1, "G0", T0), 0);
     none = found(1, group_name(made), T0);
@@ -97,13 +99,13 @@ START_TEST(a_full_table_takes_newcomers_in_place_of_idle_pairs)
     consume_rates_add(r, none, 5, T0);
     ck_assert_double_eq(rate(1, group_name(made), T0), 0);
 
-    for (unsigned i = 0; i < 2 * CONSUME_RATES_MAX; i++)
+    for (unsigned i = 0; i < 2 * MOST; i++)
         add(2, group_name(i), 50, T0 + 60000);
     ck_assert_double_eq(rate(2, "G0", T0 + 60000), 1);
     ck_assert_double_eq(rate(1, "G0", T0 + 60000), 0);
     /* the counter of a pair that is gone adds to nobody's rate */
     consume_rates_add(r, old, 1000000, T0 + 60000);
-    for (unsigned i = 0; i < 2 * CONSUME_RATES_MAX; i++)
+    for (unsigned i = 0; i < 2 * MOST; i++)
         ck_assert_double_le(rate(2, group_name(i), T0 + 60000), 1);
 }
 END_TEST
