@@ -195,6 +195,60 @@ static int zero_chunk(struct walk *w, int fd, off_t at, uint64_t offset, uint8_t
     return 0;
 }
 
+/* --- a file that a backup shares --- */
+
+static int copy_data(struct walk *w, int from, int to, off_t size)
+{
+    off_t at = 0, data_end;
+    int r = file_truncate(to, size);
+
+    while (r == 0 && at < size) {
+        next_data(from, at, size, &at, &data_end);
+        while (r == 0 && at < data_end) {
+            size_t n = data_end - at < CHUNK ? (size_t)(data_end - at) : CHUNK;
+
+            r = file_read_all(from, w->chunk, n, at);
+            if (r == 0 && !all_zero(w->chunk, n))
+                r = file_write_all(to, w->chunk, n, at);
+            at += (off_t)n;
+        }
+    }
+    return r == 0 ? file_fsync(to) : r;
+}
+
+/* A hard link to a segment is a backup (ternctl backup): what is to be changed gets a file of its
+ * own first. The copy is durable before it takes the name. */
+static int part_from_links(struct walk *w, struct log_segment *segment)
+{
+    struct log_segments *s = w->segments;
+    char path[PATH_MAX];
+    struct stat st;
+    int fd, r;
+
+    if (fstat(segment->fd, &st) < 0)
+        return -errno;
+    if (st.st_nlink <= 1)
+        return 0;
+    r = log_segments_path(s, segment->base, path);
+    fd = r < 0 ? r : file_open(s->spare, O_RDWR | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0)
+        return fd;
+    r = copy_data(w, segment->fd, fd, (off_t)s->bytes);
+    if (r == 0)
+        r = file_rename(s->spare, path);
+    if (r == 0)
+        r = file_sync_dir(s->dir);
+    if (r < 0) {
+        (void)file_close(fd);
+        (void)file_unlink(s->spare);
+        return r;
+    }
+    log_info("%s has other links, it was copied before its end is made zero", path);
+    (void)file_close(segment->fd);
+    segment->fd = fd;
+    return 0;
+}
+
 /* Zeroes what is not, up to the end of `from`'s segment, and syncs it. */
 static int zero_rest(struct walk *w, uint64_t from, uint64_t to)
 {
@@ -233,6 +287,9 @@ static int cut(struct walk *w, uint64_t offset)
         return r;
     segment_end = s->first + s->count * s->bytes;
     if (w->found_to > 0) {
+        r = part_from_links(w, s->at[s->count - 1]);
+        if (r < 0)
+            return err_set(w->err, r, "copy the last segment of %s, which has other links", s->dir);
         r = zero_rest(w, offset, segment_end);
         if (r < 0)
             return r;

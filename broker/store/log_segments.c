@@ -473,14 +473,19 @@ static int erase_name(struct log_segments *s, uint64_t base)
     return r == -ENOENT ? 0 : r; /* somebody was faster */
 }
 
-/* The file has no name any more: what is left of it after a crash, the system frees. */
+/* The file has no name here any more: what is left of it after a crash, the system frees. One that
+ * has a name elsewhere is somebody's backup, and stays whole. */
 static void erase_space(struct log_segments *s, struct log_segment *segment, uint64_t piece)
 {
+    struct stat st;
+
     pthread_mutex_lock(&s->lock);
     while (segment->users > 1)
         pthread_cond_wait(&s->unused, &s->lock); /* takes no longer than a read */
     pthread_mutex_unlock(&s->lock);
     s->erase_left -= piece < s->erase_left ? piece : s->erase_left;
+    if (s->erase_left > 0 && fstat(segment->fd, &st) == 0 && st.st_nlink > 0)
+        s->erase_left = 0;
     if (s->erase_left > 0 && file_truncate(segment->fd, (off_t)s->erase_left) < 0)
         s->erase_left = 0; /* closing frees all of it */
 }

@@ -267,6 +267,34 @@ START_TEST(cut_tail_is_kept_aside_and_zeroed)
 }
 END_TEST
 
+/* A backup may share whole segments with the store. */
+START_TEST(cut_does_not_reach_the_other_links_of_a_file)
+{
+    static uint8_t file[SEGMENT], kept[SEGMENT];
+    uint64_t end = SEGMENT + 5000;
+    char other[400];
+
+    open_long_log();
+    snprintf(other, sizeof(other), "%s/backup", root);
+    ck_assert_int_eq(link(segment_path(SEGMENT), other), 0);
+    load(other, kept, SEGMENT, 0);
+    set_end(end, NULL);
+    load(segment_path(SEGMENT), file, SEGMENT, 0);
+    is_pattern(file, SEGMENT, 5000);
+    is_zero(file + 5000, SEGMENT - 5000);
+    load(other, file, SEGMENT, 0);
+    ck_assert_mem_eq(file, kept, SEGMENT);
+    ck_assert_int_eq(files_in(spare_dir), 0);
+
+    ck_assert_uint_eq(append(100), end);
+    write_log();
+    load(segment_path(SEGMENT), file, SEGMENT, 0);
+    is_pattern(file, SEGMENT, 5100);
+    load(other, file, SEGMENT, 0);
+    ck_assert_mem_eq(file, kept, SEGMENT);
+}
+END_TEST
+
 START_TEST(copy_is_durable_before_anything_is_taken_away)
 {
     char aside[400];
@@ -504,6 +532,24 @@ START_TEST(name_goes_first_and_the_space_in_pieces)
 }
 END_TEST
 
+/* A backup may share whole segments with the store. */
+START_TEST(space_of_a_file_with_other_links_is_not_given_back)
+{
+    static uint8_t file[SEGMENT];
+    char other[400];
+
+    fill_three();
+    snprintf(other, sizeof(other), "%s/backup", root);
+    ck_assert_int_eq(link(segment_path(0), other), 0);
+    ck_assert_int_eq(retire(SEGMENT), 0);
+    erase(SEGMENT / 4);
+    ck_assert_str_eq(disk.trace, "unlink syncdir ");
+    ck_assert_int_eq(access(segment_path(0), F_OK), -1);
+    load(other, file, SEGMENT, 0);
+    is_pattern(file, 0, SEGMENT - 8);
+}
+END_TEST
+
 static struct log_segments *held_segments;
 static struct log_piece held;
 static uint8_t held_bytes[1000];
@@ -618,6 +664,7 @@ static Suite *suite(void)
     tcase_add_test(open_case, reopened_log_goes_on_where_it_ended);
 
     tcase_add_test(cut, cut_tail_is_kept_aside_and_zeroed);
+    tcase_add_test(cut, cut_does_not_reach_the_other_links_of_a_file);
     tcase_add_test(cut, copy_is_durable_before_anything_is_taken_away);
     tcase_add_test(cut, log_is_left_alone_when_the_copy_fails);
     tcase_add_test(cut, older_copies_are_not_written_over);
@@ -632,6 +679,7 @@ static Suite *suite(void)
     tcase_add_test(retention, a_full_last_segment_stays);
     tcase_add_test(retention, min_moves_before_the_file_goes);
     tcase_add_test(retention, name_goes_first_and_the_space_in_pieces);
+    tcase_add_test(retention, space_of_a_file_with_other_links_is_not_given_back);
     tcase_add_test(retention, reader_of_a_retired_segment_finishes);
     tcase_add_test(retention, failed_steps_are_taken_again);
     tcase_add_test(retention, age_is_that_of_the_last_write);
