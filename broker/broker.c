@@ -313,7 +313,12 @@ static int open_ports(struct broker *b, struct err *err)
         r = listen_on(b, &b->listener, &b->port, (uint16_t)c->listen_port, err);
         if (r == 0)
             r = listen_on(b, &b->vip_listener, &b->vip_port, (uint16_t)(c->listen_port - 2), err);
+        if (r == -EADDRINUSE)
+            err_add(err, "; listenPort=%d needs %d and %d: set another if a broker runs already",
+                    (int)c->listen_port, (int)c->listen_port, (int)c->listen_port - 2);
     }
+    if (r == -EADDRNOTAVAIL)
+        err_add(err, "; bindAddress must be an address of this machine, or 0.0.0.0 for all");
     if (r < 0)
         return r;
     c->listen_port = listener_port(b->listener);

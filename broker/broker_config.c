@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/rpc.h"
 #include "common/memory_limit.h"
 
 enum {
@@ -36,6 +37,29 @@ static bool check_ip(const char *value, char *expected, size_t expected_size)
     snprintf(expected, expected_size, "a numeric IPv4 or IPv6 address");
     return value[0] == '\0' || inet_pton(AF_INET, value, address) == 1 ||
            inet_pton(AF_INET6, value, address) == 1;
+}
+
+static bool check_listen_ip(const char *value, char *expected, size_t expected_size)
+{
+    return check_ip(value, expected, expected_size) && value[0] != '\0';
+}
+
+static bool check_name_servers(const char *value, char *expected, size_t expected_size)
+{
+    char item[300];
+
+    while (*value) {
+        size_t len = strcspn(value, ";");
+        struct rpc *probe = NULL;
+
+        snprintf(expected, expected_size, "host:port or [IPv6 address]:port, separated by ';'");
+        if (len && (!bytes_to_cstr(bytes_of(value, len), item, sizeof(item)) ||
+                    rpc_new(&probe, item, NULL) < 0))
+            return false;
+        rpc_free(probe);
+        value += len + (value[len] == ';');
+    }
+    return true;
 }
 
 static bool check_name(const char *value, char *expected, size_t expected_size)
@@ -105,14 +129,15 @@ static const struct config_key keys[] = {
     CHOICE("flushDiskType", flush_disk_type, flush_types, "ASYNC_FLUSH",
            "when a send is answered: after the write, or after the flush to the disk"),
     STRING("bindAddress", bind_address, "127.0.0.1", "address to listen on; 0.0.0.0 or :: for all",
-           0, check_ip),
+           0, check_listen_ip),
     STRING("brokerIP1", broker_ip1, "", "address that clients are told; default: bindAddress", 0,
            check_ip),
     INT("listenPort", listen_port, 0, 65534, "10911",
         "main port P; P-2 is served too; 0: any free one, see portFile", 0),
     INT("haListenPort", ha_listen_port, 0, 65535, "0", "replication port; 0: listenPort + 1", 0),
     STRING("portFile", port_file, "", "file to write the listening port to; empty: none", 0, NULL),
-    STRING("namesrvAddr", namesrv_addr, "", "name servers, host:port separated by ';'", 0, NULL),
+    STRING("namesrvAddr", namesrv_addr, "", "name servers, host:port separated by ';'", 0,
+           check_name_servers),
     STRING("storePathRootDir", store_path_root_dir, "", "store folder; default: $HOME/store", 0,
            NULL),
     STRING("storePathCommitLog", store_path_commit_log, "",
@@ -371,6 +396,11 @@ static bool is_any(const char *address)
     return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
 }
 
+static bool is_v6(const char *address)
+{
+    return strchr(address, ':') != NULL;
+}
+
 /* The first address of this machine that is not loopback; false when there is none. */
 static bool first_address(char *to, size_t to_size)
 {
@@ -413,6 +443,19 @@ static int finish_addresses(struct broker_config *c, struct err *err)
                        "brokerIP1=%s would send clients to an address nobody listens on, since "
                        "bindAddress=%s; add the line bindAddress=0.0.0.0 (or bindAddress=%s)",
                        c->broker_ip1, c->bind_address, c->broker_ip1);
+    /* Another address of another machine may lead here; another family or a loopback address not.
+     */
+    if (!is_any(c->bind_address) && strcmp(c->bind_address, c->broker_ip1) != 0 &&
+        (is_loopback(c->broker_ip1) || is_v6(c->bind_address) != is_v6(c->broker_ip1)))
+        return err_say(err, -EINVAL,
+                       "brokerIP1=%s would send clients to an address nobody listens on, since "
+                       "bindAddress=%s; leave brokerIP1 away, or add the line bindAddress=%s",
+                       c->broker_ip1, c->bind_address, c->broker_ip1);
+    if (strcmp(c->bind_address, "0.0.0.0") == 0 && is_v6(c->broker_ip1))
+        return err_say(err, -EINVAL,
+                       "brokerIP1=%s is an IPv6 address, and bindAddress=0.0.0.0 listens on IPv4 "
+                       "only; add the line bindAddress=::",
+                       c->broker_ip1);
     return 0;
 }
 
@@ -456,6 +499,52 @@ static int finish_memory(struct broker_settings *s, struct err *err)
     return 0;
 }
 
+/* Ports and their files must differ where both are told. */
+static int check_ports(const struct broker_config *c, bool standalone, struct err *err)
+{
+    int64_t ha = c->ha_listen_port ? c->ha_listen_port : c->listen_port + 1;
+
+    if (standalone && c->port_file[0] != '\0' && strcmp(c->port_file, c->namesrv_port_file) == 0)
+        return err_say(err, -EINVAL, "portFile and namesrvPortFile are the same: %s", c->port_file);
+    if (c->listen_port == 0)
+        return 0;
+    if (c->listen_port < 3)
+        return err_say(err, -EINVAL, "listenPort=%lld: expected 0 or 3 to 65534",
+                       (long long)c->listen_port);
+    if (ha == c->listen_port || ha == c->listen_port - 2)
+        return err_say(err, -EINVAL,
+                       "haListenPort=%lld is taken: listenPort=%lld also needs the port two below "
+                       "it",
+                       (long long)ha, (long long)c->listen_port);
+    if (standalone &&
+        (c->namesrv_listen_port == c->listen_port || c->namesrv_listen_port == c->listen_port - 2 ||
+         c->namesrv_listen_port == ha))
+        return err_say(err, -EINVAL,
+                       "namesrvListenPort=%lld is taken: listenPort=%lld also needs the port two "
+                       "below it and, for replication, port %lld",
+                       (long long)c->namesrv_listen_port, (long long)c->listen_port, (long long)ha);
+    return 0;
+}
+
+static int expand_paths(struct broker_config *c, struct err *err)
+{
+    struct {
+        const char *key;
+        char *path;
+        size_t size;
+    } paths[] = {
+        {"storePathRootDir", c->store_path_root_dir, sizeof(c->store_path_root_dir)},
+        {"storePathCommitLog", c->store_path_commit_log, sizeof(c->store_path_commit_log)},
+        {"portFile", c->port_file, sizeof(c->port_file)},
+        {"namesrvPortFile", c->namesrv_port_file, sizeof(c->namesrv_port_file)},
+    };
+    int r = 0;
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && r == 0; i++)
+        r = config_expand_home(paths[i].key, paths[i].path, paths[i].size, err);
+    return r;
+}
+
 int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
 {
     struct broker_config *c = &s->config;
@@ -470,9 +559,11 @@ int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
     if (c->broker_id != 0)
         return err_say(err, -EINVAL, "brokerId=%lld: a master has brokerId=0",
                        (long long)c->broker_id);
-    if (c->listen_port != 0 && c->listen_port < 3)
-        return err_say(err, -EINVAL, "listenPort=%lld: expected 0 or 3 to 65534",
-                       (long long)c->listen_port);
+    r = check_ports(c, standalone, err);
+    if (r == 0)
+        r = expand_paths(c, err);
+    if (r < 0)
+        return r;
     if (c->store_path_root_dir[0] == '\0') {
         if (!home || home[0] != '/')
             return err_say(err, -EINVAL,

@@ -67,10 +67,22 @@ static int parse_options(int argc, char **argv, struct options *o)
     while ((c = getopt_long(argc, argv, "c:n:o:h", longs, NULL)) != -1) {
         switch (c) {
         case 'c':
+            if (o->config_file) {
+                fprintf(stderr, "tern-broker: -c is given twice: %s\ntry: tern-broker --help\n",
+                        optarg);
+                return 2;
+            }
             o->config_file = optarg;
             break;
         case 'n':
         case 'o':
+            if (c == 'o' && !strchr(optarg, '=')) {
+                fprintf(stderr,
+                        "tern-broker: expected KEY=VALUE after -o, found %s\n"
+                        "try: tern-broker --help\n",
+                        optarg);
+                return 2;
+            }
             if (o->set_count == (int)(sizeof(o->sets) / sizeof(o->sets[0]))) {
                 fprintf(stderr, "tern-broker: too many options\n");
                 return 2;
@@ -113,9 +125,9 @@ static int read_settings(struct broker_settings *s, const struct options *o, str
 
     settings_init(s);
     if (o->config_file) {
-        if (!realpath(o->config_file, s->config_file))
-            return err_set(err, -errno, "read %s", o->config_file);
         r = config_load(&broker_config_spec, &s->config, &s->origin, o->config_file, err);
+        if (r == 0 && !realpath(o->config_file, s->config_file))
+            return err_set(err, -errno, "read %s", o->config_file);
     }
     for (int i = 0; i < o->set_count && r == 0; i++) {
         char text[1100];
@@ -162,6 +174,9 @@ static int start_namesrv(struct broker *b, void *ctx, struct err *err)
         return err_set(err, r, "make %s/tern/namesrv", c->store_path_root_dir);
     inner->options.config_store_path[0] = '\0';
     r = namesrv_new(&inner->namesrv, &inner->options, b->loops[0], err);
+    if (r == -EADDRINUSE)
+        err_add(err, " (namesrvListenPort of --standalone); with a name server running there "
+                     "already, start without --standalone and with -n");
     if (r < 0)
         return r;
     snprintf(own, sizeof(own), strchr(c->bind_address, ':') ? "[%s]:%u" : "%s:%u",

@@ -309,6 +309,7 @@ struct file_walk {
     struct config_origin *origin;
     const char *path;
     struct err *err;
+    int lines[CONFIG_KEYS_MAX]; /* where each key was set; 0: not yet */
 };
 
 static int apply_line(void *ctx, int line, const char *key, const char *value)
@@ -320,6 +321,15 @@ static int apply_line(void *ctx, int line, const char *key, const char *value)
     size_t len = strlen(walk->path), most = sizeof(origin_text) - 16;
     snprintf(origin_text, sizeof(origin_text), "%s%s:%d", len > most ? "..." : "",
              walk->path + (len > most ? len - most : 0), line);
+    const struct config_key *known = config_find(walk->spec, key);
+    if (known) {
+        int *first = &walk->lines[key_index(walk->spec, known)];
+
+        if (*first)
+            log_warn("%s: %s is set at line %d already; the last one counts", origin_text, key,
+                     *first);
+        *first = line;
+    }
     return apply(walk->spec, walk->target, walk->origin, key, value, origin_text, walk->err);
 }
 
@@ -329,8 +339,13 @@ int config_load(const struct config_spec *spec, void *target, struct config_orig
     struct file_walk walk = {
         .spec = spec, .target = target, .origin = origin, .path = path, .err = err};
     struct buf text = {0};
-    int r = file_load(path, CONFIG_FILE_MAX, &text);
+    struct stat st;
+    int r = file_stat(path, &st);
 
+    if (r == 0 && S_ISFIFO(st.st_mode)) /* it can be read once only, and may never come */
+        return err_say(err, -ESPIPE, "read %s: expected a file, found a pipe", path);
+    if (r == 0)
+        r = file_load(path, CONFIG_FILE_MAX, &text);
     if (r < 0)
         err_set(err, r, "read %s", path);
     else
@@ -460,4 +475,23 @@ void config_properties(const struct config_spec *spec, const void *target, struc
         add_value(sorted[i], target, true, out);
         buf_add_u8(out, '\n');
     }
+}
+
+int config_expand_home(const char *key, char *path, size_t size, struct err *err)
+{
+    const char *home = getenv("HOME");
+    size_t home_len, rest = strlen(path);
+
+    if (path[0] != '~' || path[1] != '/')
+        return 0;
+    if (!home || home[0] != '/')
+        return err_say(err, -ENOENT, "%s=%s: there is no $HOME; name the whole path", key, path);
+    home_len = strlen(home);
+    if (home_len + rest > size)
+        return err_say(err, -ENAMETOOLONG, "%s=%s is too long below the home folder %s", key, path,
+                       home);
+    /* the '~' gives its place to the folder; the NUL moves along */
+    memmove(path + home_len, path + 1, rest);
+    memcpy(path, home, home_len);
+    return 0;
 }

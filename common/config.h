@@ -53,8 +53,9 @@ struct config_origin {
 
 /* Puts every default. Defaults are valid by assertion. */
 void config_defaults(const struct config_spec *spec, void *target, struct config_origin *origin);
-/* Reads a file of at most CONFIG_FILE_MAX bytes. err: file, line, key, what was found and what was
- * expected; an unknown key is -EINVAL too. What precedes the bad line is already stored. */
+/* Reads a file of at most CONFIG_FILE_MAX bytes, no pipe. A key that is set twice is warned of.
+ * err: file, line, key, what was found and what was expected; an unknown key is -EINVAL too. What
+ * precedes the bad line is already stored. */
 enum { CONFIG_FILE_MAX = 1 << 20 };
 int config_load(const struct config_spec *spec, void *target, struct config_origin *origin,
                 const char *path, struct err *err);
@@ -80,5 +81,8 @@ void config_properties(const struct config_spec *spec, const void *target, struc
  * or bytes that are not UTF-8 in a key or value give -EINVAL with err ("line 3: ..."). */
 typedef int config_each_fn(void *ctx, int line, const char *key, const char *value);
 int config_each(struct bytes text, config_each_fn *each, void *ctx, struct err *err);
+/* "~/x" in a buffer of `size` bytes becomes "$HOME/x"; other paths stay as they are. err names the
+ * key. */
+int config_expand_home(const char *key, char *path, size_t size, struct err *err);
 
 #endif

@@ -45,3 +45,17 @@ int err_say(struct err *err, int code, const char *format, ...)
     va_end(args);
     return code;
 }
+
+void err_add(struct err *err, const char *format, ...)
+{
+    va_list args;
+    size_t len;
+
+    if (!err)
+        return;
+    len = strlen(err->text);
+    va_start(args, format);
+    if (vsnprintf(err->text + len, sizeof(err->text) - len, format, args) < 0)
+        err->text[len] = '\0';
+    va_end(args);
+}

@@ -19,5 +19,7 @@ int err_set(struct err *err, int code, const char *format, ...)
 /* Likewise without the errno text: the sentence is complete. */
 int err_say(struct err *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Adds to the sentence, for the caller that knows what to do about it. err may be NULL. */
+void err_add(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

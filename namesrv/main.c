@@ -1,5 +1,6 @@
 /* main.c - tern-namesrv: options, one loop, one name server, and a clean stop. */
 #include <errno.h>
+#include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,22 +18,28 @@
 
 enum { EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 
+enum { SETS_MAX = 256 };
+
 static const char usage[] =
-    "usage: tern-namesrv [-c FILE] [-o key=value]... [--check | --print-config]\n"
-    "       tern-namesrv --version | --help\n"
+    "usage: tern-namesrv [-c FILE] [-o KEY=VALUE]...\n"
     "\n"
-    "  -c FILE         configuration in RocketMQ's key=value format\n"
-    "  -o key=value    one setting; comes after the file, the last one wins\n"
-    "  --check         check the configuration and exit: 0 when it is good, 1 when not\n"
-    "  --print-config  print every setting, where it came from and what it means\n"
+    "  -c, --config FILE       read settings from FILE (key=value, RocketMQ's key names)\n"
+    "  -o, --option KEY=VALUE  set one key; later ones win over earlier ones and the file\n"
+    "      --check             check the configuration and exit\n"
+    "      --print-config      print every key, where its value comes from and what it means\n"
+    "      --version           print the version\n"
+    "      --help              print this\n"
     "\n"
     "Settings people set most: listenPort, bindAddress, kvConfigPath, orderMessageEnable.\n"
-    "Exit status: 0 stopped or checked, 1 configuration refused, 2 usage, 3 anything else.\n";
+    "Exit codes: 0 stopped cleanly, 1 configuration refused, 2 wrong usage, 3 failed.\n";
 
 enum action { RUN, CHECK, PRINT };
 
 struct settings {
     enum action action;
+    const char *config_file;    /* NULL: none */
+    const char *sets[SETS_MAX]; /* of -o, in order */
+    int set_count;
     struct namesrv_options options;
     struct config_origin origin;
 };
@@ -46,7 +53,7 @@ struct running {
 
 static int wrong_usage(const char *what, const char *arg)
 {
-    fprintf(stderr, "tern-namesrv: %s%s\n%s", what, arg, usage);
+    fprintf(stderr, "tern-namesrv: %s%s\ntry: tern-namesrv --help\n", what, arg);
     return EXIT_USAGE;
 }
 
@@ -71,90 +78,111 @@ static void check_store_path(struct namesrv_options *o, const char *file)
 
 static int expand_paths(struct namesrv_options *o, struct err *err)
 {
-    const char *home = getenv("HOME");
+    int r = config_expand_home("kvConfigPath", o->kv_config_path, NAMESRV_PATH_MAX, err);
 
-    if (!home)
-        home = "";
-    if (!namesrv_expand_home(o->kv_config_path, home) ||
-        !namesrv_expand_home(o->config_store_path, home) ||
-        !namesrv_expand_home(o->port_file, home))
-        return err_say(err, -ENAMETOOLONG, "a path below the home folder %s is too long", home);
-    return 0;
+    if (r == 0)
+        r = config_expand_home("configStorePath", o->config_store_path, NAMESRV_PATH_MAX, err);
+    return r == 0 ? config_expand_home("portFile", o->port_file, NAMESRV_PATH_MAX, err) : r;
 }
 
 /* Applies each -o in order; with a prefix, only those that begin with it. */
-static int apply_arguments(struct settings *s, char *const *args, const char *prefix,
-                           struct err *err)
+static int apply_sets(struct settings *s, const char *prefix, struct err *err)
 {
-    for (char *const *arg = args; *arg; arg++) {
-        if (strcmp(*arg, "-c") == 0) {
-            arg++;
-        } else if (strcmp(*arg, "-o") == 0) {
-            arg++;
-            if (strncmp(*arg, prefix, strlen(prefix)) != 0)
-                continue;
-            int r = config_set(&namesrv_config_spec, &s->options, &s->origin, *arg, "-o", err);
+    for (int i = 0; i < s->set_count; i++) {
+        int r = 0;
 
-            if (r < 0)
-                return r;
-        }
+        if (strncmp(s->sets[i], prefix, strlen(prefix)) == 0)
+            r = config_set(&namesrv_config_spec, &s->options, &s->origin, s->sets[i], "-o", err);
+        if (r < 0)
+            return r;
     }
-    return expand_paths(&s->options, err);
+    return 0;
 }
 
 /* The file, then what requests changed, then -o in order; where the second is must be known first.
  */
-static int load_settings(struct settings *s, const char *file, char *const *args, struct err *err)
+static int load_settings(struct settings *s, struct err *err)
 {
-    int r = file ? config_load(&namesrv_config_spec, &s->options, &s->origin, file, err) : 0;
+    struct namesrv_options *o = &s->options;
+    int r = 0;
 
+    if (s->config_file)
+        r = config_load(&namesrv_config_spec, o, &s->origin, s->config_file, err);
     if (r == 0)
-        r = apply_arguments(s, args, "configStorePath=", err);
+        r = apply_sets(s, "configStorePath=", err);
+    if (r == 0)
+        r = config_expand_home("configStorePath", o->config_store_path, NAMESRV_PATH_MAX, err);
     if (r < 0)
         return r;
-    check_store_path(&s->options, file);
-    r = namesrv_options_load_changed(&s->options, &s->origin, err);
+    check_store_path(o, s->config_file);
+    r = namesrv_options_load_changed(o, &s->origin, err);
     if (r == 0)
-        r = apply_arguments(s, args, "", err);
-    check_store_path(&s->options, file);
+        r = apply_sets(s, "", err);
+    if (r == 0)
+        r = expand_paths(o, err);
+    check_store_path(o, s->config_file);
     return r;
+}
+
+static int add_set(struct settings *s, const char *text)
+{
+    if (!strchr(text, '='))
+        return wrong_usage("expected KEY=VALUE after -o, found ", text);
+    if (s->set_count == SETS_MAX)
+        return wrong_usage("too many options: ", text);
+    s->sets[s->set_count++] = text;
+    return -1;
 }
 
 /* -1: go on; else the exit status. */
 static int read_arguments(int argc, char **argv, struct settings *s)
 {
-    const char *file = NULL;
+    enum { CHECK_ONLY = 256, PRINT_CONFIG, VERSION };
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"option", required_argument, NULL, 'o'},
+        {"check", no_argument, NULL, CHECK_ONLY},
+        {"print-config", no_argument, NULL, PRINT_CONFIG},
+        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
     struct err err = {0};
+    int c, status = -1;
 
-    for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-
-        if (strcmp(arg, "-c") == 0 || strcmp(arg, "-o") == 0) {
-            if (i + 1 == argc)
-                return wrong_usage("an argument is missing after ", arg);
-            if (arg[1] == 'c')
-                file = argv[i + 1];
-            else if (!strchr(argv[i + 1], '='))
-                return wrong_usage("expected key=value after -o, found ", argv[i + 1]);
-            i++;
-        } else if (strcmp(arg, "--check") == 0) {
+    while (status < 0 && (c = getopt_long(argc, argv, "c:o:h", longs, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            if (s->config_file)
+                return wrong_usage("-c is given twice: ", optarg);
+            s->config_file = optarg;
+            break;
+        case 'o':
+            status = add_set(s, optarg);
+            break;
+        case CHECK_ONLY:
             s->action = CHECK;
-        } else if (strcmp(arg, "--print-config") == 0) {
+            break;
+        case PRINT_CONFIG:
             s->action = PRINT;
-        } else if (strcmp(arg, "--version") == 0) {
+            break;
+        case VERSION:
             printf("tern-namesrv %s\n", TERN_VERSION);
             return EXIT_SUCCESS;
-        } else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+        case 'h':
             fputs(usage, stdout);
             return EXIT_SUCCESS;
-        } else {
-            return wrong_usage("unknown argument ", arg);
+        default:
+            fputs("try: tern-namesrv --help\n", stderr);
+            return EXIT_USAGE;
         }
     }
+    if (status >= 0)
+        return status;
+    if (optind < argc)
+        return wrong_usage("unexpected argument ", argv[optind]);
     namesrv_options_init(&s->options, &s->origin);
-    if (load_settings(s, file, argv + 1, &err) < 0)
-        return refused(&err);
-    return -1;
+    return load_settings(s, &err) < 0 ? refused(&err) : -1;
 }
 
 static int print_settings(const struct settings *s)
@@ -209,6 +237,10 @@ static int start(struct running *r, const struct settings *s, struct err *err)
         e = loop_new(&r->loop, &loop_options, err);
     if (e == 0)
         e = namesrv_new(&r->ns, &s->options, r->loop, err);
+    if (e == -EADDRINUSE)
+        err_add(err, "; is a name server running here already? listenPort sets another port");
+    if (e == -EADDRNOTAVAIL)
+        err_add(err, "; bindAddress must be an address of this machine, or 0.0.0.0 for all");
     if (e < 0)
         return e;
     e = loop_on_stop_signals(r->loop, on_stop_signal, r);
@@ -259,7 +291,7 @@ int main(int argc, char **argv)
         return status;
     switch (settings.action) {
     case CHECK:
-        printf("the configuration is good\n");
+        printf("the configuration is fine\n");
         return EXIT_SUCCESS;
     case PRINT:
         return print_settings(&settings);

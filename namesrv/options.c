@@ -258,18 +258,3 @@ void namesrv_options_change(struct namesrv_options *o, const struct config_key *
     if (r == 0)
         o->changed |= bit_of(key);
 }
-
-bool namesrv_expand_home(char path[NAMESRV_PATH_MAX], const char *home)
-{
-    size_t home_len = strlen(home);
-    size_t rest = strlen(path);
-
-    if (path[0] != '~' || path[1] != '/')
-        return true;
-    if (home_len + rest > NAMESRV_PATH_MAX)
-        return false;
-    /* the '~' gives its place to the folder; the NUL moves along */
-    memmove(path + home_len, path + 1, rest);
-    memcpy(path, home, home_len);
-    return true;
-}

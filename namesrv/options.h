@@ -41,7 +41,5 @@ void namesrv_options_changed_text(const struct namesrv_options *o, struct buf *o
 /* One live key; the caller has checked the value. */
 void namesrv_options_change(struct namesrv_options *o, const struct config_key *key,
                             const char *value);
-/* "~/x" below the home folder of `home`. False when it does not fit. */
-bool namesrv_expand_home(char path[NAMESRV_PATH_MAX], const char *home);
 
 #endif

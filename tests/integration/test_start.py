@@ -51,9 +51,28 @@ def version_and_help_are_printed_and_leave_with_0():
 @claims.claim
 def wrong_usage_leaves_with_2_and_says_what_was_wrong():
     for program in PROGRAMS:
-        for arguments, word in ((["--no-such-option"], "no-such-option"),
-                                (["stray"], "stray"), (["-c"], "c"), (["-o"], "o")):
-            contains(refused(program, *arguments, code=2), word)
+        for arguments, word in ((["--no-such-option"], "no-such-option"), (["-v"], "v"),
+                                (["stray"], "stray"), (["--check", ""], ""), (["-c"], "c"),
+                                (["-o"], "o"), (["-o", "listenPort"], "KEY=VALUE"),
+                                (["--check=1"], "check"),
+                                (["-c", "/dev/null", "-c", "twice"], "twice")):
+            err = refused(program, *arguments, code=2)
+            contains(err, word)
+            contains(err, f"try: {os.path.basename(program)} --help")
+
+
+@claims.claim
+def both_programs_take_the_same_forms_of_options():
+    path = write("form.conf", "logLevel=warn\n")
+    for program in PROGRAMS:
+        for arguments in (["-c", path, "-o", "listenPort=5000"], [f"-c{path}", "-olistenPort=5000"],
+                          ["--config", path, "--option", "listenPort=5000"],
+                          [f"--config={path}", "--option=listenPort = 5000 "]):
+            code, out, err = process.run_program([program, "--print-config", *arguments])
+            equal(code, 0, err)
+            true(re.search(r"^# -o: .*\nlistenPort +=", out, re.M), f"{arguments}: {out}")
+            true(re.search(r"^listenPort += 5000$", out, re.M), f"{arguments}")
+            true(re.search(r"^logLevel += warn$", out, re.M), f"{arguments}")
 
 
 # --- configuration ---
@@ -94,7 +113,12 @@ def a_bad_value_is_refused_with_file_line_and_what_was_expected():
             (process.BROKER, "messageDelayLevel=1s 5x", "1s"),
             (process.BROKER, "brokerName=a/b", "letters"),
             (process.BROKER, "mappedFileSizeCommitLog=12", "4096"),
+            (process.BROKER, "listenPort=99999999999999999999", "0 to 65534"),
+            (process.BROKER, "namesrvAddr=127.0.0.1", "host:port"),
+            (process.BROKER, "bindAddress=", "numeric"),
             (process.NAMESRV, "listenPort=-1", "0 to 65535"),
+            (process.NAMESRV, "listenPort=0x10", "0 to 65535"),
+            (process.NAMESRV, "listenPort=", "0 to 65535"),
             (process.NAMESRV, "orderMessageEnable=2", "true"),
             (process.NAMESRV, "bindAddress=here", "numeric")):
         path = write("bad.conf", f"# first\n{line}\n")
@@ -109,6 +133,37 @@ def a_file_that_cannot_be_read_is_refused_by_name():
     for program in PROGRAMS:
         contains(refused(program, "-c", "/no/such/file.conf"), "/no/such/file.conf")
         contains(refused(program, "-c", process.folder()), process.folder())
+        pipe = process.new_path("pipe")
+        os.mkfifo(pipe)
+        contains(refused(program, "-c", pipe), f"{pipe}: expected a file, found a pipe")
+
+
+@claims.claim
+def a_key_that_is_set_twice_in_a_file_is_pointed_out():
+    path = write("twice.conf", "listenPort=5000\nlogLevel=info\nlistenPort=6000\n")
+    for program in PROGRAMS:
+        contains(checked(program, "-c", path), f"{path}:3: listenPort is set at line 1 already")
+        equal(checked(program, "-o", "listenPort=1", "-o", "listenPort=7000").count("already"), 0)
+
+
+@claims.claim
+def paths_may_have_spaces_and_begin_with_the_home_folder():
+    home = os.path.join(process.new_path("home"), "a home")
+    os.makedirs(home)
+    config = os.path.join(home, "broker of mine.conf")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("storePathRootDir = ~/my store\n")
+    broker = process.Broker(config=config, env={"HOME": home}, storePathRootDir="~/my store",
+                            portFile="~/my port", ready=False)
+    broker.port_files["main"] = os.path.join(home, "my port")
+    broker.wait_ready()
+    broker.stop()
+    equal(sorted(os.listdir(home)), ["broker of mine.conf", "my port", "my store"])
+    for program, key in ((process.BROKER, "storePathRootDir"), (process.NAMESRV, "kvConfigPath")):
+        code, out, err = process.run_program([program, "--check", "-o", f"{key}=~/x"],
+                                             env={"HOME": ""})
+        equal(code, 1, out)
+        contains(err, f"{key}=~/x")
 
 
 @claims.claim
@@ -121,7 +176,8 @@ def an_address_for_clients_that_nobody_listens_on_is_refused_with_the_line_to_ad
     err = refused(process.BROKER, "--check", "-o", "brokerIP1=0.0.0.0", "-o", "bindAddress=0.0.0.0")
     contains(err, "brokerIP1=0.0.0.0")
     checked(process.BROKER, "-o", "brokerIP1=192.0.2.7", "-o", "bindAddress=0.0.0.0")
-    checked(process.BROKER, "-o", "brokerIP1=127.0.0.2")
+    checked(process.BROKER, "-o", "brokerIP1=127.0.0.2", "-o", "bindAddress=127.0.0.2")
+    contains(refused(process.BROKER, "--check", "-o", "brokerIP1=127.0.0.2"), "bindAddress=127.0.0.2")
 
 
 @claims.claim
@@ -259,11 +315,22 @@ def a_port_in_use_is_refused_by_name():
     broker = process.Broker(namesrv)
     err = refused(process.NAMESRV, "-o", f"listenPort={namesrv.port}", "-o", "kvConfigPath=",
                   code=3)
-    contains(err, str(namesrv.port))
+    contains(err, f"port {namesrv.port}")
+    contains(err, "listenPort sets another port")
+    err = refused(process.BROKER, "--standalone", "-o", f"namesrvListenPort={namesrv.port}", "-o",
+                  "listenPort=0", "-o", f"storePathRootDir={process.new_path('store')}", code=3)
+    contains(err, f"port {namesrv.port}")
+    contains(err, "namesrvListenPort")
     for port in (broker.port, broker.port + 2):  # P, and P-2 of another one
         err = refused(process.BROKER, "-o", f"listenPort={port}", "-o",
                       f"storePathRootDir={process.new_path('store')}", code=3)
-        contains(err, str(broker.port))
+        contains(err, f"port {broker.port}")
+        contains(err, f"listenPort={port} needs {port} and {port - 2}")
+    for program, more in ((process.NAMESRV, "kvConfigPath="),
+                          (process.BROKER, f"storePathRootDir={process.new_path('store')}")):
+        err = refused(program, "-o", "bindAddress=192.0.2.1", "-o", "listenPort=0", "-o", more, code=3)
+        contains(err, "192.0.2.1")
+        contains(err, "bindAddress must be an address of this machine")
     broker.stop()
     namesrv.stop()
 

@@ -1,5 +1,6 @@
 /* The rules between the broker's settings, and changes while it runs. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,11 +48,95 @@ START_TEST(an_address_nobody_listens_on_is_refused_with_the_line_to_add)
 }
 END_TEST
 
+/* bindAddress, brokerIP1, and whether clients can come in that way */
+static const struct {
+    const char *bind, *told;
+    bool taken;
+} addresses[] = {
+    {"127.0.0.1", "127.0.0.1", true},
+    {"127.0.0.1", "127.0.0.2", false},
+    {"127.0.0.2", "127.0.0.2", true},
+    {"127.0.0.1", "::1", false},
+    {"::1", "127.0.0.1", false},
+    {"::1", "::1", true},
+    {"0.0.0.0", "192.0.2.1", true},
+    {"0.0.0.0", "127.0.0.1", true},
+    {"0.0.0.0", "2001:db8::1", false},
+    {"0.0.0.0", "0.0.0.0", false},
+    {"::", "192.0.2.1", true},
+    {"::", "2001:db8::1", true},
+    {"::", "::", false},
+    {"192.0.2.1", "198.51.100.1", true}, /* translated */
+    {"192.0.2.1", "127.0.0.1", false},
+    {"192.0.2.1", "2001:db8::1", false},
+};
+
+START_TEST(clients_are_told_an_address_that_leads_here)
+{
+    char text[100];
+
+    snprintf(text, sizeof(text), "bindAddress=%s", addresses[_i].bind);
+    set(text);
+    snprintf(text, sizeof(text), "brokerIP1=%s", addresses[_i].told);
+    set(text);
+    ck_assert_msg((settings_finish(&s, false, &err) == 0) == addresses[_i].taken,
+                  "bindAddress=%s brokerIP1=%s: %s", addresses[_i].bind, addresses[_i].told,
+                  err.text);
+    if (!addresses[_i].taken)
+        ck_assert_ptr_nonnull(strstr(err.text, text));
+}
+END_TEST
+
 START_TEST(brokerIP1_follows_bindAddress)
 {
     set("bindAddress=192.0.2.7");
     ck_assert_int_eq(settings_finish(&s, false, &err), 0);
     ck_assert_str_eq(s.config.broker_ip1, "192.0.2.7");
+}
+END_TEST
+
+START_TEST(ports_that_collide_are_refused)
+{
+    set("listenPort=9878"); /* its second port is that of name servers */
+    ck_assert_int_eq(settings_finish(&s, false, &err), 0);
+    ck_assert_int_eq(settings_finish(&s, true, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "namesrvListenPort=9876"));
+    set("listenPort=9876");
+    ck_assert_int_eq(settings_finish(&s, true, &err), -EINVAL);
+    set("listenPort=9875");
+    ck_assert_int_eq(settings_finish(&s, true, &err), -EINVAL);
+    set("namesrvListenPort=0");
+    ck_assert_int_eq(settings_finish(&s, true, &err), 0);
+    set("haListenPort=9873");
+    ck_assert_int_eq(settings_finish(&s, false, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "haListenPort=9873"));
+    set("listenPort=2");
+    ck_assert_int_eq(settings_finish(&s, false, &err), -EINVAL);
+    set("listenPort=0");
+    ck_assert_int_eq(settings_finish(&s, false, &err), 0);
+    set("portFile=/tmp/x");
+    set("namesrvPortFile=/tmp/x");
+    ck_assert_int_eq(settings_finish(&s, true, &err), -EINVAL);
+    ck_assert_int_eq(settings_finish(&s, false, &err), 0);
+}
+END_TEST
+
+START_TEST(addresses_of_name_servers_are_looked_at)
+{
+    static const char *const good[] = {"", ";", "a:1", "a:1;b:65535;",
+                                       "[::1]:9876;;127.0.0.1:9876"};
+    static const char *const bad[] = {"a",     "a:",       ":1",      "a:0",      "a:65536",
+                                      "a:1;b", "a:1 ;b:2", "a:1,b:2", "::1:9876", "http://a:1"};
+    char text[100];
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        ck_assert_msg(config_check(&broker_config_spec, "namesrvAddr", good[i], &err) == 0, "%s",
+                      err.text);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ck_assert_int_eq(config_check(&broker_config_spec, "namesrvAddr", bad[i], &err), -EINVAL);
+        snprintf(text, sizeof(text), "\"%s\": expected host:port", bad[i]);
+        ck_assert_msg(strstr(err.text, text) != NULL, "%s", err.text);
+    }
 }
 END_TEST
 
@@ -166,6 +251,10 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, set_up, NULL);
     tcase_add_test(t, the_defaults_bind_to_loopback_and_tell_clients_so);
     tcase_add_test(t, an_address_nobody_listens_on_is_refused_with_the_line_to_add);
+    tcase_add_loop_test(t, clients_are_told_an_address_that_leads_here, 0,
+                        sizeof(addresses) / sizeof(addresses[0]));
+    tcase_add_test(t, ports_that_collide_are_refused);
+    tcase_add_test(t, addresses_of_name_servers_are_looked_at);
     tcase_add_test(t, brokerIP1_follows_bindAddress);
     tcase_add_test(t, roles_that_need_replication_stop_the_start);
     tcase_add_test(t, switches_that_nothing_stands_behind_cannot_be_on);

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -284,6 +286,47 @@ START_TEST(a_key_without_meaning_here_gets_one_log_line)
 }
 END_TEST
 
+START_TEST(a_key_set_twice_in_a_file_is_warned_of_and_the_last_one_counts)
+{
+    char want[400];
+
+    ck_assert_int_eq(load("listenPort=5\n\nbrokerName=b\nlistenPort=6\n"), 0);
+    snprintf(want, sizeof(want), "%s:4: listenPort is set at line 1 already; the last one counts",
+             path);
+    ck_assert_str_eq(logged(), want);
+    ck_assert_int_eq(s.port, 6);
+    ck_assert_int_eq(config_set(&spec, &s, &origin, "listenPort=7", "-o", &err), 0);
+    ck_assert_str_eq(logged(), "");
+}
+END_TEST
+
+START_TEST(a_tilde_is_the_home_folder)
+{
+    char text[32] = "~/a/b";
+
+    setenv("HOME", "/home/tern", 1);
+    ck_assert_int_eq(config_expand_home("key", text, sizeof(text), &err), 0);
+    ck_assert_str_eq(text, "/home/tern/a/b");
+    setenv("HOME", "/elsewhere", 1);
+    ck_assert_int_eq(config_expand_home("key", text, sizeof(text), &err), 0);
+    ck_assert_str_eq(text, "/home/tern/a/b");
+    snprintf(text, sizeof(text), "~x");
+    ck_assert_int_eq(config_expand_home("key", text, sizeof(text), &err), 0);
+    ck_assert_str_eq(text, "~x");
+
+    snprintf(text, sizeof(text), "~/abc");
+    ck_assert_int_eq(config_expand_home("key", text, 14, &err), -ENAMETOOLONG);
+    ck_assert_ptr_nonnull(strstr(err.text, "key=~/abc"));
+    ck_assert_int_eq(config_expand_home("key", text, 15, &err), 0);
+    ck_assert_str_eq(text, "/elsewhere/abc");
+
+    snprintf(text, sizeof(text), "~/abc");
+    unsetenv("HOME");
+    ck_assert_int_eq(config_expand_home("key", text, sizeof(text), &err), -ENOENT);
+    ck_assert_str_eq(err.text, "key=~/abc: there is no $HOME; name the whole path");
+}
+END_TEST
+
 START_TEST(checking_a_value_stores_nothing)
 {
     ck_assert_int_eq(config_check(&spec, "listenPort", "1", &err), 0);
@@ -307,6 +350,9 @@ START_TEST(a_file_that_cannot_be_read_is_named)
     snprintf(want, sizeof(want), "read %s: No such file or directory", path);
     ck_assert_str_eq(err.text, want);
     ck_assert_int_eq(config_load(&spec, &s, &origin, dir, &err), -EISDIR);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    ck_assert_int_eq(config_load(&spec, &s, &origin, path, &err), -ESPIPE);
+    ck_assert_ptr_nonnull(strstr(err.text, "expected a file, found a pipe"));
 }
 END_TEST
 
@@ -525,6 +571,8 @@ static Suite *config_suite(void)
     tcase_add_test(meaning, a_long_value_is_cut_in_the_sentence_between_characters);
     tcase_add_test(meaning, an_option_is_refused_like_a_line);
     tcase_add_test(meaning, a_key_without_meaning_here_gets_one_log_line);
+    tcase_add_test(meaning, a_key_set_twice_in_a_file_is_warned_of_and_the_last_one_counts);
+    tcase_add_test(meaning, a_tilde_is_the_home_folder);
     tcase_add_test(meaning, checking_a_value_stores_nothing);
     tcase_add_test(meaning, a_file_that_cannot_be_read_is_named);
     tcase_add_test(meaning, of_a_long_origin_the_end_is_kept);

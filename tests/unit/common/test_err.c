@@ -25,8 +25,23 @@ START_TEST(say_leaves_the_sentence_alone)
 }
 END_TEST
 
+START_TEST(what_to_do_about_it_is_added)
+{
+    struct err err;
+
+    err_set(&err, -ENOENT, "open a");
+    err_add(&err, "; make it with %s", "b");
+    ck_assert_str_eq(err.text, "open a: No such file or directory; make it with b");
+    ck_assert_int_eq(err.code, -ENOENT);
+    for (int i = 0; i < 100; i++)
+        err_add(&err, "0123456789");
+    ck_assert_uint_eq(strlen(err.text), sizeof(err.text) - 1);
+}
+END_TEST
+
 START_TEST(nobody_need_listen)
 {
+    err_add(NULL, "x");
     ck_assert_int_eq(err_set(NULL, -EIO, "x"), -EIO);
     ck_assert_int_eq(err_say(NULL, -EIO, "x"), -EIO);
 }
@@ -52,6 +67,7 @@ static Suite *err_suite(void)
 
     tcase_add_test(t, set_returns_the_code_and_appends_what_it_means);
     tcase_add_test(t, say_leaves_the_sentence_alone);
+    tcase_add_test(t, what_to_do_about_it_is_added);
     tcase_add_test(t, nobody_need_listen);
     tcase_add_test(t, a_long_sentence_is_cut);
     suite_add_tcase(s, t);

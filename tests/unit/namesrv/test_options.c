@@ -131,29 +131,6 @@ START_TEST(settings_that_requests_cannot_change_do_not_belong_there)
 }
 END_TEST
 
-START_TEST(a_tilde_is_the_home_folder)
-{
-    char text[NAMESRV_PATH_MAX] = "~/a/b";
-    char home[NAMESRV_PATH_MAX];
-
-    ck_assert(namesrv_expand_home(text, "/home/tern"));
-    ck_assert_str_eq(text, "/home/tern/a/b");
-    ck_assert(namesrv_expand_home(text, "/elsewhere"));
-    ck_assert_str_eq(text, "/home/tern/a/b");
-    snprintf(text, sizeof(text), "~x");
-    ck_assert(namesrv_expand_home(text, "/home/tern"));
-    ck_assert_str_eq(text, "~x");
-
-    memset(home, 'h', sizeof(home) - 1);
-    home[sizeof(home) - 1] = '\0';
-    snprintf(text, sizeof(text), "~/");
-    ck_assert(!namesrv_expand_home(text, home));
-    home[sizeof(home) - 2] = '\0'; /* 4094 bytes, a slash and the end */
-    ck_assert(namesrv_expand_home(text, home));
-    ck_assert_uint_eq(strlen(text), NAMESRV_PATH_MAX - 1);
-}
-END_TEST
-
 static Suite *suite(void)
 {
     Suite *s = suite_create("options");
@@ -167,7 +144,6 @@ static Suite *suite(void)
     tcase_add_test(c, the_kept_settings_are_loaded_again);
     tcase_add_test(c, no_file_keeps_the_defaults);
     tcase_add_test(c, settings_that_requests_cannot_change_do_not_belong_there);
-    tcase_add_test(c, a_tilde_is_the_home_folder);
     suite_add_tcase(s, c);
     return s;
 }
