@@ -41,7 +41,7 @@ struct channel {
 struct subscription {
     char *topic, *sub_string, *expression_type;
     int64_t version;
-    bool class_filter_mode, seen;
+    bool class_filter_mode, named;
     struct tag_filter filter;
     UT_hash_handle hh;
 };
@@ -356,59 +356,51 @@ int clients_add_producer(struct clients *c, const struct client_identity *who, s
     return r;
 }
 
-/* One that is new has no text yet. */
-static int make_subscription(struct clients *c, struct group *g, struct bytes topic,
-                             struct subscription **out)
+static struct subscription *make_subscription(struct clients *c, struct group *g,
+                                              struct bytes topic)
 {
-    struct subscription *s;
+    struct subscription *s = calloc(1, sizeof(*s));
 
-    HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
-    *out = s;
-    if (s)
-        return 0;
-    if (HASH_COUNT(g->subscriptions) >= SUBSCRIPTIONS_MAX)
-        return -ENOSPC;
-    s = calloc(1, sizeof(*s));
     if (!s)
-        return -ENOMEM;
+        return NULL;
     s->topic = copy_text(topic);
     if (!s->topic) {
         free(s);
-        return -ENOMEM;
+        return NULL;
     }
     HASH_ADD_KEYPTR(hh, g->subscriptions, s->topic, topic.len, s);
     c->subscription_bytes += subscription_bytes(s);
-    *out = s;
-    return 0;
+    return s;
 }
 
+/* *came: the topic is new. */
 static int store_subscription(struct clients *c, struct group *g,
                               struct client_subscription_data *data, bool *came)
 {
     struct subscription *s;
+    size_t bytes = sizeof(*s) + data->topic.len + data->sub_string.len + data->expression_type.len +
+                   data->filter.count * sizeof(int32_t);
     char *text, *type;
-    size_t others;
-    int r = make_subscription(c, g, data->topic, &s);
 
-    if (r < 0)
-        return r;
-    s->seen = true;
-    if (s->sub_string && data->version <= s->version)
+    HASH_FIND(hh, g->subscriptions, data->topic.at, data->topic.len, s);
+    if (s && data->version <= s->version)
         return 0;
-    others = c->subscription_bytes - subscription_bytes(s);
-    if (others + sizeof(*s) + strlen(s->topic) + data->sub_string.len + data->expression_type.len +
-            data->filter.count * sizeof(int32_t) >
-        c->bounds.subscription_bytes)
+    if (c->subscription_bytes - (s ? subscription_bytes(s) : 0) + bytes >
+            c->bounds.subscription_bytes ||
+        (!s && HASH_COUNT(g->subscriptions) >= SUBSCRIPTIONS_MAX))
         return -ENOSPC;
     text = copy_text(data->sub_string);
     type = copy_text(data->expression_type);
-    if (!text || !type) {
+    if (text && type && !s) {
+        s = make_subscription(c, g, data->topic);
+        *came |= s != NULL;
+    }
+    if (!text || !type || !s) {
         free(text);
         free(type);
         return -ENOMEM;
     }
-    if (!s->sub_string)
-        *came = true;
+    c->subscription_bytes -= subscription_bytes(s);
     free(s->sub_string);
     free(s->expression_type);
     s->sub_string = text;
@@ -418,11 +410,12 @@ static int store_subscription(struct clients *c, struct group *g,
     tag_filter_destroy(&s->filter);
     s->filter = data->filter;
     memset(&data->filter, 0, sizeof(data->filter));
-    c->subscription_bytes = others + subscription_bytes(s);
+    c->subscription_bytes += subscription_bytes(s);
     return 0;
 }
 
-/* The group's subscriptions become those of this heartbeat. */
+/* The group's subscriptions become those of this heartbeat. What it does not name goes first, to
+ * make room; when there is none the rest stays out. */
 static int replace_subscriptions(struct clients *c, struct group *g,
                                  struct client_consumer *consumer, bool *changed)
 {
@@ -430,19 +423,24 @@ static int replace_subscriptions(struct clients *c, struct group *g,
     int r = 0;
 
     for (s = g->subscriptions; s; s = s->hh.next)
-        s->seen = false;
-    for (size_t i = 0; i < consumer->subscription_count && r == 0; i++)
-        r = store_subscription(c, g, &consumer->subscriptions[i], changed);
+        s->named = false;
+    for (size_t i = 0; i < consumer->subscription_count; i++) {
+        struct bytes topic = consumer->subscriptions[i].topic;
+
+        HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
+        if (s)
+            s->named = true;
+    }
     HASH_ITER(hh, g->subscriptions, s, next)
     {
-        /* One that failed half way has no text yet: it must not stay. */
-        if ((s->seen || r < 0) && s->sub_string)
+        if (s->named)
             continue;
-        if (s->sub_string)
-            *changed = true;
         HASH_DELETE(hh, g->subscriptions, s);
         subscription_free(c, s);
+        *changed = true;
     }
+    for (size_t i = 0; i < consumer->subscription_count && r == 0; i++)
+        r = store_subscription(c, g, &consumer->subscriptions[i], changed);
     return r;
 }
 
