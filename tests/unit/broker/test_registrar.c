@@ -63,8 +63,9 @@ static void ns_next(int32_t code)
     ck_assert_msg(body != NULL, "%s", err.text);
 }
 
-/* `key` may be NULL. */
-static void ns_answer_with(int32_t code, const char *remark, const char *key, const char *value)
+/* `remark`, `key` may be NULL. */
+static void ns_answer_whole(int32_t code, const char *remark, const char *key, const char *value,
+                            const char *answer_body)
 {
     struct remoting_meta meta = {.code = code,
                                  .opaque = ns.frame.opaque,
@@ -80,10 +81,16 @@ static void ns_answer_with(int32_t code, const char *remark, const char *key, co
     if (key)
         remoting_put_str(&w, key, value);
     remoting_body(&w);
+    buf_add_str(&out, answer_body);
     remoting_end(&w);
     ck_assert(!out.failed);
     client_write(&ns, buf_bytes(&out));
     buf_destroy(&out);
+}
+
+static void ns_answer_with(int32_t code, const char *remark, const char *key, const char *value)
+{
+    ns_answer_whole(code, remark, key, value, "");
 }
 
 static void ns_ok(void)
@@ -426,6 +433,31 @@ START_TEST(a_changed_permission_is_told_of_every_topic)
 }
 END_TEST
 
+/* Two name servers with different order tables would keep each other busy without end. */
+START_TEST(an_order_table_is_taken_and_brings_no_registration_of_its_own)
+{
+    int32_t asked;
+
+    begin_broker();
+    put("Ordered", 1);
+    put("Other", 1);
+    run();
+    client_open(&client);
+    ns_accept();
+    ns_next(REQUEST_REGISTER_BROKER);
+    ns_answer_whole(0, NULL, NULL, NULL, "{\"table\":{\"Ordered\":\"broker-a:1\"}}");
+    wait_until(is_up_to_date, NULL);
+    asked = ask_make("T", "1");
+    ns_next(REQUEST_REGISTER_BROKER);
+    ck_assert(tells("T") && !tells("Other"));
+    ck_assert(json_get_bool(json_object_get(table(), "Ordered"), "order", false));
+    ck_assert(is_current(told_version()));
+    ns_ok();
+    ck_assert_int_eq(answer(&client, asked), 0);
+    end_registered();
+}
+END_TEST
+
 START_TEST(everything_is_told_again_each_period)
 {
     begin_broker();
@@ -557,6 +589,7 @@ static Suite *registrar_suite(void)
     tcase_add_test(tests, a_refused_change_is_followed_by_everything);
     tcase_add_test(tests, a_success_that_is_none_is_said_with_what_to_do);
     tcase_add_test(tests, a_changed_permission_is_told_of_every_topic);
+    tcase_add_test(tests, an_order_table_is_taken_and_brings_no_registration_of_its_own);
     tcase_add_test(tests, everything_is_told_again_each_period);
     tcase_add_test(tests, without_force_each_period_asks_for_the_version);
     tcase_add_test(tests, a_table_too_large_for_one_body_comes_in_several);
