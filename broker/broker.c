@@ -208,6 +208,7 @@ static int open_store(struct broker *b, struct err *err)
         .queue_memory = (size_t)c->queue_memory_bytes,
         .queue_descriptors = (unsigned)c->queue_descriptors,
         .reader_threads = (unsigned)c->reader_threads,
+        .scrub_bytes_s = (uint64_t)c->scrub_bytes_per_second,
         .store_host = b->host,
         .delay_levels = b->delay_levels,
         .on_progress = on_progress,

@@ -201,6 +201,10 @@ static const struct config_key keys[] = {
         "memory for queue entries that are not yet in their files", 0),
     INT("queueDescriptors", queue_descriptors, 16, 100000, "512", "open queue files at most", 0),
     INT("readerThreads", reader_threads, 1, 64, "2", "threads for reads that may block", 0),
+    INT("scrubBytesPerSecond", scrub_bytes_per_second, 0, INT64_C(1) << 40, "4194304",
+        "bytes of the log written before this start that are verified in a second; 0: only when "
+        "read",
+        0),
     BOOL("recordCrcEnable", record_crc, "true", "stored records carry the whole-record CRC", 0),
     INT("namesrvListenPort", namesrv_listen_port, 0, 65535, "9876",
         "port of the name server inside (--standalone); 0: any free one", 0),

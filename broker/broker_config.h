@@ -24,7 +24,7 @@ struct broker_config {
     /* store */
     int64_t mapped_file_size_commit_log, mapped_file_size_consume_queue, flush_interval_commit_log;
     int64_t max_message_size, sync_flush_timeout, memory_tail_bytes, queue_memory_bytes;
-    int64_t queue_descriptors, reader_threads;
+    int64_t queue_descriptors, reader_threads, scrub_bytes_per_second;
     /* memoryBudgetBytes, and what of it is for input, output and requests that wait: derived */
     int64_t memory_budget_bytes, waiting_bytes_per_loop, offloaded_bytes;
     bool record_crc;

@@ -107,9 +107,10 @@ static struct topic *real_topic(struct delay *d, struct bytes name)
 }
 
 /* Puts one due message into its real topic. 0 done or dropped; negative: try again later. */
-static int deliver(struct delay *d, struct level *level, const struct queue_entry *entry)
+static int deliver(struct delay *d, struct level *level, int index)
 {
     static const char *const without[] = {"__CRC32#", NULL};
+    const struct queue_entry *entry = &d->found.entries[index];
     struct broker *b = d->broker;
     struct properties_known known;
     struct store_position position;
@@ -119,12 +120,15 @@ static int deliver(struct delay *d, struct level *level, const struct queue_entr
     int r;
 
     buf_reset(&d->record);
-    r = store_read_record(b->store, (uint64_t)entry->log_offset, &d->record, &record);
-    if (r == -ENOENT) {
-        log_warn_limited("delay", "no message at log offset %lld, where a delay level points to",
+    r = store_read_found(b->store, &d->found, index, &d->record, &record);
+    if (r == -EBADMSG) {
+        log_warn_limited("delay",
+                         "the delayed message at log offset %lld is damaged or gone; it is dropped",
                          (long long)entry->log_offset);
         return 0;
     }
+    if (r == STORE_REPAIRING)
+        return -EAGAIN;
     if (r < 0)
         return r;
     properties_scan(record.properties, &known);
@@ -207,6 +211,9 @@ static void run_level(struct delay *d, int index)
             }
             level->due_ms = now + RETRY_MS;
             return;
+        case STORE_GET_REPAIRING:
+            level->due_ms = now + RETRY_MS;
+            return;
         case STORE_GET_NO_QUEUE:
         case STORE_GET_EMPTY:
         case STORE_GET_AT_END:
@@ -228,7 +235,7 @@ static void run_level(struct delay *d, int index)
                 level->due_ms = due;
                 return;
             }
-            if (deliver(d, level, &d->found.entries[i]) < 0) {
+            if (deliver(d, level, i) < 0) {
                 level->due_ms = now + RETRY_MS;
                 return;
             }

@@ -274,6 +274,8 @@ static struct answer answer_for(const struct pull_request *request, const struct
         return (struct answer){RESPONSE_PULL_NOT_FOUND, request->offset, "OFFSET_OVERFLOW_ONE"};
     case STORE_GET_BEYOND_END:
         return (struct answer){RESPONSE_PULL_OFFSET_MOVED, got->max, "OFFSET_OVERFLOW_BADLY"};
+    case STORE_GET_REPAIRING:
+        return (struct answer){RESPONSE_PULL_NOT_FOUND, request->offset, "OFFSET_FOUND_NULL"};
     case STORE_GET_UNREADABLE:
     case STORE_GET_WOULD_BLOCK:
         break;
@@ -308,6 +310,18 @@ static bool keep_before(struct store_found *found, int64_t bad)
     return count > 0;
 }
 
+/* The record at queue offset `bad` cannot be served (r: as store_fill() has it). What stands before
+ * it is; else a damaged one is stepped over, and a wrong entry waited for, as for a message that is
+ * still to come. */
+static struct answer answer_before(struct store_found *found, int64_t bad, int r)
+{
+    if (keep_before(found, bad))
+        return (struct answer){RESPONSE_SUCCESS, bad, "FOUND"};
+    if (r == STORE_REPAIRING)
+        return (struct answer){RESPONSE_PULL_NOT_FOUND, bad, "OFFSET_FOUND_NULL"};
+    return (struct answer){RESPONSE_PULL_RETRY_IMMEDIATELY, bad + 1, "NO_MATCHED_MESSAGE"};
+}
+
 enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *request, bool suspend,
                                 bool may_block, struct store_found *found, struct buf *out,
                                 struct rates_turn *done)
@@ -337,20 +351,11 @@ enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *req
         if (r == -ESTALE)
             remoting_abort(&w);
     } while (r == -ESTALE); /* each time another segment of the log has gone */
-    if (r == -EBADMSG) {
-        /* The entry does not lead to its record: serve what stands before it, or step over it. */
-        log_warn_limited(
-            request->topic->name,
-            "topic %s queue %d: the entry at queue offset %lld does not match a record; "
-            "it is left out",
-            request->topic->name, request->queue_id, (long long)bad);
+    if (r == -EBADMSG || r == STORE_REPAIRING) {
         remoting_abort(&w);
-        if (keep_before(found, bad)) {
-            answer.next = bad;
-        } else {
-            answer =
-                (struct answer){RESPONSE_PULL_RETRY_IMMEDIATELY, bad + 1, "NO_MATCHED_MESSAGE"};
-        }
+        answer = answer_before(found, bad, r);
+        if (answer.code == RESPONSE_PULL_NOT_FOUND && suspend)
+            return PULL_NOTHING;
         begin_answer(&w, out, request, &answer, &found->got);
         r = answer.code == RESPONSE_SUCCESS ? store_fill(b->store, found, out, may_block, &bad) : 0;
     }
@@ -358,7 +363,7 @@ enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *req
         remoting_abort(&w);
         return PULL_WOULD_BLOCK;
     }
-    if (r < 0) {
+    if (r != 0) {
         remoting_abort(&w);
         reply_begin(&w, out, &request->to, RESPONSE_SYSTEM_ERROR,
                     bytes_str("the messages could not be read from the disk"), true);
@@ -394,6 +399,7 @@ bool pull_has_match(struct broker *b, const struct pull_request *request, int64_
         case STORE_GET_AT_END:
         case STORE_GET_EMPTY:
         case STORE_GET_NO_QUEUE:
+        case STORE_GET_REPAIRING:
             return false;
         case STORE_GET_NO_MATCH:
             if (found->got.next_offset <= get.offset)

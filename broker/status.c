@@ -203,6 +203,12 @@ static void add_store(struct json_out *j, struct broker *b)
     add_number(j, "ternQueueEntriesPending", stats.queues.pending_entries);
     add_number(j, "ternQueueFilesOpen", stats.queues.open_files);
     add_number(j, "ternDamagedRecords", stats.damaged_records);
+    add_number(j, "ternScrubbedTo", stats.scrubbed_to);
+    add_number(j, "ternScrubEnd", stats.scrub_end);
+    add_number(j, "ternScrubProblems", stats.scrub_problems);
+    add_number(j, "ternEntriesRepaired", stats.entries_mended);
+    add_number(j, "ternEntriesGivenUp", stats.entries_given_up);
+    add_number(j, "ternRepairsWaiting", stats.repairs_waiting);
     add_text(j, "ternDiskFull", "%s", store_disk_full(b->store, NULL) ? "true" : "false");
     add_text(j, "ternWritesStopped", "%s", store_stopped(b->store, reason) ? reason : "");
     add_number(j, "ternMetadataDurable", metadata_durable(b->metadata));

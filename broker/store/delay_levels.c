@@ -7,8 +7,6 @@
 
 #include "broker/store/properties.h"
 
-static const char SCHEDULE_TOPIC[] = "SCHEDULE_TOPIC_XXXX";
-
 int delay_levels_parse(const char *text, int64_t *ms, int max)
 {
     int count = 0;

@@ -4,6 +4,7 @@
 
 #include "broker/store/record.h"
 
+#define SCHEDULE_TOPIC "SCHEDULE_TOPIC_XXXX" /* queue n has the messages of level n + 1 */
 #define DELAY_LEVELS_DEFAULT "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h"
 
 /* "1s 5m 2h 1d" into ms, [0] is level 1: how many, or -EINVAL. */

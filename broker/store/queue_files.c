@@ -355,10 +355,24 @@ static int open_or_make(const char *path, const char *dir, const struct queue_pl
     return r < 0 ? r : file_open(path, O_RDWR | O_CREAT, 0644);
 }
 
-/* Opens a file for writing; one that is new, or that a crash left empty, gets its size and fillers
- * up to unit `first` of it. */
+/* Gives a new file its size, and fillers up to its unit `first` as far as they stand before the
+ * queue's first entry. Other entries before it are lost, and must not look as if they had never
+ * been. */
+static int begin_file(struct queue_table *t, const struct queue_place *place, int fd,
+                      int64_t number, int64_t first)
+{
+    int64_t fillers = place->min - number * t->file_units;
+    int r = file_truncate(fd, t->file_bytes);
+
+    if (fillers > first)
+        fillers = first;
+    return r < 0 ? r : fill_units(fd, 0, fillers);
+}
+
+/* Opens a file for writing; one that is new, or that a crash left empty, is made for an entry at
+ * its unit `first`. One that is too short has lost entries, and gets its size back. */
 static int open_for_write(struct queue_table *t, const struct queue_place *place, const char *path,
-                          int64_t first)
+                          int64_t number, int64_t first)
 {
     int64_t size;
     int fd = open_or_make(path, t->dir, place), r;
@@ -367,11 +381,13 @@ static int open_for_write(struct queue_table *t, const struct queue_place *place
         return fd;
     r = file_size(fd, &size);
     if (r == 0 && size == 0) {
-        r = file_truncate(fd, t->file_bytes);
-        if (r == 0)
-            r = fill_units(fd, 0, first);
+        r = begin_file(t, place, fd, number, first);
         if (r < 0)
             (void)file_unlink(path);
+    } else if (r == 0 && size < t->file_bytes) {
+        log_warn_limited(path, "%s has %lld bytes, expected %lld: it gets its size back", path,
+                         (long long)size, (long long)t->file_bytes);
+        r = file_truncate(fd, t->file_bytes);
     } else if (r == 0 && size != t->file_bytes) {
         log_warn_limited(path, "%s has %lld bytes, expected %lld: not written", path,
                          (long long)size, (long long)t->file_bytes);
@@ -398,7 +414,7 @@ static int file_get(struct queue_table *t, const struct queue_place *place, int6
     if (o->fd < 0) {
         fd = place_path(t, place, number, path);
         if (fd == 0)
-            fd = write ? open_for_write(t, place, path, offset % t->file_units)
+            fd = write ? open_for_write(t, place, path, number, offset % t->file_units)
                        : file_open(path, O_RDWR, 0);
         pthread_mutex_lock(&t->files->lock);
         if (fd < 0) {
@@ -482,6 +498,32 @@ int queue_units_fill(struct queue_table *t, const struct queue_place *place, int
         from += n;
     }
     return r;
+}
+
+int queue_unit_mend(struct queue_table *t, const struct queue_place *place, int64_t offset,
+                    const uint8_t unit[QUEUE_ENTRY_BYTES])
+{
+    struct open_file *o;
+    struct stat st;
+    bool whole = false;
+    int r = 0;
+
+    for (int tries = 0; r == 0 && !whole && tries < 2; tries++) {
+        r = file_get(t, place, offset, true, true, &o);
+        if (r < 0)
+            return r;
+        /* An open file may have been removed, or shortened, by somebody else. */
+        if (fstat(o->fd, &st) != 0)
+            r = -errno;
+        whole = r == 0 && st.st_nlink > 0 && st.st_size == t->file_bytes;
+        if (whole)
+            r = file_write_all(o->fd, unit, QUEUE_ENTRY_BYTES,
+                               offset % t->file_units * QUEUE_ENTRY_BYTES);
+        slot_put(t->files, o);
+        if (!whole)
+            queue_files_forget(t->files, place->queue, 1);
+    }
+    return r < 0 || whole ? r : -EIO;
 }
 
 /* Offsets [*low, *high) that may hold the border: at most READ_UNITS of them are left. */

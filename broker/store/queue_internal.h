@@ -113,6 +113,8 @@ struct queue_place {
     const struct topic *topic;
     int32_t queue_id;
     uint32_t queue, generation;
+    int64_t
+        min; /* of that moment: a new file gets fillers below, nothing between it and an entry */
 };
 
 /* --- queue_table.c (append lock held) --- */
@@ -177,6 +179,10 @@ int queue_units_write(struct queue_table *t, const struct queue_place *place, in
 /* * Fillers for [from, to). */
 int queue_units_fill(struct queue_table *t, const struct queue_place *place, int64_t from,
                      int64_t to);
+/* * One unit of a file, which is made, or brought back to its size, when that is needed: for
+ * entries that were lost. */
+int queue_unit_mend(struct queue_table *t, const struct queue_place *place, int64_t offset,
+                    const uint8_t unit[QUEUE_ENTRY_BYTES]);
 /* Searches files: *end = the largest offset in [low, high] below which every entry's record ends at
  * or below `limit`. 0, QUEUE_WOULD_BLOCK or -errno. */
 int queue_files_end(struct queue_table *t, const struct queue_place *place, int64_t low,

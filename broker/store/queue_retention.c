@@ -13,6 +13,11 @@
 
 #include "common/file.h"
 
+enum {
+    FRONT_LOOK = 8,  /* entries before the first one that are looked at, too */
+    FRONT_TRIES = 8, /* wrong entries that the search gets over */
+};
+
 uint32_t queue_table_count(struct queue_table *t)
 {
     uint32_t count;
@@ -49,19 +54,49 @@ static struct look look_at(const struct queue_table *t, uint32_t queue, uint64_t
     return l;
 }
 
+/* How many of the entries [from, to) of one file belong to messages that the log still has, or are
+ * no entries. */
+static int count_alive(struct queue_table *t, const struct queue_place *place, int64_t from,
+                       int64_t to, uint64_t log_min)
+{
+    uint8_t units[FRONT_LOOK * QUEUE_ENTRY_BYTES];
+    struct queue_entry e;
+    int alive = 0, n = queue_units_read(t, place, from, units, (int)(to - from), true);
+
+    for (int i = 0; i < n; i++) {
+        enum queue_unit kind = queue_unit_decode(units + (size_t)i * QUEUE_ENTRY_BYTES, &e);
+        alive += kind == UNIT_EMPTY || (kind == UNIT_ENTRY && queue_entry_end(&e) > log_min);
+    }
+    return n < 0 ? n : alive;
+}
+
 /* Records do not span segments, so that one which ends above log_min begins there or above. */
 static int search_files(struct queue_table *t, struct look *l, uint64_t log_min)
 {
-    uint8_t unit[QUEUE_ENTRY_BYTES];
-    struct queue_entry e;
-    int r = queue_units_read(t, &l->place, l->min, unit, 1, true);
+    int64_t high = l->file_end, from;
+    int r;
 
-    if (r < 0)
-        return r;
     /* As a rule nothing has to move. */
-    if (queue_unit_decode(unit, &e) == UNIT_ENTRY && queue_entry_end(&e) > log_min)
-        return 0;
-    return queue_files_end(t, &l->place, l->min, l->file_end, log_min, true, &l->first);
+    r = count_alive(t, &l->place, l->min, l->min + 1, log_min);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    for (int tries = 0; tries < FRONT_TRIES; tries++) {
+        r = queue_files_end(t, &l->place, l->min, high, log_min, true, &l->first);
+        if (r < 0 || l->first <= l->min + 1)
+            return r;
+        /* What stands before is gone, too; an entry that is not says that the last one lies. */
+        from = (l->first - 2) / t->file_units * t->file_units;
+        if (from < l->first - 1 - FRONT_LOOK)
+            from = l->first - 1 - FRONT_LOOK;
+        if (from < l->min)
+            from = l->min;
+        r = count_alive(t, &l->place, from, l->first - 1, log_min);
+        if (r <= 0)
+            return r;
+        high = l->first - 1;
+    }
+    l->first = l->min; /* not to be told: later, when its entries were repaired */
+    return 0;
 }
 
 int queue_table_settle(struct queue_table *t, uint32_t queue, uint64_t log_min)

@@ -187,7 +187,7 @@ struct queue_place queue_place(const struct queue_table *t, uint32_t queue)
 {
     const struct queue_state *s = queue_state(t, queue);
 
-    return (struct queue_place){s->topic, s->queue_id, queue, s->generation};
+    return (struct queue_place){s->topic, s->queue_id, queue, s->generation, s->min};
 }
 
 uint32_t queue_table_waiting(const struct queue_table *t, uint32_t queue)
@@ -644,8 +644,10 @@ static int file_read(struct queue_table *t, const struct queue_place *place, int
 
     n = queue_units_read(t, place, offset, units, count < READ_UNITS ? count : READ_UNITS,
                          may_block);
-    for (int i = 0; i < n; i++)
-        queue_unit_decode(units + (size_t)i * QUEUE_ENTRY_BYTES, &to[i]);
+    for (int i = 0; i < n; i++) {
+        if (queue_unit_decode(units + (size_t)i * QUEUE_ENTRY_BYTES, &to[i]) == UNIT_EMPTY)
+            to[i].size = QUEUE_ENTRY_BAD;
+    }
     return n;
 }
 

@@ -62,12 +62,26 @@ struct queue_range {
 struct queue_range queue_table_range(struct queue_table *t, uint32_t queue, uint64_t confirmed);
 /* Copies up to `count` entries from `offset` on, all below range.max. Returns how many, which may
  * be fewer than there are (0: nothing at that offset); QUEUE_WOULD_BLOCK when `may_block` is false
- * and the file is not open or its page not in memory; negative for an I/O error. An entry of size 0
- * stands for one that does not exist (fillers of RocketMQ, entries lost from the middle): skip it.
+ * and the file is not open or its page not in memory; negative when the file cannot be read, or is
+ * not there. An entry of size 0 stands for one that does not exist (fillers of RocketMQ, entries
+ * given up): skip it. QUEUE_ENTRY_BAD as size: the bytes are no entry, where there has to be one.
  */
-enum { QUEUE_WOULD_BLOCK = -0x10000 };
+enum { QUEUE_WOULD_BLOCK = -0x10000, QUEUE_ENTRY_BAD = -1 };
 int queue_table_read(struct queue_table *t, uint32_t queue, int64_t offset, struct queue_entry *to,
                      int count, uint64_t confirmed, bool may_block);
+
+/* --- entries that are not what they should be; queue_repair.c --- */
+
+/* What stands at `offset`, read from the file even when that has to be opened: 0 an entry, else one
+ * of these with *entry zero; -ENOENT outside of [min, next). A file that is missing, short or not
+ * to be read has bad entries. */
+enum { QUEUE_LOOK_NONE = 1, QUEUE_LOOK_BAD };
+int queue_table_look(struct queue_table *t, uint32_t queue, int64_t offset,
+                     struct queue_entry *entry);
+/* Puts the entry (NULL: a filler) into its file, whatever stands there, and makes the file when it
+ * is gone. -ENOENT: the offset is not in the queue's files. The caller knows that it is right. */
+int queue_table_put(struct queue_table *t, uint32_t queue, int64_t offset,
+                    const struct queue_entry *entry);
 
 /* A bit per loop that has pulls waiting on this queue (broker/hold.c). (append lock for _waiting;
  * _set takes it) */
@@ -104,6 +118,12 @@ int queue_table_recover(struct queue_table *t, uint32_t queue, int64_t queue_off
 int queue_table_leap(struct queue_table *t, uint32_t queue, int64_t queue_offset);
 /* Cuts every queue to entries whose records end at or below log_end, physically. */
 int queue_table_truncate(struct queue_table *t, uint64_t log_end, struct err *err);
+/* Digests of where all queues end, of entries whose records end at or below log_end, and of where
+ * they begin: two tables with the same ends have the same. 0: cannot be told. */
+struct queue_digest {
+    uint64_t ends, mins;
+};
+struct queue_digest queue_table_digest(struct queue_table *t, uint64_t log_end);
 /* tern/queues: a checksummed snapshot of all queue ends, written at a clean stop after everything
  * was written back, used and removed at the next start when it matches log_end. 1 when it is not
  * there or does not match. */

@@ -247,18 +247,23 @@ static void init_locks(struct store *s)
     pthread_condattr_destroy(&monotonic);
     flusher_init(&s->flusher);
     retention_init(&s->retention);
+    damage_init(&s->damage);
+    scrub_init(&s->scrub);
 }
 
 static void store_free(struct store *s)
 {
     retention_stop(s);
     flusher_stop(s);
+    scrub_stop(s);
     reader_pool_free(s->readers);
     index_close(s->index);
     queue_table_free(s->queues);
     commit_log_close(s->log);
     flusher_destroy(&s->flusher);
     retention_destroy(&s->retention);
+    scrub_destroy(&s->scrub);
+    damage_destroy(&s->damage);
     store_scratch_free(s);
     pthread_cond_destroy(&s->tail_moved);
     pthread_mutex_destroy(&s->scratch_lock);
@@ -386,6 +391,8 @@ int store_open(struct store **out, const struct store_options *options, struct e
         r = index_start(s->index, err);
     if (r == 0)
         r = flusher_start(s, err);
+    if (r == 0)
+        r = scrub_start(s, err);
     if (r < 0)
         goto fail;
     r = retention_start(s, err);
@@ -440,6 +447,7 @@ int store_close(struct store *s)
     pthread_mutex_unlock(&s->append_lock);
     retention_stop(s);
     store_limit_confirmed(s, UINT64_MAX); /* nobody looks any more */
+    scrub_stop(s);                        /* what it has repaired is synced with the rest */
     flusher_stop(s);
     s->readers = reader_pool_free(s->readers);
     r = flusher_finish(s);
@@ -540,7 +548,10 @@ void store_on_waited(struct store *s,
 
 int store_drop_topic(struct store *s, struct topic *topic)
 {
-    return queue_table_drop_topic(s->queues, topic);
+    int r = queue_table_drop_topic(s->queues, topic);
+
+    atomic_store(&s->queues_dropped, true);
+    return r;
 }
 
 void store_stats(struct store *s, struct store_stats *out)
@@ -552,13 +563,19 @@ void store_stats(struct store *s, struct store_stats *out)
         .flushes = atomic_load_explicit(&s->flushes, memory_order_relaxed),
         .flush_failures = atomic_load_explicit(&s->flush_failures, memory_order_relaxed),
         .records_recovered = s->records_recovered,
-        .damaged_records = s->damaged_records,
         .log_space = commit_log_space(s->log),
         .deleted_segments = atomic_load_explicit(&s->retention.segments, memory_order_relaxed),
         .deleted_queue_files =
             atomic_load_explicit(&s->retention.queue_files, memory_order_relaxed),
-        .boot_recovery_ms = s->boot_recovery_ms,
         .jobs_waiting_max = READER_POOL_WAITING_MAX,
+        .damaged_records = atomic_load_explicit(&s->damage.places, memory_order_relaxed),
+        .boot_recovery_ms = s->boot_recovery_ms,
+        .scrubbed_to = atomic_load_explicit(&s->scrub.scrubbed_to, memory_order_relaxed),
+        .scrub_end = s->boot_end,
+        .scrub_problems = atomic_load_explicit(&s->scrub.problems, memory_order_relaxed),
+        .entries_mended = atomic_load_explicit(&s->scrub.mended, memory_order_relaxed),
+        .entries_given_up = atomic_load_explicit(&s->scrub.given_up, memory_order_relaxed),
+        .repairs_waiting = atomic_load_explicit(&s->scrub.waiting, memory_order_relaxed),
     };
     reader_pool_stats(s->readers, &out->jobs_waiting, &out->first_job_waits_ms);
     queue_table_stats(s->queues, &out->queues);

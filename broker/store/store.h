@@ -45,6 +45,7 @@ struct store_options {
     size_t queue_memory;        /* budget for entries not yet in files */
     unsigned queue_descriptors;
     unsigned reader_threads;
+    uint64_t scrub_bytes_s; /* of an earlier process's log verified each second; 0: none is */
     bool follower; /* a slave: store_follow() instead of store_append(), see store_lead() */
     bool locked;   /* the caller holds store_lock() and keeps it beyond store_close() */
     struct record_host store_host; /* brokerIP1:listenPort, goes into records and message ids */
@@ -186,7 +187,9 @@ enum store_get_status {
     STORE_GET_TOO_SMALL,
     STORE_GET_AT_END, /* offset == max */
     STORE_GET_BEYOND_END,
-    STORE_GET_UNREADABLE,  /* entries could not be read; next_offset is where to go on */
+    STORE_GET_UNREADABLE,  /* messages are lost or damaged; next_offset is where to go on */
+    STORE_GET_REPAIRING,   /* the entry at `offset` is wrong and will be repaired: as if the queue
+                              ended there; whoever waits on it is called when it is done */
     STORE_GET_WOULD_BLOCK, /* may_block was false: hand it to store_run() */
 };
 struct store_got {
@@ -199,9 +202,10 @@ struct store_got {
 /* Two steps, so that a header can be written between them: _find decides what will be sent (it
  * reads queue entries only), _fill then adds exactly the `bytes` of those records to `out`, each
  * checked against its entry (size, log offset, queue, queue offset, topic). _fill returns 0;
- * WOULD_BLOCK: nothing was added; a positive count of other kind does not exist; -ESTALE: messages
- * were deleted since _find: find again; -EBADMSG: a record did not match its entry, *bad tells at
- * which queue offset (the caller finds again from there on, with that one left out); -errno. */
+ * WOULD_BLOCK: nothing was added; -ESTALE: messages were deleted since _find: find again; -EBADMSG:
+ * the record at queue offset *bad is damaged or gone (the caller finds again, with that one left
+ * out); REPAIRING: the entry at *bad is wrong and will be repaired (the caller ends before it, or
+ * waits there); -errno. */
 enum { STORE_FIND_MAX = 512 };
 struct store_found {
     struct store_got got;
@@ -211,13 +215,17 @@ struct store_found {
     struct queue_entry entries[STORE_FIND_MAX];
 };
 void store_find(struct store *s, const struct store_get *get, struct store_found *found);
-enum { STORE_WOULD_BLOCK = 1 };
+enum { STORE_WOULD_BLOCK = 1, STORE_REPAIRING };
 int store_fill(struct store *s, const struct store_found *found, struct buf *out, bool may_block,
                int64_t *bad);
 
 /* One stored message by its log offset, whole, added to out: 0 with *record decoded from there;
  * -ENOENT: no record begins there, or it is above confirmed. Blocks. */
 int store_read_record(struct store *s, uint64_t log_offset, struct buf *out, struct record *record);
+/* The record of found->entries[i], whole, added to out: 0 with *record decoded from there; -EBADMSG
+ * or STORE_REPAIRING as in store_fill(). Blocks. */
+int store_read_found(struct store *s, const struct store_found *found, int i, struct buf *out,
+                     struct record *record);
 /* One queue entry; -ENOENT outside of the visible range. Blocks. */
 int store_entry(struct store *s, uint32_t queue, int64_t offset, struct queue_entry *entry);
 /* Store time of the message at that queue offset, -1 when there is none. Blocks. */
@@ -253,6 +261,9 @@ struct store_stats {
     unsigned jobs_waiting; /* for a reader thread */
     unsigned jobs_waiting_max;
     int64_t first_job_waits_ms;
+    /* What an earlier process wrote is verified up to scrubbed_to, of scrub_end. */
+    uint64_t scrubbed_to, scrub_end, scrub_problems;
+    uint64_t entries_mended, entries_given_up, repairs_waiting;
     struct queue_table_stats queues;
     bool has_index;
     struct index_stats index; /* zeroes without */

@@ -162,6 +162,10 @@ static int put_mark(struct store *s, int64_t now, struct mark *mark)
     int r;
 
     mark->store_ms = newest_store_ms(s, NULL);
+    if (atomic_load(&s->queues_dropped)) { /* the digest has queues that are gone */
+        mark->queue_ends = 0;
+        mark->log_min = MARK_NO_MIN;
+    }
     r = mark_write(&f->mark_file, mark);
     f->mark_ms = now;
     if (r == 0) {
@@ -174,13 +178,12 @@ static int put_mark(struct store *s, int64_t now, struct mark *mark)
 static int64_t keep_mark(struct store *s, int64_t now)
 {
     struct flusher *f = &s->flusher;
-    struct mark mark = {
-        .flushed = commit_log_flushed(s->log),
-        .queues_complete_to = f->mark.queues_complete_to,
-    };
-    uint64_t news = mark.flushed - f->mark.flushed;
+    struct mark mark = f->mark;
+    uint64_t news;
     int r;
 
+    mark.flushed = commit_log_flushed(s->log);
+    news = mark.flushed - f->mark.flushed;
     if (news == 0)
         return NEVER;
     if (now - f->mark_ms < MARK_MS && (news < MARK_BYTES || f->complaining))
@@ -220,6 +223,21 @@ static int sync_queues(struct store *s, int64_t now, struct mark *mark)
     return r;
 }
 
+/* What the files of the queues hold now, for the start after a crash to compare. */
+static void digest_queues(struct store *s, struct mark *mark)
+{
+    struct queue_digest digest;
+
+    atomic_store(&s->queues_dropped, false);
+    mark->log_min = atomic_load(&s->settled_min);
+    digest = queue_table_digest(s->queues, mark->queues_complete_to);
+    mark->queue_ends = digest.ends;
+    mark->queue_mins = digest.mins;
+    /* Queues begin where the log does; while that moves they follow one by one. */
+    if (commit_log_min(s->log) != mark->log_min || atomic_load(&s->settled_min) != mark->log_min)
+        mark->log_min = MARK_NO_MIN;
+}
+
 /* Queues complete in their files, the mark that says so, and RocketMQ's checkpoint, whose times may
  * only name records that are flushed and in their queues. */
 static int checkpoint(struct store *s, int64_t now)
@@ -238,6 +256,7 @@ static int checkpoint(struct store *s, int64_t now)
     if (r < 0)
         return r;
     s->flusher.queues_flushed = mark.flushed;
+    digest_queues(s, &mark);
     r = put_mark(s, now, &mark);
     if (r < 0)
         return r;

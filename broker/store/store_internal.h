@@ -6,10 +6,12 @@
  *   store_read.c      everything that reads
  *   store_retention.c the retention thread: segments and queue files that go, a disk too full
  *   store_unconsumed.c  who had not yet read what goes
+ *   store_damage.c    places of the log that are known to be damaged
+ *   store_scrub.c     the scrub thread: verifies what an earlier process wrote, repairs entries
  *   store_recovery.c  from what is found on the disk to a store that can go on (with log_scan.h)
  *
  * Locks, outermost first: append_lock; then the leaf locks tail_lock, scratch_lock, flusher.lock,
- * retention.lock, none of which is held together with another.
+ * retention.lock, damage.lock, scrub.lock, none of which is held together with another.
  */
 #ifndef TERN_BROKER_STORE_STORE_INTERNAL_H
 #define TERN_BROKER_STORE_STORE_INTERNAL_H
@@ -20,6 +22,7 @@
 
 #include "broker/store/commit_log.h"
 #include "broker/store/index.h"
+#include "broker/store/log_scan.h"
 #include "broker/store/reader_pool.h"
 #include "broker/store/store.h"
 #include "broker/store/store_mark.h"
@@ -30,6 +33,42 @@ enum {
                                          for damage */
     STORE_SCRATCH_KEPT = 4,           /* scratch buffers that wait for their next use */
     STORE_EARLY_BYTES = 8 << 20,      /* so much unsynced starts a writeback at once */
+    STORE_DAMAGE_MAX = 1024,          /* damaged places that are remembered; more are counted */
+    STORE_REPAIRS_MAX = 64,           /* queues that wait for an entry at the same time */
+};
+
+/* Damaged places of the log, in order, none touching another. */
+struct damage {
+    pthread_mutex_t lock;
+    struct damaged_range {
+        uint64_t from, to;
+    } at[STORE_DAMAGE_MAX];
+    unsigned count;
+    _Atomic unsigned known; /* count, for a look without the lock */
+    _Atomic uint64_t places;
+};
+
+/* Verifies [at, end), and repairs entries that a reader has found to be wrong. */
+struct scrub {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop, started; /* under lock, as the next two */
+    struct repair {
+        uint32_t queue;
+        int64_t offset; /* reads of the queue wait at this offset */
+        int64_t due_ms; /* not before (monotonic) */
+    } repairs[STORE_REPAIRS_MAX];
+    unsigned count;
+    alignas(64) _Atomic unsigned waiting; /* count, for a look without the lock */
+    _Atomic uint64_t scrubbed_to, problems, mended, given_up;
+    pthread_t thread;
+    /* The thread's own; of store_open() before it runs. */
+    uint64_t at, end;
+    struct log_scan scan;
+    struct err err;
+    struct buf record;
+    uint32_t last_queue; /* what the last repair was about, and when it ended */
+    int64_t last_offset, last_ms;
 };
 
 struct scratch {
@@ -98,7 +137,11 @@ struct store {
     size_t record_max;
     uint64_t far_bytes; /* further below confirmed than this is "far behind" */
     uint64_t boot_end;  /* records below were written by an earlier process: checked when read */
-    uint64_t records_recovered, damaged_records;
+    /* All queues begin with the first message of a log that begins here; MARK_NO_MIN: it cannot be
+     * told. Whoever deletes segments sets it when all queues have followed. */
+    _Atomic uint64_t settled_min;
+    _Atomic bool queues_dropped; /* since the last checkpoint */
+    uint64_t records_recovered;
     int64_t boot_recovery_ms;
 
     alignas(64) pthread_mutex_t append_lock;
@@ -126,6 +169,8 @@ struct store {
 
     struct flusher flusher;
     struct retention retention;
+    struct damage damage;
+    struct scrub scrub;
 };
 
 /* --- store.c --- */
@@ -186,6 +231,47 @@ void retention_sweep(struct store *s);
 /* --- store_unconsumed.c --- */
 /* Groups and delay levels with messages ahead of them below log_min; "" when there are none. */
 void store_unconsumed(struct store *s, uint64_t log_min, char *text, size_t size);
+/* --- store_read.c --- */
+/* The queue begins with the first message that the log still has. 0 or -errno. */
+int store_settle_queue(struct store *s, uint32_t queue);
+/* What an entry says of a record, and the record of itself. */
+enum store_verdict {
+    VERDICT_RIGHT,
+    VERDICT_DAMAGED, /* it is the record that the entry means, but its checksums differ */
+    VERDICT_OTHER,   /* it is not: the entry is wrong, or the front of the record is damaged */
+};
+/* `whole`: the bytes that the entry leads to. */
+enum store_verdict store_judge(struct store *s, uint32_t queue, int64_t offset,
+                               const struct queue_entry *entry, struct bytes whole,
+                               const char **why);
+/* Whether an entry may have that code for the record: RocketMQ's extended addresses and times of
+ * delivery, which depend on its settings, pass. */
+bool store_tags_fit(const struct record *r, int64_t tags_code);
+/* Whether an entry can lead to a record at all: inside [min, end), in one segment. */
+bool store_entry_plausible(const struct store *s, const struct queue_entry *entry, uint64_t end);
+/* The entry of a record as dispatch makes it. False: it is in no queue. */
+bool store_entry_of(const struct store *s, const struct record *r, uint64_t log_offset,
+                    struct queue_entry *entry);
+
+/* --- store_damage.c --- */
+void damage_init(struct damage *d);
+void damage_destroy(struct damage *d);
+void damage_forget(struct damage *d);
+/* Bytes [from, to) of the log are no good; says so once, the first twenty at once. */
+void store_note_damage(struct store *s, uint64_t from, uint64_t to, const char *why);
+/* Whether any of [from, to) is known to be damaged. */
+bool store_is_damaged(struct store *s, uint64_t from, uint64_t to);
+
+/* --- store_scrub.c --- */
+void scrub_init(struct scrub *scrub);
+void scrub_destroy(struct scrub *scrub);
+int scrub_start(struct store *s, struct err *err);
+void scrub_stop(struct store *s);
+/* The entry at `offset` is wrong: it will be repaired, and reads of the queue wait there. Any
+ * thread. -EAGAIN when too many wait already; the reader comes again. */
+int store_ask_repair(struct store *s, uint32_t queue, int64_t offset);
+/* Where reads of the queue have to wait; INT64_MAX: nowhere. */
+int64_t store_repair_at(struct store *s, uint32_t queue);
 
 /* --- store_recovery.c --- */
 /* *scanned: the log was read, the mark on the disk is to be replaced. */

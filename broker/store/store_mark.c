@@ -12,7 +12,7 @@
 
 static const uint8_t mark_magic[8] = "TERNMARK";
 
-enum { MARK_VERSION = 1, MARK_CLEAN = 1, MARK_CRC_AT = MARK_SLOT_BYTES - 4 };
+enum { MARK_VERSION = 2, MARK_CLEAN = 1, MARK_CRC_AT = MARK_SLOT_BYTES - 4 };
 
 void mark_encode(uint8_t to[MARK_SLOT_BYTES], const struct mark *mark)
 {
@@ -25,6 +25,9 @@ void mark_encode(uint8_t to[MARK_SLOT_BYTES], const struct mark *mark)
     store_be64(to + 32, mark->queues_complete_to);
     store_be64(to + 40, (uint64_t)mark->store_ms);
     store_be32(to + 48, mark->tail_crc);
+    store_be64(to + 56, mark->queue_ends);
+    store_be64(to + 64, mark->queue_mins);
+    store_be64(to + 72, mark->log_min);
     store_be32(to + MARK_CRC_AT, crc32_of(0, bytes_of(to, MARK_CRC_AT)));
 }
 
@@ -41,6 +44,9 @@ bool mark_decode(const uint8_t from[MARK_SLOT_BYTES], struct mark *mark)
     m.queues_complete_to = load_be64(from + 32);
     m.store_ms = (int64_t)load_be64(from + 40);
     m.tail_crc = load_be32(from + 48);
+    m.queue_ends = load_be64(from + 56);
+    m.queue_mins = load_be64(from + 64);
+    m.log_min = load_be64(from + 72);
     if (m.flushed > INT64_MAX || m.queues_complete_to > m.flushed || m.store_ms < 0)
         return false;
     *mark = m;

@@ -20,17 +20,20 @@
  *
  *   at  size  field
  *    0     8  magic               "TERNMARK"
- *    8     4  version             1
+ *    8     4  version             2
  *   12     4  flags               bit 0: clean stop
  *   16     8  sequence            the newer of two valid slots counts
  *   24     8  flushed             log offset; every byte below is on the disk
  *   32     8  queues complete to  log offset, at most `flushed`; all entries below are in files
  *   40     8  store time          ms; no record below `flushed` has a later one
  *   48     4  tail CRC            clean stop: CRC-32 of the last bytes before `flushed`
- *   52     8  0
- *   60     4  CRC-32 of bytes 0 to 59
+ *   52     4  0
+ *   56     8  queue ends          digest of where all queues end at "queues complete to"; 0:
+ * unknown 64     8  queue mins          digest of where they begin 72     8  log min             of
+ * the log when they began there; all ones: unknown 80    44  0 124     4  CRC-32 of bytes 0 to 123
  */
-enum { MARK_SLOT_BYTES = 64, MARK_SLOT_APART = 4096, MARK_FILE_BYTES = 2 * MARK_SLOT_APART };
+#define MARK_NO_MIN UINT64_MAX
+enum { MARK_SLOT_BYTES = 128, MARK_SLOT_APART = 4096, MARK_FILE_BYTES = 2 * MARK_SLOT_APART };
 
 struct mark {
     uint64_t sequence;
@@ -39,6 +42,7 @@ struct mark {
     int64_t store_ms;
     bool clean;
     uint32_t tail_crc;
+    uint64_t queue_ends, queue_mins, log_min;
 };
 
 void mark_encode(uint8_t to[MARK_SLOT_BYTES], const struct mark *mark);

@@ -4,10 +4,16 @@
  * same: size, log offset, queue, queue offset, topic. Records that an earlier process wrote are
  * checked down to their checksums on every read, ours by their header (the bytes come from the tail
  * or the page cache that this process filled).
+ *
+ * Two things can be wrong. The record is damaged: it is stepped over. The entry is wrong: its
+ * message is somewhere else in the log, so nobody may step over it; reads of the queue wait there
+ * until the scrub thread has repaired it.
  */
 #include <errno.h>
 #include <limits.h>
 
+#include "broker/store/delay_levels.h"
+#include "broker/store/properties.h"
 #include "broker/store/store_internal.h"
 
 enum {
@@ -51,13 +57,23 @@ struct queue_range store_range(struct store *s, uint32_t queue)
     return queue_table_range(s->queues, queue, store_confirmed(s));
 }
 
+int store_settle_queue(struct store *s, uint32_t queue)
+{
+    uint64_t min = commit_log_min(s->log);
+
+    /* Nothing has gone, so nothing moves: an entry that says otherwise is wrong. */
+    if (min == atomic_load_explicit(&s->settled_min, memory_order_acquire))
+        return 0;
+    return queue_table_settle(s->queues, queue, min);
+}
+
 struct queue_range store_range_settled(struct store *s, uint32_t queue)
 {
     uint64_t min = commit_log_min(s->log);
 
     if (queue != QUEUE_NONE &&
         atomic_load_explicit(&s->retention.swept_to, memory_order_acquire) < min)
-        (void)queue_table_settle(s->queues, queue, min); /* else as far as is known */
+        (void)store_settle_queue(s, queue); /* else as far as is known */
     return store_range(s, queue);
 }
 
@@ -68,10 +84,38 @@ struct find {
     const struct store_get *get;
     struct store_found *found;
     uint64_t confirmed, min;
+    int64_t first;        /* of the queue */
     int64_t next;         /* first queue offset not examined */
     uint64_t examined_to; /* log offset of the last one examined */
+    bool alive;           /* the last one examined is not deleted, nor is any behind it */
     bool removed, unreadable;
 };
+
+bool store_entry_plausible(const struct store *s, const struct queue_entry *e, uint64_t end)
+{
+    uint64_t at = (uint64_t)e->log_offset, size = (uint64_t)(int64_t)e->size;
+    uint64_t segment = (uint64_t)s->options.segment_bytes;
+
+    return e->log_offset >= 0 && e->size >= RECORD_MIN_BYTES && e->size <= STORE_RECORD_READ_MAX &&
+           at >= commit_log_min(s->log) && at < end && size <= end - at &&
+           size <= segment - at % segment;
+}
+
+/* An entry below the log's min: its message is deleted, unless one before it is not. */
+static bool is_deleted(struct find *f)
+{
+    struct queue_entry before;
+
+    if (f->alive)
+        return false;
+    if (f->next == f->first) /* the queue begins with what the log has, until segments go */
+        return f->min != atomic_load_explicit(&f->s->settled_min, memory_order_relaxed);
+    if (f->removed)
+        return true; /* like one before it */
+    return queue_table_read(f->s->queues, f->get->queue, f->next - 1, &before, 1, f->confirmed,
+                            f->get->may_block) != 1 ||
+           before.size <= 0 || (uint64_t)before.log_offset < f->min;
+}
 
 /* Whether what is chosen already is enough; the first message is always taken. */
 static bool full_before(const struct find *f, const struct queue_entry *e)
@@ -89,7 +133,15 @@ static bool full_before(const struct find *f, const struct queue_entry *e)
                : bytes > NEAR_BYTES || got->messages >= NEAR_COUNT;
 }
 
-/* False when the pull is complete before this entry. */
+/* The entry cannot be right: the pull ends before it, or waits. */
+static void ask_repair(struct find *f)
+{
+    (void)store_ask_repair(f->s, f->get->queue, f->next);
+    if (f->next == f->get->offset)
+        f->found->got.status = STORE_GET_REPAIRING;
+}
+
+/* False when the pull ends before this entry. */
 static bool examine(struct find *f, const struct queue_entry *e)
 {
     const struct store_filter *filter = &f->get->filter;
@@ -98,11 +150,17 @@ static bool examine(struct find *f, const struct queue_entry *e)
     if (found->count == STORE_FIND_MAX ||
         (found->count > 0 && found->count >= f->get->max_messages))
         return false;
-    if (e->log_offset >= 0 && (uint64_t)e->log_offset < f->min) {
+    if (e->size == 0) {
+        f->unreadable = true; /* given up, or a filler that RocketMQ puts before the first entry */
+    } else if (e->size > 0 && e->log_offset >= 0 && (uint64_t)e->log_offset < f->min &&
+               is_deleted(f)) {
         f->removed = true;
-    } else if (e->log_offset < 0 || e->size < RECORD_MIN_BYTES || e->size > STORE_RECORD_READ_MAX ||
-               (uint64_t)e->log_offset + (uint64_t)e->size > f->confirmed) {
-        f->unreadable = true; /* also the fillers that RocketMQ puts before a queue's first entry */
+    } else if (!store_entry_plausible(f->s, e, f->confirmed)) {
+        ask_repair(f);
+        return false;
+    } else if (store_is_damaged(f->s, (uint64_t)e->log_offset,
+                                (uint64_t)e->log_offset + (uint64_t)e->size)) {
+        f->unreadable = f->alive = true;
     } else if (!filter->match || filter->match(filter->ctx, e->tags_code)) {
         if (full_before(f, e))
             return false;
@@ -111,20 +169,13 @@ static bool examine(struct find *f, const struct queue_entry *e)
         found->got.messages++;
         found->got.bytes += (size_t)e->size;
         f->examined_to = (uint64_t)e->log_offset;
+        f->alive = true;
     } else {
         f->examined_to = (uint64_t)e->log_offset;
+        f->alive = true;
     }
     f->next++;
     return true;
-}
-
-/* The queue file at `offset` cannot be read: go on behind it. */
-static int64_t behind_file(const struct store *s, int64_t offset, int64_t max)
-{
-    int64_t per_file = s->options.queue_file_bytes / QUEUE_ENTRY_BYTES;
-    int64_t next = per_file > 0 ? (offset / per_file + 1) * per_file : max;
-
-    return next < max ? next : max;
 }
 
 static void scan_entries(struct find *f, int64_t max)
@@ -148,15 +199,12 @@ static void scan_entries(struct find *f, int64_t max)
             got->status = STORE_GET_WOULD_BLOCK;
         if (n == QUEUE_WOULD_BLOCK)
             return;
-        if (n <= 0) {
-            if (f->found->count == 0 && store_range(f->s, f->get->queue).min > f->next) {
-                f->removed = true;
-            } else if (f->found->count == 0) {
-                f->unreadable = true;
-                f->next = behind_file(f->s, f->next, max);
-            }
+        if (n < 0 && store_range(f->s, f->get->queue).min > f->next)
+            f->removed = true; /* the queue file has just been deleted */
+        else if (n < 0)
+            ask_repair(f); /* it is missing, short or not to be read */
+        if (n <= 0)
             return;
-        }
         for (int i = 0; i < n; i++) {
             if (!examine(f, &chunk[i]))
                 return;
@@ -211,11 +259,17 @@ void store_find(struct store *s, const struct store_get *get, struct store_found
         got->status = STORE_GET_BEYOND_END;
         got->next_offset = range.max;
     } else {
+        int64_t wait_at = store_repair_at(s, get->queue);
+
         f.min = commit_log_min(s->log);
-        scan_entries(&f, range.max);
-        if (f.removed && found->count == 0)
+        f.first = range.min;
+        if (wait_at <= get->offset)
+            got->status = STORE_GET_REPAIRING;
+        else
+            scan_entries(&f, wait_at < range.max ? wait_at : range.max);
+        if (f.removed && found->count == 0 && got->status == STORE_GET_NO_MATCH)
             find_begin(&f);
-        if (got->status == STORE_GET_WOULD_BLOCK)
+        if (got->status == STORE_GET_WOULD_BLOCK || got->status == STORE_GET_REPAIRING)
             return;
         got->next_offset = f.next;
         got->far_behind = f.confirmed - f.examined_to > s->far_bytes;
@@ -230,23 +284,65 @@ void store_find(struct store *s, const struct store_get *get, struct store_found
 
 /* --- pulls: their bytes --- */
 
-static bool record_matches(struct store *s, const struct store_found *found, int i,
-                           struct bytes whole)
+bool store_tags_fit(const struct record *r, int64_t tags_code)
 {
-    const struct queue_entry *e = &found->entries[i];
+    return tags_code < INT32_MIN || bytes_is(r->topic, SCHEDULE_TOPIC) ||
+           tags_code == properties_tags_code(properties_find(r->properties, BYTES_LIT("TAGS")));
+}
+
+bool store_entry_of(const struct store *s, const struct record *r, uint64_t log_offset,
+                    struct queue_entry *entry)
+{
+    int32_t type = r->sys_flag & RECORD_TRANSACTION_MASK;
+
+    if (type == RECORD_TRANSACTION_PREPARED || type == RECORD_TRANSACTION_ROLLBACK)
+        return false;
+    *entry = (struct queue_entry){
+        .log_offset = (int64_t)log_offset,
+        .size = (int32_t)r->total_size,
+        .tags_code = delay_levels_tags_code(s->options.delay_ms, s->options.delay_levels, r),
+    };
+    return true;
+}
+
+enum store_verdict store_judge(struct store *s, uint32_t queue, int64_t offset,
+                               const struct queue_entry *e, struct bytes whole, const char **why)
+{
     const struct topic *topic;
     struct record r;
-    const char *why;
     int32_t queue_id;
 
     if (record_decode(whole, &r) != 0 || r.total_size != whole.len ||
-        r.log_offset != e->log_offset || r.queue_offset != found->first_offset[i])
-        return false;
-    topic = queue_table_topic(s->queues, found->queue, &queue_id);
+        r.log_offset != e->log_offset || r.queue_offset != offset)
+        return VERDICT_OTHER;
+    topic = queue_table_topic(s->queues, queue, &queue_id);
     if (r.queue_id != queue_id || !bytes_equal(r.topic, bytes_of(topic->name, topic->name_len)))
-        return false;
-    return (uint64_t)e->log_offset >= s->boot_end ||
-           record_check(&r, whole, e->log_offset, &why) == 0;
+        return VERDICT_OTHER;
+    if ((uint64_t)e->log_offset >= s->boot_end)
+        return VERDICT_RIGHT;
+    if (record_check(&r, whole, e->log_offset, why) != 0)
+        return VERDICT_DAMAGED;
+    return store_tags_fit(&r, e->tags_code) ? VERDICT_RIGHT : VERDICT_OTHER;
+}
+
+/* 0: it may be served; else what _fill returns. */
+static int check_found(struct store *s, const struct store_found *found, int i, struct bytes whole)
+{
+    const struct queue_entry *e = &found->entries[i];
+    uint64_t at = (uint64_t)e->log_offset;
+    const char *why;
+
+    switch (store_judge(s, found->queue, found->first_offset[i], e, whole, &why)) {
+    case VERDICT_RIGHT:
+        return 0;
+    case VERDICT_DAMAGED:
+        store_note_damage(s, at, at + (uint64_t)e->size, why);
+        return -EBADMSG;
+    case VERDICT_OTHER:
+        break;
+    }
+    (void)store_ask_repair(s, found->queue, found->first_offset[i]);
+    return STORE_REPAIRING;
 }
 
 int store_fill(struct store *s, const struct store_found *found, struct buf *out, bool may_block,
@@ -282,9 +378,10 @@ int store_fill(struct store *s, const struct store_found *found, struct buf *out
             return r;
         for (; i < n; i++) {
             size = (size_t)found->entries[i].size;
-            if (!record_matches(s, found, i, bytes_of(to + at, size))) {
+            r = check_found(s, found, i, bytes_of(to + at, size));
+            if (r != 0) {
                 *bad = found->first_offset[i];
-                return -EBADMSG;
+                return r;
             }
             at += size;
         }
@@ -333,6 +430,27 @@ int store_read_record(struct store *s, uint64_t log_offset, struct buf *out, str
     return 0;
 }
 
+int store_read_found(struct store *s, const struct store_found *found, int i, struct buf *out,
+                     struct record *record)
+{
+    const struct queue_entry *e = &found->entries[i];
+    size_t size = (size_t)e->size;
+    uint8_t *to = buf_reserve(out, size);
+    int r;
+
+    if (!to)
+        return -ENOMEM;
+    r = commit_log_read(s->log, (uint64_t)e->log_offset, to, size, true);
+    if (r < 0)
+        return r == -ENODATA ? -EBADMSG : r;
+    r = check_found(s, found, i, bytes_of(to, size));
+    if (r != 0)
+        return r;
+    record_decode(bytes_of(to, size), record);
+    out->len += size;
+    return 0;
+}
+
 int store_entry(struct store *s, uint32_t queue, int64_t offset, struct queue_entry *entry)
 {
     uint64_t confirmed = store_confirmed(s);
@@ -346,14 +464,16 @@ int store_entry(struct store *s, uint32_t queue, int64_t offset, struct queue_en
         return -ENOENT;
     n = queue_table_read(s->queues, queue, offset, entry, 1, confirmed, true);
     if (n == 1)
-        return 0;
+        return entry->size > 0 ? 0 : -ENOENT;
     return n < 0 ? n : -ENOENT;
 }
 
 /* --- by time --- */
 
-/* Store time of the record at log_offset, -1 when it is not a record of that size (0: any). */
-static int64_t record_time(struct store *s, uint64_t log_offset, uint32_t size)
+/* Store time of the record at log_offset, -1 when it is none, or not that of the entry (NULL: any):
+ * of its size and queue offset. */
+static int64_t record_time(struct store *s, uint64_t log_offset, const struct queue_entry *entry,
+                           int64_t queue_offset)
 {
     uint64_t confirmed = store_confirmed(s);
     uint8_t head[TIME_BYTES];
@@ -365,7 +485,10 @@ static int64_t record_time(struct store *s, uint64_t log_offset, uint32_t size)
     if (commit_log_read(s->log, log_offset, head, sizeof(head), true) < 0)
         return -1;
     if ((load_be32(head + 4) != RECORD_MAGIC_V1 && load_be32(head + 4) != RECORD_MAGIC_V2) ||
-        load_be64(head + 28) != log_offset || (size > 0 && load_be32(head) != size))
+        load_be64(head + 28) != log_offset)
+        return -1;
+    if (entry &&
+        (load_be32(head) != (uint32_t)entry->size || (int64_t)load_be64(head + 20) != queue_offset))
         return -1;
     at = load_be32(head + 36) & RECORD_BORN_V6 ? 48 + 20 : 48 + 8;
     return (int64_t)load_be64(head + at);
@@ -377,12 +500,12 @@ int64_t store_time_at(struct store *s, uint32_t queue, int64_t offset)
 
     if (store_entry(s, queue, offset, &e) != 0 || e.log_offset < 0 || e.size < RECORD_MIN_BYTES)
         return -1;
-    return record_time(s, (uint64_t)e.log_offset, (uint32_t)e.size);
+    return record_time(s, (uint64_t)e.log_offset, &e, offset);
 }
 
 int64_t store_earliest_ms(struct store *s)
 {
-    return record_time(s, commit_log_min(s->log), 0);
+    return record_time(s, commit_log_min(s->log), NULL, 0);
 }
 
 /* First queue offset in [low, high) whose message was stored at or after `ms`, high when there is

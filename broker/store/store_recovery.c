@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "broker/store/delay_levels.h"
 #include "broker/store/log_scan.h"
 #include "broker/store/store_internal.h"
 #include "common/clock.h"
@@ -31,7 +30,6 @@
 enum {
     TAIL_BYTES = 4096, /* of the log's end are compared after a clean stop */
     PROGRESS_MS = 5000,
-    DAMAGE_LINES = 20,       /* in the log; all are counted */
     CLOCK_SLACK_MS = 600000, /* a store time further in the future than this is not inherited */
     DEFAULT_QUEUES = 4,      /* of a topic that is only known by its records */
     LEAP_MAX = INT32_MAX,    /* entries that a queue may lack between two of its records */
@@ -174,19 +172,17 @@ static int relieve(struct recovery *v, uint64_t offset)
 static int dispatch(struct recovery *v, const struct record *r, uint64_t offset)
 {
     struct store *s = v->s;
-    int32_t type = r->sys_flag & RECORD_TRANSACTION_MASK;
-    struct queue_entry entry = {.log_offset = (int64_t)offset, .size = (int32_t)r->total_size};
+    struct queue_entry entry;
     struct topic *topic;
     uint32_t queue;
     int64_t next = 0;
     int result;
 
-    if (type == RECORD_TRANSACTION_PREPARED || type == RECORD_TRANSACTION_ROLLBACK)
+    if (!store_entry_of(s, r, offset, &entry))
         return 0;
     topic = topic_of(v, r, offset);
     if (!topic)
         return 0;
-    entry.tags_code = delay_levels_tags_code(s->options.delay_ms, s->options.delay_levels, r);
     pthread_mutex_lock(&s->append_lock);
     queue = queue_table_find(s->queues, topic, r->queue_id, true);
     if (queue != QUEUE_NONE)
@@ -233,16 +229,6 @@ static int later_segment(struct recovery *v, uint64_t at, uint64_t *next)
     return 0;
 }
 
-static void report_damage(struct recovery *v, uint64_t at, uint64_t next, const char *why)
-{
-    v->s->damaged_records++;
-    if (v->s->damaged_records > DAMAGE_LINES)
-        return;
-    log_error("store %s: damage at log offset %" PRIu64 ": %s; %" PRIu64 " bytes are not served%s",
-              v->s->root_dir, at, why, next - at,
-              v->s->damaged_records == DAMAGE_LINES ? "; further damage is only counted" : "");
-}
-
 /* A place that is no record: damage to step over (1, *next), or the end of the log (0). */
 static int bad_place(struct recovery *v, uint64_t at, const char *why, uint64_t *next)
 {
@@ -261,7 +247,7 @@ static int bad_place(struct recovery *v, uint64_t at, const char *why, uint64_t 
     if (r == 0)
         r = later_segment(v, at, next);
     if (r == 1)
-        report_damage(v, at, *next, why);
+        store_note_damage(v->s, at, *next, why);
     return r;
 }
 
@@ -418,6 +404,17 @@ static int remove_deleted_topics(struct recovery *v)
     return r;
 }
 
+/* Whether the files have what they had at the checkpoint: where a queue ends, and where it begins,
+ * is to be learnt from them and from nothing else. */
+static bool digest_fits(const struct recovery *v)
+{
+    struct queue_digest found = queue_table_digest(v->s->queues, v->from);
+
+    return v->mark.queue_ends == 0 ||
+           (v->mark.queue_ends == found.ends &&
+            (v->mark.log_min != v->min || v->mark.queue_mins == found.mins));
+}
+
 static int load_queues(struct recovery *v)
 {
     struct store *s = v->s;
@@ -440,8 +437,13 @@ static int load_queues(struct recovery *v)
     if (r < 0)
         return r;
     v->from = v->min;
-    if (v->marked && !v->whole && v->mark.queues_complete_to > v->min)
+    if (v->marked && !v->whole && v->mark.queues_complete_to > v->min) {
         v->from = v->mark.queues_complete_to;
+        if (!digest_fits(v)) {
+            v->gap = true;
+            return 0;
+        }
+    }
     return settle_start(v);
 }
 
@@ -451,9 +453,10 @@ static int load_again(struct recovery *v)
     struct store *s = v->s;
     int r;
 
-    log_warn("store %s: consume queues lack entries that the last checkpoint had; the whole log is "
-             "read",
-             s->root_dir);
+    log_warn(
+        "store %s: consume queues are not what they were at the last checkpoint; the whole log "
+        "is read",
+        s->root_dir);
     s->queues = queue_table_free(s->queues);
     r = store_open_queues(s, v->err);
     if (r < 0)
@@ -462,7 +465,7 @@ static int load_again(struct recovery *v)
     v->whole = true;
     v->topic = NULL;
     v->records = 0;
-    s->damaged_records = 0;
+    damage_forget(&s->damage);
     return load_queues(v);
 }
 
@@ -559,7 +562,7 @@ static int start_scanning(struct recovery *v)
     char aside[PATH_MAX], name[64];
     int r = load_queues(v);
 
-    if (r == 0)
+    if (r == 0 && !v->gap)
         r = scan(v);
     if (r == 0 && v->gap) {
         r = load_again(v);
@@ -592,7 +595,7 @@ static void report(struct recovery *v, const char *how)
              " records read from %" PRIu64 " on, %" PRIu64 " queues, %zu topics made, %" PRIu64
              " damaged, %" PRId64 " ms",
              s->root_dir, how, v->min, v->end, v->why, v->records, v->from, queues.queues,
-             v->made_count, s->damaged_records, s->boot_recovery_ms);
+             v->made_count, atomic_load(&s->damage.places), s->boot_recovery_ms);
     if (v->nameless > 0)
         log_warn("store %s: %" PRIu64
                  " records name a topic or a queue that cannot be; they are in "
@@ -674,12 +677,20 @@ int store_recover(struct store *s, bool *scanned, bool *was_unclean, struct err 
     free(v.made);
     if (r < 0)
         return r;
+    atomic_store(&s->settled_min, *scanned ? v.min : v.mark.log_min);
     s->boot_end = v.end;
+    s->scrub.at = v.min;
+    s->scrub.end = *scanned ? v.from : v.end; /* what was read is verified */
     s->last_store_ms = inherited_ms(&v);
+    s->flusher.mark = v.mark;
     s->flusher.mark.flushed = v.end;
     s->flusher.mark.queues_complete_to = v.marked && !v.whole ? v.mark.queues_complete_to : v.min;
     if (s->flusher.mark.queues_complete_to > v.end)
         s->flusher.mark.queues_complete_to = v.end;
+    if (s->flusher.mark.queues_complete_to != v.mark.queues_complete_to) {
+        s->flusher.mark.queue_ends = 0; /* the next checkpoint takes it anew */
+        s->flusher.mark.log_min = MARK_NO_MIN;
+    }
     s->flusher.mark.store_ms = s->last_store_ms;
     report(&v, how);
     return 0;

@@ -339,6 +339,8 @@ static void sweep_end(struct store *s)
 
     r->sweeping = false;
     atomic_store_explicit(&r->swept_to, r->sweep_min, memory_order_release);
+    if (r->sweep_failures == 0 && commit_log_min(s->log) == r->sweep_min)
+        atomic_store(&s->settled_min, r->sweep_min);
     if (r->sweep_files > 0)
         log_info("store %s: the log begins at %" PRIu64 ", %" PRIu64
                  " queue files in front of that are deleted",
@@ -358,7 +360,7 @@ static void sweep_some(struct store *s)
 
     for (int n = 0; n < SWEEP_QUEUES && r->sweep_at < count; n++) {
         uint32_t queue = r->sweep_at++;
-        int removed = queue_table_settle(s->queues, queue, commit_log_min(s->log));
+        int removed = store_settle_queue(s, queue);
 
         if (removed == 0)
             removed = queue_table_trim(s->queues, queue);

@@ -85,6 +85,7 @@ static inline void fixture_begin(void)
         .queue_memory = 4 << 20,
         .queue_descriptors = 16,
         .reader_threads = 2,
+        .scrub_bytes_s = 1 << 30,
         .store_host = {.ip = {127, 0, 0, 1}, .port = 10911},
         .delay_ms = {1000, 5000, 10000},
         .delay_levels = 3,

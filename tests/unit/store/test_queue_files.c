@@ -298,9 +298,9 @@ START_TEST(file_that_cannot_get_its_size_is_not_left_behind)
 }
 END_TEST
 
-START_TEST(file_of_another_size_is_not_written)
+START_TEST(file_that_is_too_long_is_not_written)
 {
-    uint8_t bytes[100] = {0}, *got;
+    uint8_t bytes[4000] = {0}, *got;
     size_t size = 0;
 
     append_to(queue_of(0, 0), 10);
@@ -541,7 +541,7 @@ static Suite *suite(void)
     tcase_add_test(c, completeness_reaches_the_first_entry_that_is_not_in_a_file);
     tcase_add_test(c, failed_write_leaves_entries_in_memory_for_the_next_try);
     tcase_add_test(c, file_that_cannot_get_its_size_is_not_left_behind);
-    tcase_add_test(c, file_of_another_size_is_not_written);
+    tcase_add_test(c, file_that_is_too_long_is_not_written);
     tcase_add_test(c, pass_gives_up_after_a_few_failures);
     tcase_add_test(c, unreadable_file_is_an_error_and_not_an_end);
     tcase_add_test(c, files_are_written_and_removed_under_their_own_lock);
