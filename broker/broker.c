@@ -20,6 +20,7 @@
 #include "broker/locks.h"
 #include "broker/rates.h"
 #include "broker/registrar.h"
+#include "broker/replication/replication.h"
 #include "broker/store/delay_levels.h"
 #include "broker/topics.h"
 #include "common/clock.h"
@@ -31,16 +32,22 @@ enum { PORT_TRIES = 200, DRAIN_MS = 10000, DRAIN_LOOK_MS = 5 };
 
 /* --- watermarks: from the store's threads to the loops --- */
 
-static void on_progress(void *ctx)
+void broker_confirmed(struct broker *b)
 {
-    struct broker *b = ctx;
-
     /* The loop that writes looks at the watermarks itself, at the end of the same turn. */
     for (unsigned i = 0; i < b->loop_count; i++) {
         if (!loop_is_current(b->loops[i]))
             loop_signal(b->loops[i], BROKER_SIGNAL_PROGRESS);
     }
     delay_progress(b->delay);
+}
+
+static void on_progress(void *ctx)
+{
+    struct broker *b = ctx;
+
+    replication_progress(b->replication);
+    broker_confirmed(b);
 }
 
 static void on_waited(void *ctx, uint32_t loops_mask, uint32_t queue, uint64_t log_end)
@@ -257,13 +264,16 @@ static int reserve_port(const char *address, uint16_t port)
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
     bool v6 = inet_pton(AF_INET, address, &in.sin_addr) != 1;
-    int fd, r;
+    int fd, r, one = 1;
 
     if (v6 && inet_pton(AF_INET6, address, &in6.sin6_addr) != 1)
         return -EINVAL;
-    fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
+    /* A port whose last connections are still in TIME_WAIT is free. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+        log_warn("SO_REUSEADDR: %s", strerror(errno));
     if (v6)
         r = bind(fd, (const struct sockaddr *)&in6, sizeof(in6));
     else
@@ -325,6 +335,15 @@ static int open_ports(struct broker *b, struct err *err)
     c->listen_port = listener_port(b->listener);
     if (c->ha_listen_port == 0)
         c->ha_listen_port = c->listen_port + 1;
+    if (b->reserved_ha_fd >= 0 && c->ha_listen_port != c->listen_port + 1) {
+        close(b->reserved_ha_fd);
+        b->reserved_ha_fd = -1;
+    }
+    if (b->reserved_ha_fd < 0)
+        b->reserved_ha_fd = reserve_port(c->bind_address, (uint16_t)c->ha_listen_port);
+    if (b->reserved_ha_fd < 0)
+        return err_set(err, b->reserved_ha_fd, "bind the replication port %s:%lld (haListenPort)",
+                       c->bind_address, (long long)c->ha_listen_port);
     return 0;
 }
 
@@ -369,8 +388,9 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->durable = durable_new(b);
     b->registrar = registrar_new(b);
     b->delay = delay_new(b);
-    if (!b->delay || !b->rates || !b->consume_rates || !b->clients || !b->locks || !b->durable ||
-        !b->registrar)
+    b->replication = replication_new(b);
+    if (!b->delay || !b->replication || !b->rates || !b->consume_rates || !b->clients ||
+        !b->locks || !b->durable || !b->registrar)
         r = err_say(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < (unsigned)c->io_threads && r == 0; i++)
         r = make_loop(b, i, err);
@@ -415,6 +435,10 @@ int broker_run(struct broker *b, struct err *err)
         r = loop_on_stop_signals(b->loops[0], start_stopper, b);
         if (r < 0)
             err_set(err, r, "catch SIGTERM, SIGINT and SIGHUP");
+    }
+    if (r == 0) {
+        r = replication_start(b->replication, b->reserved_ha_fd, err);
+        b->reserved_ha_fd = -1;
     }
     if (r == 0)
         r = delay_start(b->delay, err);
@@ -462,6 +486,8 @@ int broker_free(struct broker *b)
         delay_stop(b->delay);
     b->listener = listener_free(b->listener);
     b->vip_listener = listener_free(b->vip_listener);
+    if (b->replication)
+        replication_stop(b->replication);
     /* The store's threads may still post to the loops; readers end with the store. */
     if (b->store)
         r = store_close(b->store);
@@ -490,6 +516,7 @@ int broker_free(struct broker *b)
     }
     if (b->reserved_ha_fd >= 0)
         close(b->reserved_ha_fd);
+    b->replication = replication_free(b->replication);
     b->registrar = registrar_free(b->registrar);
     b->durable = durable_free(b->durable);
     b->locks = locks_free(b->locks);

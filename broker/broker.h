@@ -25,6 +25,7 @@ struct hold;          /* hold.h: pulls that wait for a message, one per loop */
 struct durable;       /* durable.h: answers that wait for the metadata journal */
 struct rates;         /* rates.h: counters and rates for status requests */
 struct consume_rates; /* consume_rates.h: what each group gets of each topic */
+struct replication;   /* replication/replication.h: the copies of the log */
 struct broker_extra;  /* service.h */
 
 /* Messages in and out, added up over a turn (rates.h). */
@@ -65,6 +66,7 @@ struct broker {
     struct locks *locks;
     struct registrar *registrar;
     struct delay *delay;
+    struct replication *replication;
     struct durable *durable;
     struct rates *rates;
     struct consume_rates *consume_rates;
@@ -83,13 +85,16 @@ struct broker {
     atomic_size_t offloaded_bytes; /* of requests that reader threads have, or will get */
     int64_t drain_deadline_ms;     /* monotonic; then the rest is given up */
     int store_lock;                /* of the store folder; -1: not taken */
-    int reserved_ha_fd;            /* holds P+1 for replication; -1: none */
+    int reserved_ha_fd;            /* the replication port, until it is listened on; -1: none */
     pthread_t threads[LOOP_MAX], stopper;
     bool stopper_started;
     const struct broker_extra *extra;
     int delay_levels;
     int64_t delay_ms[64];
 };
+
+/* Confirmed has moved: the loops and the delay thread are told. Any thread. */
+void broker_confirmed(struct broker *b);
 
 static inline bool broker_is_draining(const struct broker *b)
 {

@@ -28,6 +28,8 @@ enum {
 };
 
 static const char *const flush_types[] = {"ASYNC_FLUSH", "SYNC_FLUSH", NULL};
+static const char *const replica_acks[] = {"rocketmq", "strict", NULL};
+static const char *const fresh_from[] = {"min", "last", NULL};
 static const char *const roles[] = {"ASYNC_MASTER", "SYNC_MASTER", "SLAVE", NULL};
 
 static bool check_ip(const char *value, char *expected, size_t expected_size)
@@ -125,7 +127,23 @@ static const struct config_key keys[] = {
     STRING("brokerName", broker_name, "broker-a", "name of the master/slave group", 0, check_name),
     INT("brokerId", broker_id, 0, INT32_MAX, "0", "0 for a master, above 0 for a slave", 0),
     CHOICE("brokerRole", broker_role, roles, "ASYNC_MASTER",
-           "role; only ASYNC_MASTER is served yet"),
+           "ASYNC_MASTER, or SYNC_MASTER: a send is answered when slaves have the message"),
+    INT("inSyncReplicas", in_sync_replicas, 0, 32, "0",
+        "SYNC_MASTER: copies of a message answered with success, this one included; 0: two", 0),
+    CHOICE("replicaAck", replica_ack, replica_acks, "rocketmq",
+           "SYNC_MASTER without enough slaves: answer 11 or 12 and go on, or refuse (14)"),
+    INT("slaveTimeout", slave_timeout, 1, 3600000, "3000",
+        "SYNC_MASTER: ms that a message waits for its copies", 0),
+    INT("haSlaveFallbehindMax", ha_slave_fallbehind_max, 1, INT64_MAX, "268435456",
+        "a slave that lacks so many bytes is not waited for", 0),
+    INT("haSendHeartbeatInterval", ha_send_heartbeat_interval, 1, 3600000, "5000",
+        "ms between heartbeats on the replication port", 0),
+    INT("haHousekeepingInterval", ha_housekeeping_interval, 1, 3600000, "20000",
+        "ms without a byte after which a replication connection is closed", 0),
+    INT("haTransferBatchSize", ha_transfer_batch_size, 512, 4194292, "32768",
+        "bytes of log in one frame to a slave; RocketMQ's slaves take less than 4 MiB", 0),
+    CHOICE("haFreshSlaveFrom", ha_fresh_slave_from, fresh_from, "min",
+           "where a slave with an empty log begins: at the first file, or at the last"),
     CHOICE("flushDiskType", flush_disk_type, flush_types, "ASYNC_FLUSH",
            "when a send is answered: after the write, or after the flush to the disk"),
     STRING("bindAddress", bind_address, "127.0.0.1", "address to listen on; 0.0.0.0 or :: for all",
@@ -292,15 +310,10 @@ static const char *const ignored[] = {
     "flushIntervalConsumeQueue",
     "flushLeastPagesWhenWarmMapedFile",
     "forceVerifyPropCRC",
-    "haHousekeepingInterval",
     "haMasterAddress",
-    "haSendHeartbeatInterval",
-    "haSlaveFallbehindMax",
-    "haTransferBatchSize",
     "heartbeatThreadPoolNums",
     "heartbeatThreadPoolQueueCapacity",
     "highSpeedMode",
-    "inSyncReplicas",
     "isEnableBatchPush",
     "litePullMessageEnable",
     "longPollingEnableOld",
@@ -347,7 +360,6 @@ static const char *const ignored[] = {
     "serverSocketSndBufSize",
     "serverWorkerThreads",
     "slaveReadEnable",
-    "slaveTimeout",
     "storePathAbortFile",
     "storePathConsumeQueue",
     "storeCheckpoint",
@@ -555,10 +567,9 @@ int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
     const char *home = getenv("HOME");
     int r;
 
-    if (c->broker_role != ROLE_ASYNC_MASTER)
+    if (c->broker_role == ROLE_SLAVE)
         return err_say(err, -ENOTSUP,
-                       "brokerRole=%s needs replication, which this version does not have; use "
-                       "brokerRole=ASYNC_MASTER",
+                       "brokerRole=%s is not in this version; use ASYNC_MASTER or SYNC_MASTER",
                        roles[c->broker_role]);
     if (c->broker_id != 0)
         return err_say(err, -EINVAL, "brokerId=%lld: a master has brokerId=0",

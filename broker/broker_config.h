@@ -12,6 +12,8 @@
 #include "common/config.h"
 
 enum { FLUSH_ASYNC, FLUSH_SYNC };
+enum { REPLICA_ACK_ROCKETMQ, REPLICA_ACK_STRICT };
+enum { FRESH_FROM_MIN, FRESH_FROM_LAST };
 enum { ROLE_ASYNC_MASTER, ROLE_SYNC_MASTER, ROLE_SLAVE };
 
 struct broker_config {
@@ -21,6 +23,10 @@ struct broker_config {
     char port_file[1024], region_id[128], log_level[8];
     int64_t broker_id, listen_port, ha_listen_port;
     int broker_role, flush_disk_type;
+    /* copies */
+    int64_t in_sync_replicas, slave_timeout, ha_slave_fallbehind_max, ha_send_heartbeat_interval,
+        ha_housekeeping_interval, ha_transfer_batch_size;
+    int replica_ack, ha_fresh_slave_from;
     /* store */
     int64_t mapped_file_size_commit_log, mapped_file_size_consume_queue, flush_interval_commit_log;
     int64_t max_message_size, sync_flush_timeout, memory_tail_bytes, queue_memory_bytes;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/replication/replication.h"
 #include "broker/send_reply.h"
 #include "common/log.h"
 
@@ -30,13 +31,26 @@ struct gate {
     struct buf ids;          /* scratch for message ids */
     struct send_reply ready; /* the usual reply; made for the first one, when the host is known */
     bool has_ready;
+    int64_t patience_ms; /* then a written reply is answered without the flush, or the copies */
 };
+
+#define SLAVE_TOO_SLOW "stored, but no slave has copied it within slaveTimeout"
 
 enum { RING_FIRST = 1024, OFFSETS_FIRST = 4096, BATCH_OFFSETS_MAX = 1u << 20 };
 
 static void on_timer(void *ctx)
 {
     gate_release(ctx);
+}
+
+/* Without strictness the quorum itself goes on after slaveTimeout. */
+static int64_t patience(const struct broker_config *c)
+{
+    if (c->broker_role != ROLE_SYNC_MASTER || c->replica_ack != REPLICA_ACK_STRICT)
+        return c->sync_flush_timeout;
+    if (c->flush_disk_type == FLUSH_SYNC && c->sync_flush_timeout > c->slave_timeout)
+        return c->sync_flush_timeout;
+    return c->slave_timeout;
 }
 
 struct gate *gate_new(struct broker_loop *on)
@@ -46,6 +60,7 @@ struct gate *gate_new(struct broker_loop *on)
     if (!g)
         return NULL;
     g->on = on;
+    g->patience_ms = patience(&on->broker->settings->config);
     loop_timer_init(&g->timer, on->loop, on_timer, g);
     return g;
 }
@@ -144,7 +159,7 @@ void gate_park(struct gate *g, const struct gate_reply *reply, bool wait,
     p = &r->slots[(r->first + r->count) & (r->capacity - 1)];
     p->reply = *reply;
     p->offsets_at = r->offsets_next;
-    p->due_ms = loop_now_ms(g->on->loop) + g->on->broker->settings->config.sync_flush_timeout;
+    p->due_ms = loop_now_ms(g->on->loop) + g->patience_ms;
     if (reply->count > 1) {
         for (uint32_t i = 0; i < reply->count; i++)
             r->offsets[r->offsets_next++ & (r->offsets_capacity - 1)] = positions[i].log_offset;
@@ -233,6 +248,9 @@ static void answer(struct gate *g, struct ring *r, const struct parked *p, int32
     c = loop_conn(g->on->loop, reply->to.conn);
     if (!c)
         return;
+    /* Whoever gives a message back knows no success but the full one. */
+    if (reply->kind == GATE_BACK && code != RESPONSE_SUCCESS)
+        code = RESPONSE_SYSTEM_ERROR;
     out = conn_out(c);
     make_ready(g);
     if (code == RESPONSE_SUCCESS && reply->kind == GATE_SEND && reply->count == 1 &&
@@ -275,10 +293,31 @@ static void ring_pop(struct ring *r)
     r->count--;
 }
 
-static void release_ring(struct gate *g, struct ring *r, uint64_t watermark)
+static void release_written(struct gate *g, uint64_t watermark)
 {
+    struct ring *r = &g->written;
+
     while (r->count > 0 && r->slots[r->first].reply.log_end <= watermark) {
         answer(g, r, &r->slots[r->first], RESPONSE_SUCCESS, NULL);
+        ring_pop(r);
+    }
+}
+
+static void release_confirmed(struct gate *g, uint64_t watermark)
+{
+    const struct replication *replication = g->on->broker->replication;
+    struct ring *r = &g->confirmed;
+
+    while (r->count > 0 && r->slots[r->first].reply.log_end <= watermark) {
+        const struct parked *p = &r->slots[r->first];
+        int32_t code = replication_verdict(replication, p->reply.log_end);
+        const char *remark = NULL;
+
+        if (code == RESPONSE_SLAVE_NOT_AVAILABLE)
+            remark = "stored, but there is no slave near enough to copy it";
+        else if (code != RESPONSE_SUCCESS)
+            remark = SLAVE_TOO_SLOW;
+        answer(g, r, p, code, remark);
         ring_pop(r);
     }
 }
@@ -304,12 +343,23 @@ static void expire(struct gate *g)
 {
     struct ring *r = &g->confirmed;
     int64_t now = loop_now_ms(g->on->loop);
-    uint64_t written = store_written(g->on->broker->store);
+    const struct store *store = g->on->broker->store;
+    bool strict = g->on->broker->settings->config.replica_ack == REPLICA_ACK_STRICT;
+    uint64_t written = store_written(store), kept = store_kept(store);
 
     while (r->count > 0 && r->slots[r->first].due_ms <= now &&
            r->slots[r->first].reply.log_end <= written) {
-        answer(g, r, &r->slots[r->first], RESPONSE_FLUSH_DISK_TIMEOUT,
-               "stored, but the flush took longer than syncFlushTimeout");
+        const struct parked *p = &r->slots[r->first];
+
+        if (p->reply.log_end > kept)
+            answer(g, r, p, RESPONSE_FLUSH_DISK_TIMEOUT,
+                   "stored, but the flush took longer than syncFlushTimeout");
+        else if (strict)
+            answer(g, r, p, RESPONSE_SERVICE_NOT_AVAILABLE,
+                   "not enough slaves have copied the message in time; it may be delivered all the "
+                   "same");
+        else
+            answer(g, r, p, RESPONSE_FLUSH_SLAVE_TIMEOUT, SLAVE_TOO_SLOW);
         ring_pop(r);
     }
     /* What is not even written is not stored: that watermark calls, however late it is. */
@@ -324,9 +374,9 @@ static void release(struct gate *g)
     struct store *store = g->on->broker->store;
 
     if (g->written.count > 0)
-        release_ring(g, &g->written, store_written(store));
+        release_written(g, store_written(store));
     if (g->confirmed.count > 0)
-        release_ring(g, &g->confirmed, store_confirmed(store));
+        release_confirmed(g, store_confirmed(store));
 }
 
 void gate_release(struct gate *g)

@@ -38,8 +38,9 @@ void gate_park(struct gate *g, const struct gate_reply *reply, bool wait,
 /* From a reader thread or another loop: posts to the connection's loop, which parks. 0 or -EAGAIN.
  */
 int gate_post(struct broker *b, const struct gate_reply *reply, bool wait);
-/* End of turn and on progress: answers everything the watermarks cover, and what is written and has
- * waited longer than syncFlushTimeout (10). When the store has stopped, what was not covered is
+/* End of turn and on progress: answers everything the watermarks cover (0; 11 and 12 when that was
+ * without the copies), and what is written and has waited longer than syncFlushTimeout (10), or
+ * under replicaAck=strict for copies (14). When the store has stopped, what was not covered is
  * refused. */
 void gate_release(struct gate *g);
 uint32_t gate_waiting(const struct gate *g);

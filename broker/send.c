@@ -10,6 +10,7 @@
 #include "broker/batch.h"
 #include "broker/delay.h"
 #include "broker/gate.h"
+#include "broker/replication/replication.h"
 #include "broker/topics.h"
 #include "common/clock.h"
 
@@ -294,6 +295,11 @@ static enum call_result store_and_park(struct call *call, const struct store_mes
     char remark[480];
     int r;
 
+    if (!replication_takes_sends(b->replication))
+        return send_error(call, RESPONSE_SERVICE_NOT_AVAILABLE,
+                          "fewer than %u brokers of the group are there to keep the message "
+                          "(replicaAck=strict); it is not stored",
+                          replication_copies(b->replication));
     if (!gate_has_room(on->gate, wait, count))
         return send_error(
             call, RESPONSE_SYSTEM_BUSY,

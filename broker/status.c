@@ -12,6 +12,7 @@
 #include "broker/hold.h"
 #include "broker/rates.h"
 #include "broker/registrar.h"
+#include "broker/replication/replication.h"
 #include "common/clock.h"
 #include "common/json.h"
 #include "tern_version.h"
@@ -231,6 +232,22 @@ static void add_delays(struct json_out *j, struct broker *b)
     }
 }
 
+static void add_replication(struct json_out *j, struct broker *b)
+{
+    struct ha_status status;
+
+    replication_status(b->replication, &status);
+    add_number(j, "ternCopies", replication_copies(b->replication));
+    add_number(j, "ternSlaves", status.connections);
+    add_number(j, "ternSlavesNear", status.near);
+    if (status.acked != UINT64_MAX)
+        add_number(j, "ternCopiesAcked", status.acked);
+    if (status.slowest != UINT64_MAX)
+        add_number(j, "ternSlowestSlave", status.slowest);
+    add_number(j, "ternReplicationSentBytes", status.sent_bytes);
+    add_number(j, "ternReplicationRefused", status.refused);
+}
+
 static void add_loops(struct json_out *j, struct broker *b)
 {
     struct loop_stats sum = {0};
@@ -295,6 +312,7 @@ enum call_result serve_runtime_info(struct call *call)
     add_store(&j, b);
     add_disk(&j, c);
     add_delays(&j, b);
+    add_replication(&j, b);
     add_loops(&j, b);
     jout_object_end(&j);
     jout_object_end(&j);

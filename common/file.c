@@ -11,11 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 static int system_open(const char *path, int flags, mode_t mode)
 {
     return open(path, flags, mode);
+}
+
+static ssize_t system_sendfile(int socket, int fd, off_t at, size_t n)
+{
+    return sendfile(socket, fd, &at, n);
 }
 
 const struct file_ops file_ops_system = {
@@ -25,6 +31,7 @@ const struct file_ops file_ops_system = {
     .preadv2 = preadv2,
     .pwrite = pwrite,
     .pwritev = pwritev,
+    .sendfile = system_sendfile,
     .fsync = fsync,
     .fdatasync = fdatasync,
     .syncfs = syncfs,
@@ -77,6 +84,13 @@ ssize_t file_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags
     ssize_t got = TEMP_FAILURE_RETRY(ops->preadv2(fd, iov, n, at, flags));
 
     return got < 0 ? -errno : got;
+}
+
+ssize_t file_send(int socket, int fd, off_t at, size_t n)
+{
+    ssize_t sent = TEMP_FAILURE_RETRY(ops->sendfile(socket, fd, at, n));
+
+    return sent < 0 ? -errno : sent;
 }
 
 int file_read_all(int fd, void *to, size_t n, off_t at)

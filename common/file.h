@@ -24,6 +24,7 @@ struct file_ops {
     ssize_t (*preadv2)(int fd, const struct iovec *iov, int n, off_t at, int flags);
     ssize_t (*pwrite)(int fd, const void *from, size_t n, off_t at);
     ssize_t (*pwritev)(int fd, const struct iovec *iov, int n, off_t at);
+    ssize_t (*sendfile)(int socket, int fd, off_t at, size_t n);
     int (*fsync)(int fd);
     int (*fdatasync)(int fd);
     int (*syncfs)(int fd);
@@ -47,6 +48,7 @@ int file_read_all(int fd, void *to, size_t n, off_t at); /* all n bytes or -errn
 /* All of it: short writes are continued, EINTR repeated; the iovecs are used up. */
 int file_write_all(int fd, const void *from, size_t n, off_t at);
 int file_writev_all(int fd, struct iovec *iov, int n, off_t at, uint64_t *written);
+ssize_t file_send(int socket, int fd, off_t at, size_t n); /* sendfile; one call; may be short */
 int file_fsync(int fd);
 int file_fdatasync(int fd);
 int file_syncfs(int fd);

@@ -217,6 +217,17 @@ static int publish(struct commit_log *log, _Atomic uint64_t *mark, uint64_t to)
     return stopped ? -EIO : 0;
 }
 
+uint64_t commit_log_hold(struct commit_log *log, _Atomic uint64_t *limit)
+{
+    uint64_t written;
+
+    pthread_mutex_lock(&log->stop_lock);
+    written = atomic_load_explicit(&log->written, memory_order_relaxed);
+    atomic_store_explicit(limit, written, memory_order_release);
+    pthread_mutex_unlock(&log->stop_lock);
+    return written;
+}
+
 /* --- appending --- */
 
 /* Nothing of what the ring held before may reach the disk behind the blank: a whole record there
@@ -417,6 +428,22 @@ int commit_log_read(struct commit_log *log, uint64_t offset, uint8_t *to, size_t
 int commit_log_read_files(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size)
 {
     return is_readable(log, offset, size) ? read_files(log, offset, to, size, true) : -ENODATA;
+}
+
+ssize_t commit_log_send(struct commit_log *log, int socket, uint64_t offset, uint64_t to)
+{
+    struct log_piece piece;
+    ssize_t n;
+    int r;
+
+    if (offset < commit_log_min(log) || offset >= to || to > commit_log_written(log))
+        return -ENODATA;
+    r = log_segments_hold(log->segments, offset, to, &piece);
+    if (r < 0)
+        return r;
+    n = file_send(socket, piece.fd, piece.at, piece.bytes);
+    log_segments_let_go(log->segments, &piece);
+    return n == 0 ? -EIO : n; /* somebody has shortened the file */
 }
 
 /* --- flushing --- */

@@ -18,6 +18,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "common/buf.h"
 #include "common/err.h"
@@ -96,6 +97,12 @@ int commit_log_read(struct commit_log *log, uint64_t offset, uint8_t *to, size_t
 /* The same without the tail, for those who read in bulk behind the writers: takes no lock that an
  * appender needs. Blocks. */
 int commit_log_read_files(struct commit_log *log, uint64_t offset, uint8_t *to, size_t size);
+/* Sends bytes from the files of [offset, to) to a socket, without a copy: one call, at most to the
+ * end of a segment. How many, or -errno (-EAGAIN: the socket takes nothing now; -ENODATA as above).
+ */
+ssize_t commit_log_send(struct commit_log *log, int socket, uint64_t offset, uint64_t to);
+/* *limit = written, in one step: whoever has read `written` before has read no more than that. */
+uint64_t commit_log_hold(struct commit_log *log, _Atomic uint64_t *limit);
 /* True once a write or a flush has failed, for good; `reason` (may be NULL) gets the first cause.
  */
 bool commit_log_stopped(const struct commit_log *log, char reason[160]);

@@ -481,10 +481,27 @@ uint64_t store_flushed(const struct store *s)
     return commit_log_flushed(s->log);
 }
 
+uint64_t store_kept(const struct store *s)
+{
+    return s->options.sync_flush ? commit_log_flushed(s->log) : commit_log_written(s->log);
+}
+
+int64_t store_segment_bytes(const struct store *s)
+{
+    return s->options.segment_bytes;
+}
+
+uint64_t store_last_segment(const struct store *s)
+{
+    uint64_t written = commit_log_written(s->log);
+
+    return written - written % (uint64_t)s->options.segment_bytes;
+}
+
 /* The one place that says what is safe enough to be seen. */
 uint64_t store_confirmed(const struct store *s)
 {
-    uint64_t own = s->options.sync_flush ? commit_log_flushed(s->log) : commit_log_written(s->log);
+    uint64_t own = store_kept(s);
     uint64_t limit = atomic_load_explicit(&s->confirm_limit, memory_order_acquire);
 
     return own < limit ? own : limit;
@@ -493,6 +510,16 @@ uint64_t store_confirmed(const struct store *s)
 void store_limit_confirmed(struct store *s, uint64_t limit)
 {
     atomic_store_explicit(&s->confirm_limit, limit, memory_order_release);
+}
+
+uint64_t store_hold_confirmed(struct store *s)
+{
+    return commit_log_hold(s->log, &s->confirm_limit);
+}
+
+ssize_t store_send(struct store *s, int socket, uint64_t offset, uint64_t to)
+{
+    return commit_log_send(s->log, socket, offset, to);
 }
 
 uint64_t store_min(const struct store *s)

@@ -13,6 +13,8 @@
 #ifndef TERN_BROKER_STORE_STORE_H
 #define TERN_BROKER_STORE_STORE_H
 
+#include <sys/types.h>
+
 #include "broker/store/index.h"
 #include "broker/store/metadata.h"
 #include "broker/store/queue_table.h"
@@ -131,6 +133,20 @@ void store_lead(struct store *s);
 /* Confirmed stays below `limit` until it is raised; UINT64_MAX, the start: no limit. Never lower it
  * below what was confirmed. Any thread; whoever raises it sees to it that on_progress is heard. */
 void store_limit_confirmed(struct store *s, uint64_t limit);
+/* Confirmed stays below what is written now, and that is returned: where a limit may begin without
+ * taking back what was seen. */
+uint64_t store_hold_confirmed(struct store *s);
+
+/* Everything below is as safe here as the flush mode promises; confirmed is this or less. */
+uint64_t store_kept(const struct store *s);
+
+/* --- handing the log on (a master); any thread --- */
+/* Sends a part of [offset, to), at most to the end of a segment, `to` at most store_written(): how
+ * many bytes the socket took, or -errno (-EAGAIN; -ENODATA: not in the log). No copy is made. */
+ssize_t store_send(struct store *s, int socket, uint64_t offset, uint64_t to);
+int64_t store_segment_bytes(const struct store *s);
+/* Where the segment begins that holds the end of what is written. */
+uint64_t store_last_segment(const struct store *s);
 
 uint64_t store_end(const struct store *s); /* appended; may be ahead of written */
 uint64_t store_written(const struct store *s);

@@ -1,0 +1,195 @@
+/* quorum.c - see quorum.h. */
+#include "broker/replication/quorum.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void quorum_init(struct quorum *q, const struct quorum_options *options, uint64_t written)
+{
+    memset(q, 0, sizeof(*q));
+    q->options = *options;
+    q->written = q->limit = written;
+    /* Before the first member is there nobody is waited for, or everything is. */
+    q->open = options->copies <= 1 || options->policy == QUORUM_GO_ON;
+    if (options->copies <= 1)
+        q->acked = UINT64_MAX;
+}
+
+int quorum_connect(struct quorum *q, const char *identity)
+{
+    for (int i = 0; i < QUORUM_MEMBERS_MAX; i++) {
+        struct quorum_connection *c = &q->connections[i];
+
+        if (c->used)
+            continue;
+        *c = (struct quorum_connection){.used = true};
+        snprintf(c->identity, sizeof(c->identity), "%s", identity);
+        return i;
+    }
+    return -1;
+}
+
+void quorum_disconnect(struct quorum *q, int connection)
+{
+    q->connections[connection].used = false;
+}
+
+void quorum_report(struct quorum *q, int connection, uint64_t acked)
+{
+    struct quorum_connection *c = &q->connections[connection];
+
+    c->reported = true;
+    c->acked = acked;
+}
+
+struct member {
+    const char *identity;
+    uint64_t acked;
+    bool near;
+};
+
+/* One line for each identity; how many. */
+static unsigned members_of(const struct quorum *q, struct member members[QUORUM_MEMBERS_MAX])
+{
+    unsigned count = 0;
+
+    for (int i = 0; i < QUORUM_MEMBERS_MAX; i++) {
+        const struct quorum_connection *c = &q->connections[i];
+        /* Who has not said yet where it is may be near: its first report tells. */
+        bool near =
+            !c->reported || c->acked >= q->written || q->written - c->acked < q->options.behind_max;
+        uint64_t acked = c->reported ? c->acked : 0;
+        unsigned m = 0;
+
+        if (!c->used)
+            continue;
+        while (m < count && strcmp(members[m].identity, c->identity) != 0)
+            m++;
+        if (m == count) {
+            members[count++] = (struct member){c->identity, acked, near};
+        } else {
+            if (acked < members[m].acked)
+                members[m].acked = acked;
+            members[m].near = members[m].near || near;
+        }
+    }
+    return count;
+}
+
+/* The highest offset that `wanted` of them have; 0 when there are too few. */
+static uint64_t held_by(const struct member *members, unsigned count, unsigned wanted)
+{
+    uint64_t best = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned have = 0;
+
+        for (unsigned k = 0; k < count; k++)
+            have += members[k].acked >= members[i].acked;
+        if (have >= wanted && members[i].acked > best)
+            best = members[i].acked;
+    }
+    return best;
+}
+
+static unsigned count_near(const struct member *members, unsigned count)
+{
+    unsigned near = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        near += members[i].near;
+    return near;
+}
+
+unsigned quorum_near(const struct quorum *q)
+{
+    struct member members[QUORUM_MEMBERS_MAX];
+    unsigned count = members_of(q, members);
+
+    return count_near(members, count);
+}
+
+/* A sample is as old as its newest message: when there is no room, the last one takes more in, and
+ * with that some messages wait a little longer. */
+static void add_sample(struct quorum *q, int64_t now_ms)
+{
+    struct quorum_sample *last =
+        &q->samples[(q->sample_first + q->sample_count + QUORUM_SAMPLES - 1) % QUORUM_SAMPLES];
+    uint64_t known = q->sample_count > 0 ? last->written : q->limit;
+
+    if (q->written <= known)
+        return;
+    if (q->sample_count > 0 &&
+        (q->sample_count == QUORUM_SAMPLES || now_ms - last->ms < QUORUM_SAMPLE_MS)) {
+        last->written = q->written;
+        if (q->sample_count == QUORUM_SAMPLES)
+            last->ms = now_ms;
+        return;
+    }
+    q->samples[(q->sample_first + q->sample_count) % QUORUM_SAMPLES] =
+        (struct quorum_sample){now_ms, q->written};
+    q->sample_count++;
+}
+
+static struct quorum_sample *oldest(struct quorum *q)
+{
+    return q->sample_count > 0 ? &q->samples[q->sample_first] : NULL;
+}
+
+static void drop_oldest(struct quorum *q)
+{
+    q->sample_first = (q->sample_first + 1) % QUORUM_SAMPLES;
+    q->sample_count--;
+}
+
+/* A message written at the start of a sample may have waited for a sample's length less. */
+static int64_t due_ms(const struct quorum *q, const struct quorum_sample *s)
+{
+    return s->ms + q->options.timeout_ms + QUORUM_SAMPLE_MS;
+}
+
+int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written)
+{
+    struct member members[QUORUM_MEMBERS_MAX];
+    struct quorum_sample *s;
+    unsigned count;
+    uint64_t held;
+    bool go_on = q->options.policy == QUORUM_GO_ON;
+
+    q->written = written;
+    if (q->options.copies <= 1)
+        return INT64_MAX;
+    count = members_of(q, members);
+    held = held_by(members, count, q->options.copies - 1);
+    if (held > q->acked)
+        q->acked = held;
+    if (go_on && count_near(members, count) + 1 < q->options.copies) {
+        q->open = true;
+        q->sample_count = 0;
+        return INT64_MAX;
+    }
+    if (q->open) {
+        /* What was written meanwhile has been seen. */
+        q->open = false;
+        q->limit = written;
+        q->sample_count = 0;
+    }
+    if (q->acked > q->limit)
+        q->limit = q->acked;
+    if (!go_on)
+        return INT64_MAX;
+    add_sample(q, now_ms);
+    while ((s = oldest(q)) != NULL && due_ms(q, s) <= now_ms) {
+        if (s->written > q->limit)
+            q->limit = s->written;
+        drop_oldest(q);
+    }
+    while ((s = oldest(q)) != NULL && s->written <= q->limit)
+        drop_oldest(q);
+    return s ? due_ms(q, s) : INT64_MAX;
+}
+
+uint64_t quorum_limit(const struct quorum *q)
+{
+    return q->options.copies <= 1 || q->open ? UINT64_MAX : q->limit;
+}

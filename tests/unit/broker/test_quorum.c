@@ -1,0 +1,184 @@
+/* test_quorum.c - what may be confirmed, from what members have acknowledged and how long others
+ * have waited. */
+#include "broker/replication/quorum.h"
+
+#include "unit.h"
+
+enum { NEAR = 1000, TIMEOUT = 3000 };
+
+static struct quorum q;
+
+static void start(unsigned copies, enum quorum_policy policy, uint64_t written)
+{
+    struct quorum_options options = {
+        .copies = copies, .policy = policy, .timeout_ms = TIMEOUT, .behind_max = NEAR};
+
+    quorum_init(&q, &options, written);
+}
+
+static uint64_t limit_at(int64_t now, uint64_t written)
+{
+    quorum_update(&q, now, written);
+    return quorum_limit(&q);
+}
+
+static int member(const char *identity, uint64_t acked)
+{
+    int c = quorum_connect(&q, identity);
+
+    ck_assert_int_ge(c, 0);
+    quorum_report(&q, c, acked);
+    return c;
+}
+
+START_TEST(one_copy_waits_for_nobody)
+{
+    start(1, QUORUM_STRICT, 0);
+    ck_assert_uint_eq(limit_at(0, 100), UINT64_MAX);
+    ck_assert_uint_eq(q.acked, UINT64_MAX);
+    ck_assert_int_eq(quorum_update(&q, 0, 100), INT64_MAX);
+}
+END_TEST
+
+START_TEST(the_limit_is_what_enough_members_have)
+{
+    start(2, QUORUM_STRICT, 100);
+    ck_assert_uint_eq(limit_at(0, 200), 100);
+    int a = member("a", 150);
+    ck_assert_uint_eq(limit_at(0, 200), 150);
+    int b = member("b", 180);
+    ck_assert_uint_eq(limit_at(0, 200), 180);
+    quorum_report(&q, a, 200);
+    ck_assert_uint_eq(limit_at(0, 200), 200);
+    quorum_disconnect(&q, a);
+    quorum_disconnect(&q, b);
+    ck_assert_uint_eq(limit_at(0, 300), 200);
+}
+END_TEST
+
+START_TEST(three_copies_need_two_members)
+{
+    start(3, QUORUM_STRICT, 0);
+    member("a", 500);
+    ck_assert_uint_eq(limit_at(0, 500), 0);
+    int b = member("b", 300);
+    ck_assert_uint_eq(limit_at(0, 500), 300);
+    member("c", 400);
+    ck_assert_uint_eq(limit_at(0, 500), 400);
+    quorum_report(&q, b, 450);
+    ck_assert_uint_eq(limit_at(0, 500), 450);
+}
+END_TEST
+
+START_TEST(a_member_connected_twice_counts_once_and_for_the_least)
+{
+    start(3, QUORUM_STRICT, 0);
+    int first = member("a", 500);
+    member("a", 400);
+    ck_assert_uint_eq(limit_at(0, 500), 0);
+    member("b", 500);
+    ck_assert_uint_eq(limit_at(0, 500), 400);
+    quorum_report(&q, first, 100);
+    ck_assert_uint_eq(limit_at(0, 500), 400); /* it never falls */
+    ck_assert_uint_eq(quorum_near(&q), 2);
+}
+END_TEST
+
+START_TEST(without_a_member_that_is_near_nobody_waits_unless_strict)
+{
+    start(2, QUORUM_GO_ON, 100);
+    ck_assert_uint_eq(limit_at(0, 100), UINT64_MAX);
+    int a = quorum_connect(&q, "a");
+    ck_assert_uint_eq(limit_at(0, 200), 200); /* it may be near; all so far was seen */
+    quorum_report(&q, a, 200 - 150);
+    ck_assert_uint_eq(limit_at(1, 300), 200);
+    ck_assert_uint_eq(q.acked, 50);
+    ck_assert_uint_eq(limit_at(2, 50 + NEAR), UINT64_MAX); /* too far behind */
+    quorum_report(&q, a, 400);
+    ck_assert_uint_eq(limit_at(3, 50 + NEAR), 50 + NEAR);
+    quorum_disconnect(&q, a);
+    ck_assert_uint_eq(limit_at(4, 50 + NEAR), UINT64_MAX);
+
+    start(2, QUORUM_STRICT, 100);
+    ck_assert_uint_eq(limit_at(0, 200), 100);
+    ck_assert_uint_eq(limit_at(1000000, 5000), 100);
+}
+END_TEST
+
+START_TEST(what_has_waited_for_the_timeout_goes_on)
+{
+    start(2, QUORUM_GO_ON, 0);
+    member("a", 0);
+    ck_assert_uint_eq(limit_at(0, 0), 0);
+    ck_assert_int_eq(quorum_update(&q, 1000, 100), 1000 + TIMEOUT + QUORUM_SAMPLE_MS);
+    ck_assert_uint_eq(limit_at(2000, 200), 0);
+    ck_assert_uint_eq(limit_at(1000 + TIMEOUT + QUORUM_SAMPLE_MS - 1, 200), 0);
+    ck_assert_uint_eq(limit_at(1000 + TIMEOUT + QUORUM_SAMPLE_MS, 200), 100);
+    ck_assert_uint_eq(q.acked, 0);
+    ck_assert_int_eq(quorum_update(&q, 4500, 200), 2000 + TIMEOUT + QUORUM_SAMPLE_MS);
+    ck_assert_uint_eq(limit_at(2000 + TIMEOUT + QUORUM_SAMPLE_MS, 200), 200);
+    ck_assert_int_eq(quorum_update(&q, 9000, 200), INT64_MAX);
+}
+END_TEST
+
+START_TEST(what_is_acknowledged_in_time_is_no_longer_timed)
+{
+    start(2, QUORUM_GO_ON, 0);
+    int a = member("a", 0);
+    limit_at(0, 0);
+    limit_at(1000, 100);
+    quorum_report(&q, a, 100);
+    ck_assert_int_eq(quorum_update(&q, 1001, 100), INT64_MAX);
+    ck_assert_uint_eq(quorum_limit(&q), 100);
+}
+END_TEST
+
+START_TEST(a_long_wait_with_many_writes_stays_bounded_and_in_order)
+{
+    uint64_t limit = 0, before = 0;
+
+    start(2, QUORUM_GO_ON, 0);
+    int a = quorum_connect(&q, "a");
+    (void)a;
+    limit_at(0, 0);
+    for (int64_t now = 0; now < 20000; now++) {
+        limit = limit_at(now, (uint64_t)now + 1);
+        ck_assert_uint_ge(limit, before);
+        ck_assert_uint_le(limit, (uint64_t)now + 1);
+        /* Nothing goes on before its time. */
+        ck_assert_int_le((int64_t)limit, now - TIMEOUT + 1 > 0 ? now - TIMEOUT + 1 : 0);
+        before = limit;
+    }
+    ck_assert_uint_gt(limit, 10000);
+}
+END_TEST
+
+START_TEST(too_many_connections_are_refused)
+{
+    start(2, QUORUM_STRICT, 0);
+    for (int i = 0; i < QUORUM_MEMBERS_MAX; i++)
+        ck_assert_int_ge(quorum_connect(&q, "a"), 0);
+    ck_assert_int_eq(quorum_connect(&q, "b"), -1);
+    quorum_disconnect(&q, 5);
+    ck_assert_int_eq(quorum_connect(&q, "b"), 5);
+}
+END_TEST
+
+static Suite *quorum_suite(void)
+{
+    Suite *s = suite_create("quorum");
+    TCase *t = tcase_create("quorum");
+
+    tcase_add_test(t, one_copy_waits_for_nobody);
+    tcase_add_test(t, the_limit_is_what_enough_members_have);
+    tcase_add_test(t, three_copies_need_two_members);
+    tcase_add_test(t, a_member_connected_twice_counts_once_and_for_the_least);
+    tcase_add_test(t, without_a_member_that_is_near_nobody_waits_unless_strict);
+    tcase_add_test(t, what_has_waited_for_the_timeout_goes_on);
+    tcase_add_test(t, what_is_acknowledged_in_time_is_no_longer_timed);
+    tcase_add_test(t, a_long_wait_with_many_writes_stays_bounded_and_in_order);
+    tcase_add_test(t, too_many_connections_are_refused);
+    suite_add_tcase(s, t);
+    return s;
+}
+UNIT_MAIN(quorum_suite)
