@@ -253,6 +253,7 @@ static int listen_on(struct broker *b, struct listener **out, struct broker_port
         .remoting = &broker_remoting,
         .ctx = ctx,
         .connections_max = (unsigned)b->settings->config.connections_max,
+        .connections = &b->connections,
     };
 
     return listener_new(out, &options, err);

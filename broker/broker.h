@@ -75,6 +75,7 @@ struct broker {
     unsigned loop_count;
     struct loop *loops[LOOP_MAX];
     struct broker_loop on[LOOP_MAX];
+    atomic_uint connections; /* of both ports */
     struct record_host host; /* brokerIP1:listenPort */
     char address[80];        /* the same as text */
     char ha_address[80];

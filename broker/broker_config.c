@@ -160,8 +160,8 @@ static const struct config_key keys[] = {
            NULL),
     STRING("storePathCommitLog", store_path_commit_log, "",
            "commit log folder; default: storePathRootDir/commitlog", 0, NULL),
-    INT("mappedFileSizeCommitLog", mapped_file_size_commit_log, 4096, INT64_C(1) << 40,
-        "1073741824", "bytes of a commit log segment; as in the files that are there", 0),
+    INT("mappedFileSizeCommitLog", mapped_file_size_commit_log, 4096, INT32_MAX, "1073741824",
+        "bytes of a commit log segment; as in the files that are there", 0),
     INT("mappedFileSizeConsumeQueue", mapped_file_size_consume_queue, 20, 1 << 30, "6000000",
         "bytes of a consume queue file, rounded up to a multiple of 20", 0),
     INT("flushIntervalCommitLog", flush_interval_commit_log, 1, 60000, "500",
@@ -604,6 +604,43 @@ int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
     }
     r = finish_memory(s, err);
     return r < 0 ? r : finish_addresses(c, err);
+}
+
+/* Of no interest where nobody asked for the number. */
+static void say_lowered(const struct broker_settings *s, const char *key, int64_t from, int64_t to,
+                        int64_t files)
+{
+    const char *origin = s->origin.text[config_find(&broker_config_spec, key) - keys];
+    bool asked = strcmp(origin, "default") != 0;
+
+    (asked ? log_warn : log_info)("%s=%lld is too much for %lld open files (ulimit -n, "
+                                  "LimitNOFILE= of systemd): %lld it is",
+                                  key, (long long)from, (long long)files, (long long)to);
+}
+
+int settings_fit_files(struct broker_settings *s, int64_t files, struct err *err)
+{
+    enum { OWN_FILES = 64 };
+    struct broker_config *c = &s->config;
+    int64_t most;
+
+    if (files < SETTINGS_FILES_MIN)
+        return err_say(err, -EMFILE,
+                       "this process may have only %lld files open, and needs %d at least; raise "
+                       "the limit (ulimit -n, LimitNOFILE= of systemd)",
+                       (long long)files, SETTINGS_FILES_MIN);
+    if (c->queue_descriptors > files / 8) {
+        say_lowered(s, "queueDescriptors", c->queue_descriptors, files / 8, files);
+        c->queue_descriptors = files / 8;
+    }
+    /* A quarter stays for the segments of the log, one each: peers must not keep it from growing.
+     */
+    most = (files - c->queue_descriptors - OWN_FILES) * 3 / 4;
+    if (c->connections_max > most) {
+        say_lowered(s, "connectionsMax", c->connections_max, most, files);
+        c->connections_max = most;
+    }
+    return 0;
 }
 
 int64_t settings_int(struct broker_settings *s, const int64_t *member)

@@ -7,6 +7,7 @@
 #ifndef TERN_BROKER_BROKER_CONFIG_H
 #define TERN_BROKER_BROKER_CONFIG_H
 
+#include <limits.h>
 #include <pthread.h>
 
 #include "common/config.h"
@@ -51,7 +52,7 @@ struct broker_settings {
     pthread_rwlock_t lock; /* for the CONFIG_LIVE members of config */
     struct broker_config config;
     struct config_origin origin;
-    char config_file[1024];                     /* -c, empty: none */
+    char config_file[PATH_MAX];                 /* -c, empty: none */
     int64_t version_counter, version_timestamp; /* DataVersion of GET_BROKER_CONFIG */
 };
 
@@ -61,6 +62,10 @@ extern const struct config_spec broker_config_spec;
  * id, haListenPort, messageDelayLevel). -EINVAL with the line to add or change. */
 void settings_init(struct broker_settings *s);
 int settings_finish(struct broker_settings *s, bool standalone, struct err *err);
+/* Shares out the files that the process may have open: queueDescriptors and connectionsMax become
+ * smaller, with a log line, where they would leave the log without any. -EMFILE: too few of all. */
+enum { SETTINGS_FILES_MIN = 128 };
+int settings_fit_files(struct broker_settings *s, int64_t files, struct err *err);
 
 /* Live values. */
 int64_t settings_int(struct broker_settings *s, const int64_t *member);

@@ -261,7 +261,9 @@ int main(int argc, char **argv)
         log_warn(
             "no name server is set (-n HOST:PORT, namesrvAddr or --standalone): clients will not "
             "find this broker");
-    r = port_file_clear(settings.config.port_file, &err);
+    r = settings_fit_files(&settings, standard_raise_files(), &err);
+    if (r == 0)
+        r = port_file_clear(settings.config.port_file, &err);
     if (r == 0 && options.standalone)
         r = port_file_clear(settings.config.namesrv_port_file, &err);
     if (r == 0)

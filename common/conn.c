@@ -369,6 +369,12 @@ void conn_origin_release(struct conn_origin *origin)
         free(origin);
 }
 
+void conn_origin_leave(struct conn_origin *origin)
+{
+    atomic_fetch_sub(origin->connections, 1);
+    conn_origin_release(origin);
+}
+
 int conn_new(struct loop *loop, int fd, struct conn_origin *origin)
 {
     int r = -ENOMEM;
@@ -413,7 +419,7 @@ int conn_new(struct loop *loop, int fd, struct conn_origin *origin)
 fail:
     free(c);
     close(fd);
-    conn_origin_release(origin);
+    conn_origin_leave(origin);
     return r;
 }
 
@@ -430,7 +436,7 @@ static void bury(struct conn *c)
     count_waiting(c);
     drop_output(c);
     close(c->fd);
-    conn_origin_release(c->origin);
+    conn_origin_leave(c->origin);
     c->state = CONN_DEAD;
     TAILQ_REMOVE(&loop->conns, c, all);
     TAILQ_INSERT_TAIL(&loop->dead, c, all);

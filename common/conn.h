@@ -13,6 +13,7 @@
 #ifndef TERN_COMMON_CONN_H
 #define TERN_COMMON_CONN_H
 
+#include <stdatomic.h>
 #include <netinet/in.h>
 
 #include "common/buf.h"
@@ -61,6 +62,8 @@ struct listener_options {
     const struct remoting_handler *remoting;
     void *ctx;
     unsigned connections_max; /* over it new ones are closed at once, with one line a minute */
+    atomic_uint *connections; /* their number, for listeners that share the bound; NULL: of this
+                               * listener alone. Must outlive the loops */
 };
 /* Binds and starts to accept when loops[0] runs. err names address and port. */
 int listener_new(struct listener **out, const struct listener_options *options, struct err *err);

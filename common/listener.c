@@ -45,7 +45,7 @@ void listener_message_discard(struct loop_message *message)
 {
     if (message->run == socket_arrived) {
         close((int)message->a);
-        conn_origin_release(message->ctx);
+        conn_origin_leave(message->ctx);
     }
 }
 
@@ -58,6 +58,7 @@ static void hand_over(struct listener *l, int fd)
     /* Fails only for a peer that is gone already, which the first read will tell. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     atomic_fetch_add(&l->origin->refs, 1);
+    atomic_fetch_add(l->origin->connections, 1);
     struct loop_message message = {
         .run = socket_arrived, .ctx = l->origin, .p = loop, .a = (uint64_t)fd};
     if (loop == l->loops[0]) {
@@ -103,7 +104,7 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
                 pause_accepting(l, error);
             if (error != EINTR && error != ECONNABORTED)
                 break;
-        } else if (atomic_load(&l->origin->refs) - 1 >= l->connections_max) {
+        } else if (atomic_load(l->origin->connections) >= l->connections_max) {
             log_warn_limited(l->where, "listener %s: refused: %u connections are open already",
                              l->where, l->connections_max);
             close(fd);
@@ -172,6 +173,9 @@ int listener_new(struct listener **out, const struct listener_options *options, 
     if (!l->origin)
         goto fail;
     atomic_init(&l->origin->refs, 1);
+    atomic_init(&l->origin->own_connections, 0);
+    l->origin->connections =
+        options->connections ? options->connections : &l->origin->own_connections;
     l->origin->remoting = options->remoting;
     l->origin->protocol = options->remoting ? &conn_remoting_protocol : options->protocol;
     l->origin->ctx = options->ctx;

@@ -166,11 +166,15 @@ void conn_table_destroy(struct loop *loop);
  * whatever loop, hold one reference; whoever gives up the last one frees it. */
 struct conn_origin {
     atomic_uint refs;
+    atomic_uint *connections; /* how many there are: own_connections, or what listeners share */
+    atomic_uint own_connections;
     const struct conn_protocol *protocol;
     const struct remoting_handler *remoting;
     void *ctx;
 };
 void conn_origin_release(struct conn_origin *origin);
+/* Likewise for a connection, which is then counted no more. */
+void conn_origin_leave(struct conn_origin *origin);
 
 /* CLOSING is entered by conn_close(); at the end of the turn the protocol is told, the id dies, and
  * the rest of the output LINGERs without an owner, or the connection is DEAD at once. */

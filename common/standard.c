@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 int standard_hold(void)
@@ -47,4 +48,19 @@ int standard_write(struct buf *out)
         r = write_some(out);
     buf_reset(out);
     return r;
+}
+
+int64_t standard_raise_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024; /* it is not told; what everybody has */
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit most = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+
+        if (setrlimit(RLIMIT_NOFILE, &most) == 0)
+            limit = most;
+    }
+    return limit.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_cur;
 }

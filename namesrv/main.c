@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -121,6 +120,10 @@ static int load_settings(struct settings *s, struct err *err)
     if (r == 0)
         r = expand_paths(o, err);
     check_store_path(o, s->config_file);
+    if (r == 0 && o->kv_config_path[0] != '\0' &&
+        strcmp(o->kv_config_path, o->config_store_path) == 0)
+        r = err_say(err, -EINVAL, "kvConfigPath and configStorePath are the same file: %s",
+                    o->kv_config_path);
     return r;
 }
 
@@ -209,16 +212,6 @@ static void limit_memory(void)
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 }
 
-static void raise_descriptors(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static void on_stop_signal(void *ctx)
 {
     struct running *r = ctx;
@@ -258,7 +251,7 @@ static int run(const struct settings *s)
     signal(SIGPIPE, SIG_IGN);
     log_set_level((enum log_level)s->options.log_level);
     limit_memory();
-    raise_descriptors();
+    standard_raise_files();
     e = start(&r, s, &err);
     if (e == 0) {
         log_info("tern-namesrv %s listens on %s port %u, pid %ld", TERN_VERSION,

@@ -170,6 +170,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (standard_hold() < 0)
         return TOOL_REFUSED;
+    standard_raise_files(); /* one for each connection */
     status = run(&bench, argc, argv);
     r = standard_write(&bench.out);
     if (r < 0 && r != -EPIPE && status == TOOL_DONE)

@@ -127,7 +127,10 @@ int link_dial(const char *address, bool only_loopback, int timeout_ms, struct er
     if (fd == -EPERM && only_loopback)
         return err_say(err, fd, "%s is not a loopback address", address);
     if (fd < 0)
-        return err_set(err, fd, "connect to %s", address);
+        err_set(err, fd, "connect to %s", address);
+    if (fd == -EMFILE)
+        err_add(err, "; take fewer connections, or raise the limit (ulimit -n)");
+    return fd;
     return fd;
 }
 

@@ -241,5 +241,27 @@ def ten_thousand_warm_sends_and_pulls_allocate_nothing():
     broker.stop()
 
 
+@claim
+def connections_leave_open_files_for_the_log_to_grow():
+    few = ["bash", "-c", 'ulimit -n 200; exec "$0" "$@"']
+    broker = process.Broker(wrapper=few, mappedFileSizeCommitLog=1 << 20, maxMessageSize=65536)
+    true("connectionsMax=100000 is too much for 200 open files" in broker.log(), broker.log())
+    with remoting.Client(broker.port) as c:
+        crowd = [socket.create_connection(("127.0.0.1", port)) for port in
+                 (broker.port, broker.port - 2) for _ in range(150)]
+        until(lambda: "connections are open already" in broker.log(), "refusals")
+        for number in range(40):  # over two segments
+            messages.send(c, "Grows", b"x" * 60000, number % 4)
+        for one in crowd:
+            one.close()
+    equal(broker.log().count(" ERROR "), 0)
+    broker.stop()
+    code, _, err = process.run_program(["bash", "-c", 'ulimit -n 100; exec "$0" "$@"', process.BROKER,
+                                        "-o", "listenPort=0", "-o",
+                                        f"storePathRootDir={process.new_path('store')}"])
+    equal(code, 3)
+    true("only 100 files open" in err, err)
+
+
 if __name__ == "__main__":
     claims.run()

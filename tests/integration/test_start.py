@@ -139,6 +139,33 @@ def a_file_that_cannot_be_read_is_refused_by_name():
 
 
 @claims.claim
+def two_kinds_of_state_do_not_share_a_file():
+    contains(refused(process.NAMESRV, "--check", "-o", "kvConfigPath=/tmp/x", "-o",
+                     "configStorePath=/tmp/x"), "/tmp/x")
+    contains(refused(process.BROKER, "--check", "--standalone", "-o", "portFile=/tmp/x", "-o",
+                     "namesrvPortFile=/tmp/x"), "/tmp/x")
+
+
+@claims.claim
+def a_configuration_file_may_lie_as_deep_as_the_system_allows():
+    path = process.new_path("deep")
+    while len(path) < 3800:
+        path = os.path.join(path, "y" * 200)
+    os.makedirs(path)
+    path = os.path.join(path, "broker.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("brokerPermission=6\n")
+    broker = process.Broker(config=path)
+    with remoting.Client(broker.port) as client:
+        for value in (4, 2, 6):
+            admin.expect(client.call(codes.UPDATE_CONFIG, None,
+                                     f"brokerPermission={value}\n".encode()))
+            with open(path, encoding="utf-8") as file:
+                equal(file.read(), f"brokerPermission={value}\n")
+    broker.stop()
+
+
+@claims.claim
 def a_key_that_is_set_twice_in_a_file_is_pointed_out():
     path = write("twice.conf", "listenPort=5000\nlogLevel=info\nlistenPort=6000\n")
     for program in PROGRAMS:
@@ -456,6 +483,24 @@ def a_stop_right_after_the_start_is_clean():
         broker = process.Broker()
         broker.stop()
         true(not os.path.exists(os.path.join(broker.store, "abort")), "abort is left")
+
+
+@claims.claim
+def a_stop_in_the_middle_of_a_start_does_no_harm():
+    broker = process.Broker()
+    with remoting.Client(broker.port) as client:
+        messages.send(client, "Early", b"x")
+    broker.stop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 3:
+        early = process.Broker(store=broker.store, ready=False)
+        early.signal(number)
+        early.process.wait(60)
+        early.wait_end(0 if early.process.returncode == 0 else -number)
+    again = process.Broker(store=broker.store)
+    true(not any(level in again.log() for level in (" WARN ", " ERROR ")), again.log())
+    with remoting.Client(again.port) as client:
+        equal([m.body for m in messages.pull_all(client, "Early")], [b"x"])
+    again.stop()
 
 
 @claims.claim

@@ -140,6 +140,24 @@ START_TEST(addresses_of_name_servers_are_looked_at)
 }
 END_TEST
 
+START_TEST(connections_leave_files_to_the_log)
+{
+    const struct broker_config *c = &s.config;
+
+    ck_assert_int_eq(settings_fit_files(&s, 1 << 20, &err), 0);
+    ck_assert_int_eq(c->connections_max, 100000);
+    ck_assert_int_eq(c->queue_descriptors, 512);
+    for (int64_t files = 4096; files >= SETTINGS_FILES_MIN; files /= 2) {
+        ck_assert_int_eq(settings_fit_files(&s, files, &err), 0);
+        ck_assert_int_ge(c->connections_max, 10);
+        ck_assert_int_ge(c->queue_descriptors, 16);
+        ck_assert_int_ge(files - c->connections_max - c->queue_descriptors - 64, files / 16);
+    }
+    ck_assert_int_eq(settings_fit_files(&s, SETTINGS_FILES_MIN - 1, &err), -EMFILE);
+    ck_assert_ptr_nonnull(strstr(err.text, "127"));
+}
+END_TEST
+
 START_TEST(roles_that_need_replication_stop_the_start)
 {
     set("brokerRole=SLAVE");
@@ -253,6 +271,7 @@ static Suite *suite(void)
     tcase_add_test(t, an_address_nobody_listens_on_is_refused_with_the_line_to_add);
     tcase_add_loop_test(t, clients_are_told_an_address_that_leads_here, 0,
                         sizeof(addresses) / sizeof(addresses[0]));
+    tcase_add_test(t, connections_leave_files_to_the_log);
     tcase_add_test(t, ports_that_collide_are_refused);
     tcase_add_test(t, addresses_of_name_servers_are_looked_at);
     tcase_add_test(t, brokerIP1_follows_bindAddress);
