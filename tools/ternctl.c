@@ -47,6 +47,12 @@ static const struct command commands[] = {
      "note\n"
      "on stderr; the exit status is then 1. Status 2: nothing can be read there.",
      ctl_store_dump},
+    {"backup", "DIR", "copy a store folder, also while a broker writes to it",
+     "The copy has every message that was acknowledged before it began, topics, groups and "
+     "offsets.\n"
+     "To restore, start a broker on it. Whole segments share blocks with the store, or are hard\n"
+     "links, where the file system can do that and --copy is not given.",
+     ctl_backup},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

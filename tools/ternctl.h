@@ -71,6 +71,7 @@ int ctl_topic_delete(struct ctl *ctl, const struct command *command, int argc, c
 int ctl_route(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_cluster(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_send(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_backup(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_store_dump(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_store_verify(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_consume(struct ctl *ctl, const struct command *command, int argc, char **argv);

@@ -6,7 +6,7 @@ import re
 import shutil
 import tarfile
 
-from lib import admin, claims, codes, messages, process, remoting
+from lib import admin, claims, codes, load, messages, process, remoting
 from lib.claims import claim, contains, equal, true, until
 from lib.process import CTL
 
@@ -261,6 +261,103 @@ def files_that_are_missing_too_short_or_strangers_are_named():
     named = {f[1] for f in findings if f[0] == "problem"}
     for name in (first, short, "commitlog/notes.txt", file_of(store, r"commitlog/\d+")):
         true(name in named, f"{name} is named: {findings}")
+
+
+# --- backup ---
+
+def backup(store, *arguments):
+    to = process.new_path("backup")
+    out, _ = tool("backup", store, "--to", to, "--json", *arguments, code=0)
+    return to, json.loads(out)
+
+
+class Steady:
+    """Producers on a broker while something else happens; what was acknowledged before."""
+
+    def __init__(self, broker, queues=2):
+        with remoting.Client(broker.port) as client:
+            admin.make_topic(client, "Steady", queues)
+        self.producers = [load.Producer(broker.port, "Steady", q) for q in range(queues)]
+        for producer in self.producers:
+            producer.start()
+        load.wait_acked(self.producers, 50)
+
+    def acked(self):
+        return [len(p.acked) for p in self.producers]
+
+    def stop(self):
+        for producer in self.producers:
+            producer.stop()
+            equal((producer.error, producer.refused), (None, []), "a producer")
+
+
+def check_restored(store, steady, acked):
+    """A broker on the copy has what was acknowledged before it was made."""
+    broker = process.Broker(store=store, **SMALL)
+    with remoting.Client(broker.port) as client:
+        for producer, count in zip(steady.producers, acked):
+            bodies = load.check_restored(client, producer, count)
+            true(len(bodies) >= count, "messages")
+        topics = json.loads(client.call(codes.ALL_TOPICS).body)["topicConfigTable"]
+        equal(topics["Tools"]["readQueueNums"], QUEUES)
+        groups = json.loads(client.call(codes.ALL_GROUPS).body)["subscriptionGroupTable"]
+        true("Readers" in groups, "the group")
+        for queue in range(QUEUES):
+            equal(admin.query_offset(client, "Readers", "Tools", queue), 10 + queue)
+        equal(len(messages.pull_all(client, "Again", 0)), 7)
+        messages.send(client, "Tools", b"goes on")
+    broker.stop()
+    equal([f for f in verify(store)[0] if f[0] == "problem"], [])
+
+
+def backup_of_a_running_broker(*arguments):
+    store = copy(STOPPED)
+    # no flush meanwhile: what was acknowledged lies above the durable mark
+    broker = process.Broker(store=store, flushIntervalCommitLog=60000, **SMALL)
+    steady = Steady(broker)
+    # a commit is in the journal at most a second after it was acknowledged, and the backup waits
+    with remoting.Client(broker.port) as client:
+        admin.commit_offset(client, "Readers", "Tools", 2, 12)
+    acked = steady.acked()
+    to, said = backup(store, *arguments)
+    true(said["running"] and said["logEnd"] > 0 and said["segments"] >= 3, said)
+    steady.stop()
+    findings, _ = verify(to)
+    equal([f for f in findings if f[0] == "problem"], [])
+    # another copy, so that the first can be looked at after both brokers have gone on
+    again = copy(to)
+    check_restored(again, steady, acked)
+    broker.stop()
+    equal([f for f in verify(store)[0] if f[0] == "problem"], [])
+    equal([f for f in verify(to)[0] if f[0] == "problem"], [])
+    return to, said
+
+
+@claim
+def a_backup_of_a_running_broker_has_all_that_was_acknowledged_before():
+    _, said = backup_of_a_running_broker()
+    true(said["hardLinks"] + said["sharedBlocks"] > 0, f"segments are shared: {said}")
+
+
+@claim
+def a_backup_of_bytes_only_shares_nothing():
+    to, said = backup_of_a_running_broker("--copy")
+    equal((said["hardLinks"], said["sharedBlocks"]), (0, 0))
+    for name in files_below(to):
+        equal(os.stat(os.path.join(to, name)).st_nlink, 1, name)
+
+
+@claim
+def a_stopped_store_is_backed_up_too_and_a_target_that_is_there_is_refused():
+    to, said = backup(STOPPED)
+    true(not said["running"], said)
+    equal(len(dump(to)[0]), len(dump(STOPPED)[0]))
+    equal([f for f in verify(to)[0] if f[0] == "problem"], [])
+    contains(tool("backup", STOPPED, "--to", to, code=1)[1], "not empty")
+    contains(tool("backup", STOPPED, "--to", os.path.join(STOPPED, "inside"), code=1)[1],
+             "inside the store")
+    contains(tool("backup", "/nowhere", code=1)[1], "broker's machine")
+    equal([f for f in os.listdir(os.path.dirname(to)) if f.endswith(".partial")], [])
 
 
 if __name__ == "__main__":

@@ -107,6 +107,19 @@ def check_queue(client, producer, earlier=()):
     return bodies
 
 
+def check_restored(client, producer, count):
+    """In a copy made while the producer went on: its first `count` acknowledged messages are in their
+    places, in order, without holes. Returns all bodies of the queue."""
+    bodies = [m.body for m in messages.pull_all(client, producer.topic, producer.queue_id)]
+    if [producer.number_of(b) for b in bodies] != list(range(len(bodies))):
+        raise Broken(f"messages of {producer.topic}-{producer.queue_id} are out of order or missing")
+    for number, offset in producer.acked[:count]:
+        if offset >= len(bodies) or bodies[offset] != producer.body(number):
+            raise Broken(f"message {number}, acknowledged at offset {offset} of {producer.topic}-"
+                         f"{producer.queue_id}, is not in a copy that ends at {len(bodies)}")
+    return bodies
+
+
 def wait_acked(producers, count, seconds=60):
     end = time.monotonic() + seconds
     while any(len(p.acked) < count for p in producers):
