@@ -829,7 +829,7 @@ def the_quickstart_works_with_what_is_built_and_leaves_nothing_behind():
 
 
 @claim
-def the_page_of_settings_is_that_of_the_programs():
+def the_page_of_settings_is_that_of_the_programs_and_links_lead_somewhere():
     done = subprocess.run(["bash", os.path.join(ROOT, "scripts", "check-docs"), process.BUILD],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     equal(done.returncode, 0, done.stdout + done.stderr)
