@@ -61,6 +61,17 @@ static int filter_from_codes(struct tag_filter *filter, const json_t *codes)
     return tag_filter_codes(filter, list, count);
 }
 
+/* Every consumer subscribes to the retry topic of its group, also where the group's name is so long
+ * that there can be no such topic. */
+static bool subscribed_name_ok(struct bytes topic)
+{
+    struct bytes retry = BYTES_LIT("%RETRY%");
+
+    return topic_name_ok(topic) ||
+           (bytes_starts(topic, retry) &&
+            group_name_ok(bytes_of(topic.at + retry.len, topic.len - retry.len)));
+}
+
 static int read_subscription(const json_t *object, struct client_subscription_data *out)
 {
     const json_t *codes = json_object_get(object, "codeSet");
@@ -74,7 +85,7 @@ static int read_subscription(const json_t *object, struct client_subscription_da
     };
     if (out->expression_type.len == 0)
         out->expression_type = BYTES_LIT("TAG");
-    if (!topic_name_ok(out->topic))
+    if (!subscribed_name_ok(out->topic))
         return -EINVAL;
     if (out->class_filter_mode || !bytes_is(out->expression_type, "TAG")) {
         tag_filter_all(&out->filter);

@@ -1,7 +1,9 @@
 /* Heartbeat bodies as the clients of several languages send them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "broker/heartbeat.h"
+#include "broker/store/metadata.h"
 #include "unit.h"
 
 static int parse(const char *text, struct heartbeat *h, struct err *err)
@@ -92,6 +94,26 @@ START_TEST(codes_count_without_their_text)
 }
 END_TEST
 
+/* Groups may have 255 letters, topics 127. */
+START_TEST(a_group_with_a_long_name_subscribes_to_its_retry_topic)
+{
+    char group[GROUP_NAME_MAX + 2] = "", body[1200];
+    struct heartbeat h;
+    struct err err;
+
+    for (int extra = 0; extra < 2; extra++) {
+        memset(group, 'g', GROUP_NAME_MAX + (size_t)extra);
+        snprintf(body, sizeof(body),
+                 "{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"G\","
+                 "\"subscriptionDataSet\":[{\"subString\":\"*\",\"topic\":\"%%RETRY%%%s\"}]}]}",
+                 group);
+        ck_assert_int_eq(parse(body, &h, &err) == 0, extra == 0);
+        if (extra == 0)
+            heartbeat_destroy(&h);
+    }
+}
+END_TEST
+
 struct refusal {
     const char *body, *says;
 };
@@ -135,6 +157,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_cpp_heartbeat_with_ordinals_and_texts_is_read);
     tcase_add_test(t, codes_given_as_text_are_numbers);
     tcase_add_test(t, codes_count_without_their_text);
+    tcase_add_test(t, a_group_with_a_long_name_subscribes_to_its_retry_topic);
     tcase_add_loop_test(t, what_is_wrong_is_refused_by_name, 0,
                         (int)(sizeof(refusals) / sizeof(refusals[0])));
     suite_add_tcase(s, t);
