@@ -28,7 +28,8 @@ enum {
     TURN_PIECES = 64,      /* of the log, before timers are looked at again */
     BATCH_MS = 1000,       /* an entry waits at most this long */
     CHECKPOINT_MS = 60000, /* between two syncs of the files */
-    RETRY_MS = 5000,
+    RETRY_MS = 1000,       /* after a failure; twice as long after each further one in a row */
+    RETRY_MAX_MS = 32000,
     OWED_BYTES = 1 << 20,
     REBUILD_RATE = 128 << 20, /* bytes of log a second that an earlier process wrote */
 };
@@ -102,7 +103,10 @@ static int64_t failed(struct index *x, const char *what, int r)
     atomic_fetch_add_explicit(&x->failures, 1, memory_order_relaxed);
     log_warn_limited(x->root_dir, "key index of %s: %s failed: %s; it will be tried again",
                      x->root_dir, what, strerror_r(-r, room, sizeof(room)));
-    x->retry_ms = clock_mono_ms() + RETRY_MS;
+    x->pause_ms = x->pause_ms == 0                 ? RETRY_MS
+                  : x->pause_ms * 2 < RETRY_MAX_MS ? x->pause_ms * 2
+                                                   : RETRY_MAX_MS;
+    x->retry_ms = clock_mono_ms() + x->pause_ms;
     return x->retry_ms;
 }
 
@@ -127,7 +131,7 @@ static void drop_newest(struct index *x, const char *why)
     pthread_rwlock_unlock(&x->files_lock);
     (void)file_unlink(path);
     x->restore = false;
-    x->feed.position = end;
+    x->feed.position = x->reach = end;
     if (x->synced_position > end)
         x->synced_position = end;
     atomic_store(&x->pending, 0);
@@ -201,7 +205,7 @@ static int put(struct index *x)
         if (x->checkpoint_ms == 0)
             x->checkpoint_ms = clock_mono_ms();
     }
-    put_reached(x, x->feed.position);
+    put_reached(x, x->reach);
     return 0;
 }
 
@@ -459,7 +463,7 @@ static bool is_asked(struct index *x)
     bool asked;
 
     pthread_mutex_lock(&x->lock);
-    asked = x->asked > 0 && x->feed.position >= x->asked;
+    asked = x->asked > 0 && x->reach >= x->asked;
     pthread_mutex_unlock(&x->lock);
     return asked;
 }
@@ -468,18 +472,22 @@ static bool is_asked(struct index *x)
 static int follow(struct index *x, uint64_t confirmed)
 {
     x->busy = false;
+    x->reach = x->feed.position;
     for (int i = 0; i < TURN_PIECES && x->feed.position < confirmed && !stopping(x); i++) {
         uint64_t before = x->feed.position;
         int r = index_feed_read(&x->feed, confirmed, on_record, x);
 
+        x->reach = r == INDEX_FEED_WAIT ? confirmed : x->feed.position;
         atomic_store(&x->position, x->feed.position);
-        x->busy = true;
+        x->busy |= x->feed.position > before;
         if (r == INDEX_FEED_STOPPED && x->error < 0)
             r = x->error;
         if (r < 0) {
             (void)failed(x, "making it from the log", r);
             return r;
         }
+        if (r == INDEX_FEED_WAIT)
+            break;
         pace(x, before, x->feed.position);
     }
     return 0;
@@ -504,8 +512,8 @@ static int64_t keep_files(struct index *x, int64_t now)
         return failed(x, "writing its files", r);
     if (x->writer.count > 0)
         next = x->batch_ms + BATCH_MS;
-    else if (atomic_load(&x->put_to) != x->feed.position)
-        put_reached(x, x->feed.position); /* records without keys */
+    else if (atomic_load(&x->put_to) != x->reach)
+        put_reached(x, x->reach); /* records without keys */
     if (x->checkpoint_ms != 0)
         next = earlier(next, x->checkpoint_ms + CHECKPOINT_MS);
     return next;
@@ -610,9 +618,11 @@ static int64_t index_turn(struct index *x, uint64_t *wake_at)
     next = keep_files(x, now);
     if (x->retry_ms > 0)
         return x->retry_ms;
-    if (x->feed.position < confirmed)
+    if (x->writer.count == 0)
+        x->pause_ms = 0;
+    if (x->reach < confirmed)
         return now;
-    *wake_at = x->feed.position + (x->busy ? STEP_BYTES : 1);
+    *wake_at = x->reach + (x->busy ? STEP_BYTES : 1);
     if (x->busy)
         return earlier(next, now + STEP_MS);
     if (x->writer.count == 0) {
@@ -662,12 +672,14 @@ static void leave(struct index *x)
     index_repair_stop(x);
     if (x->restore)
         return; /* the next start has to do it as well */
-    while (x->feed.position < confirmed && r == 0 && clock_mono_ms() < deadline) {
+    while (x->feed.position < confirmed && r >= 0 && clock_mono_ms() < deadline) {
         r = index_feed_read(&x->feed, confirmed, on_record, x);
         if (r == INDEX_FEED_STOPPED)
             r = x->error < 0 ? x->error : 0;
+        if (r == INDEX_FEED_WAIT)
+            confirmed = x->feed.position;
     }
-    if (r == 0)
+    if (r >= 0)
         r = checkpoint(x, true);
     if (r < 0)
         log_warn("key index of %s: the stop was not clean (%s): the next start goes back to the "
@@ -768,17 +780,24 @@ int index_start(struct index *x, struct err *err)
     return 0;
 }
 
+void index_stop(struct index *x)
+{
+    if (!x->started)
+        return;
+    pthread_mutex_lock(&x->lock);
+    x->stop = true;
+    pthread_cond_broadcast(&x->wake);
+    pthread_cond_broadcast(&x->moved);
+    pthread_mutex_unlock(&x->lock);
+    pthread_join(x->thread, NULL);
+    x->started = false;
+}
+
 struct index *index_close(struct index *x)
 {
     if (!x)
         return NULL;
-    if (x->started) {
-        pthread_mutex_lock(&x->lock);
-        x->stop = true;
-        pthread_cond_broadcast(&x->wake);
-        pthread_mutex_unlock(&x->lock);
-        pthread_join(x->thread, NULL);
-    }
+    index_stop(x);
     index_repair_stop(x);
     index_writer_close(&x->writer);
     index_feed_rest(&x->feed);
@@ -857,6 +876,7 @@ void index_stats(struct index *x, struct index_stats *out)
     };
     out->lag_bytes = confirmed > out->position ? confirmed - out->position : 0;
     pthread_rwlock_rdlock(&x->files_lock);
+    out->hidden = x->newest_hidden;
     for (uint32_t i = 0; i < x->count; i++) {
         const struct index_header *h = &x->files[i].header;
         if (x->files[i].lost)

@@ -24,7 +24,8 @@ struct index_options {
     const char *root_dir;       /* files in root_dir/index, state in root_dir/tern/index */
     const char *commit_log_dir; /* for the way over damage */
     struct commit_log *log;
-    bool veiled;         /* confirmed = flushed, else written */
+    uint64_t (*confirmed)(const void *ctx);
+    const void *ctx;
     bool unclean;        /* `abort` was there */
     uint64_t boot_end;   /* records below were written by an earlier process: they are checked, and
                             read at a bounded rate */
@@ -36,9 +37,11 @@ struct index_options {
  * removed, with a line each that names them. */
 int index_open(struct index **out, const struct index_options *options, struct err *err);
 int index_start(struct index *x, struct err *err);
-/* Ends the thread. Catches up with the log for at most INDEX_STOP_MS, syncs, leaves a clean state.
- * Frees; returns NULL, NULL is fine. */
+/* Ends the thread: it catches up with the log for at most INDEX_STOP_MS, syncs, leaves a clean
+ * state. Searches go on. */
 enum { INDEX_STOP_MS = 5000 };
+void index_stop(struct index *x);
+/* Stops, frees, returns NULL; NULL is fine. */
 struct index *index_close(struct index *x);
 
 /* `confirmed` has moved. Any thread; cheap while the index is awake or not far behind. */
@@ -78,6 +81,7 @@ struct index_stats {
     uint64_t entries;   /* put since the start */
     uint64_t pending;   /* of these, not yet in a file */
     uint32_t files;
+    uint32_t hidden;          /* files that are put right before anybody may look */
     uint64_t repairing_bytes; /* of log that lost files stand for, still to be read again */
     uint64_t failures;        /* writes that are tried again */
     int64_t end_ms;           /* store time and log offset of the newest entry in a file */

@@ -11,6 +11,7 @@
 enum {
     PIECE_BYTES = 256 << 10,
     READ_TRIES = 3,
+    RECORD_FRONT = 36, /* up to the end of PHYSICALOFFSET */
 };
 
 static uint64_t segment_end(const struct index_feed *f, uint64_t offset)
@@ -60,28 +61,35 @@ static int step_over(struct index_feed *f, uint64_t limit)
     return 0;
 }
 
+/* Whether a record must end at `limit`: not where somebody else's word limits what is confirmed. */
+static bool is_end(const struct index_feed *f, uint64_t limit)
+{
+    return limit == commit_log_written(f->log) || limit == commit_log_flushed(f->log);
+}
+
 /* What begins at bytes[at]. 0: a record; BLANK: go to the end of the segment; PARTIAL: *need bytes
  * are needed; BAD. */
 static int judge(const struct index_feed *f, size_t at, size_t size, uint64_t offset,
-                 uint64_t limit, struct record *record, size_t *need)
+                 struct record *record, size_t *need)
 {
     uint64_t left = segment_end(f, offset) - offset;
     struct bytes in = bytes_of(f->bytes + at, size - at);
     const char *why;
-    int r = record_decode(in, record);
+    int r;
 
+    *need = RECORD_FRONT < left ? RECORD_FRONT : (size_t)left;
+    r = in.len < *need ? RECORD_PARTIAL : record_decode(in, record);
     if (r == RECORD_BLANK)
         return record->total_size == left ? RECORD_BLANK : RECORD_BAD;
-    if (r == RECORD_PARTIAL) {
-        /* A piece ends with the limit or the segment, or is a fair size: a front always fits. */
-        if (in.len < 4 && at == 0)
+    if (r == RECORD_PARTIAL && in.len >= *need) {
+        *need = record->total_size;
+        if (*need <= in.len || *need > left || *need > LOG_SCAN_RECORD_MAX ||
+            load_be64(in.at + 28) != offset)
             return RECORD_BAD;
-        *need = in.len < 4 ? 4 : record->total_size;
-        if (*need > LOG_SCAN_RECORD_MAX || *need > left || *need > limit - offset)
-            return RECORD_BAD;
-        return *need > in.len ? RECORD_PARTIAL : RECORD_BAD;
     }
-    if (r != 0 || record->log_offset != (int64_t)offset)
+    if (r != 0)
+        return r;
+    if (record->log_offset != (int64_t)offset)
         return RECORD_BAD;
     if (offset < f->boot_end &&
         record_check(record, bytes_of(in.at, record->total_size), (int64_t)offset, &why) != 0)
@@ -98,10 +106,12 @@ static int read_piece(struct index_feed *f, size_t size, uint64_t limit,
     while (at < size) {
         struct record record;
         size_t need = 0;
-        int r = judge(f, at, size, f->position, limit, &record, &need);
+        int r = judge(f, at, size, f->position, &record, &need);
 
         if (r == RECORD_PARTIAL && at > 0)
             return 0;
+        if (r == RECORD_PARTIAL && need > limit - f->position)
+            return is_end(f, limit) ? step_over(f, limit) : INDEX_FEED_WAIT;
         if (r == RECORD_PARTIAL) {
             r = load(f, need);
             if (r < 0)
@@ -113,7 +123,7 @@ static int read_piece(struct index_feed *f, size_t size, uint64_t limit,
             f->position = segment_end(f, f->position);
             return 0;
         }
-        if (r == RECORD_BAD)
+        if (r != 0)
             return step_over(f, limit);
         if (each(ctx, &record) != 0)
             return INDEX_FEED_STOPPED;

@@ -20,11 +20,12 @@ struct index_feed {
     unsigned failures; /* reads in a row that failed at `position` */
 };
 
-/* One piece of the log, at most up to `limit`, which is the end of a record: each(ctx, record) for
- * every record that begins in it, which is borrowed until it returns. `position` moves behind those
- * for which it returned 0; anything else ends the piece. 0; STOPPED: each() wanted it; -errno: the
- * log cannot be read there, the next call tries again, the third skips the rest of the segment. */
-enum { INDEX_FEED_STOPPED = 1 };
+/* One piece of the log, nothing at or above `limit`: each(ctx, record) for every record that lies
+ * wholly in it, which is borrowed until it returns. `position` moves behind those for which it
+ * returned 0; anything else ends the piece. 0; STOPPED: each() wanted it; WAIT: the record at
+ * `position` does not end below `limit` (which need not be the end of one); -errno: the log cannot
+ * be read there, the next call tries again, the third skips the rest of the segment. */
+enum { INDEX_FEED_STOPPED = 1, INDEX_FEED_WAIT };
 int index_feed_read(struct index_feed *f, uint64_t limit,
                     int (*each)(void *ctx, const struct record *r), void *ctx);
 /* Frees the memory of the last piece. */

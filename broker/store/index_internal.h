@@ -21,7 +21,8 @@ struct index_repair {
     bool active;
     bool ended; /* the part of the log has been read */
     int64_t name;
-    int64_t end_offset; /* no record behind this one belongs to it */
+    int64_t begin_offset, end_offset; /* of its first and its last record */
+    uint32_t skip;                    /* keys of the first record that the file before has */
     struct index_feed feed;
     struct index_writer writer;
     int error; /* of the writer */
@@ -49,11 +50,13 @@ struct index {
     bool restore;             /* the newest file is to be restored before anything else */
     uint32_t restore_next;
     uint64_t restore_limit;
+    uint64_t reach;        /* all records that lie wholly below are in files or in the batch */
     int error;             /* of the writer, inside a piece of the log */
     bool busy;             /* the last look at the log found something */
     int64_t batch_ms;      /* when the batch got its first entry */
     int64_t checkpoint_ms; /* when the traffic began that the next checkpoint covers; 0: none */
     int64_t retry_ms;      /* something has failed: nothing before this time; 0: no */
+    int64_t pause_ms;      /* that long after the last failure; 0: all is well again */
     uint64_t owed_bytes;   /* read and not yet waited for: bounds the rate of a rebuild */
 
     _Atomic uint64_t position; /* feed.position, for others */
@@ -78,8 +81,7 @@ struct index {
 /* --- index.c --- */
 static inline uint64_t index_confirmed(const struct index *x)
 {
-    return x->options.veiled ? commit_log_flushed(x->options.log)
-                             : commit_log_written(x->options.log);
+    return x->options.confirmed(x->options.ctx);
 }
 /* The places of files. -ENAMETOOLONG. */
 int index_file_path(const struct index *x, char to[PATH_MAX], int64_t name);

@@ -189,7 +189,7 @@ static uint64_t end_of_record(const struct index *x, uint64_t offset)
     const char *why;
     uint64_t end = offset;
 
-    if (offset < commit_log_min(x->options.log) || offset >= index_confirmed(x))
+    if (offset < commit_log_min(x->options.log) || offset >= commit_log_end(x->options.log))
         return offset;
     log_scan_init(&scan, x->commit_log_dir, (uint64_t)commit_log_segment_bytes(x->options.log),
                   NULL);
@@ -233,6 +233,7 @@ static int take_rocketmqs(struct load *l, uint32_t i, bool whole)
 {
     struct index *x = l->x;
     bool crashed = false;
+    int64_t lost_name = 0;
     int r = 0;
 
     for (; i < l->count && r == 0; i++) {
@@ -245,6 +246,8 @@ static int take_rocketmqs(struct load *l, uint32_t i, bool whole)
             before_end = before->end_offset;
         }
         if (!f->good) {
+            if (whole)
+                lost_name = f->file.name;
             whole = false; /* removed, a part of the log is not in a file */
             continue;
         }
@@ -261,10 +264,11 @@ static int take_rocketmqs(struct load *l, uint32_t i, bool whole)
             continue;
         }
         if (!whole || (!before && h->begin_offset > before_end))
-            r = take_lost(l, f->file.name - 1, before_end, h->begin_offset);
+            r = take_lost(l, lost_name ? lost_name : f->file.name - 1, before_end, h->begin_offset);
         if (r == 0)
             r = take(l, &f->file);
         whole = true;
+        lost_name = 0;
     }
     if (r == 0)
         reach_of_files(x, whole);
@@ -342,7 +346,7 @@ static int take_listed(struct load *l)
 static int fit_to_log(struct load *l)
 {
     struct index *x = l->x;
-    uint64_t min = commit_log_min(x->options.log), end = index_confirmed(x);
+    uint64_t min = commit_log_min(x->options.log), end = commit_log_end(x->options.log);
     int r = 0;
 
     while (x->count > 0 && r == 0 &&

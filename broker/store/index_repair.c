@@ -26,6 +26,26 @@ static struct index_known *file_named(struct index *x, int64_t name)
     return NULL;
 }
 
+/* A record whose keys did not all fit has the rest of them in the next file: how many entries of
+ * the record at `log_offset` are in this one. */
+static uint32_t entries_at_end(struct index *x, const struct index_known *file, int64_t log_offset)
+{
+    struct index_file f;
+    struct index_entry e;
+    char path[PATH_MAX];
+    uint32_t count = 0, number;
+
+    if (file->lost || file->header.end_offset != log_offset ||
+        index_file_path(x, path, file->name) < 0 || index_file_open(&f, path, &x->shape, NULL) < 0)
+        return 0;
+    for (number = f.view.header.next - 1; number > 0; number--, count++) {
+        if (index_view_entry(&f.view, number, &e) < 0 || e.log_offset != log_offset)
+            break;
+    }
+    index_file_close(&f);
+    return count;
+}
+
 static int begin(struct index *x)
 {
     struct index_repair *p = &x->repair;
@@ -45,7 +65,9 @@ static int begin(struct index *x)
     p->active = true;
     p->ended = false;
     p->name = file->name;
+    p->begin_offset = file->header.begin_offset;
     p->end_offset = file->header.end_offset;
+    p->skip = file > x->files ? entries_at_end(x, file - 1, p->begin_offset) : 0;
     p->feed.position = (uint64_t)file->header.begin_offset;
     return 0;
 }
@@ -53,13 +75,18 @@ static int begin(struct index *x)
 struct entering {
     struct index_repair *repair;
     const struct record *record;
+    uint32_t key; /* number of the next one, in this record */
 };
 
 static int enter(void *ctx, uint32_t hash)
 {
-    const struct entering *e = ctx;
+    struct entering *e = ctx;
     struct index_writer *w = &e->repair->writer;
-    int r = index_writer_add(w, hash, e->record->log_offset, e->record->store_ms);
+    int r;
+
+    if (e->key++ < e->repair->skip && e->record->log_offset == e->repair->begin_offset)
+        return 0;
+    r = index_writer_add(w, hash, e->record->log_offset, e->record->store_ms);
 
     if (r == INDEX_WRITER_PUT_FIRST) {
         r = index_writer_put(w);
@@ -72,13 +99,15 @@ static int enter(void *ctx, uint32_t hash)
 static int on_record(void *ctx, const struct record *r)
 {
     struct index_repair *p = ctx;
-    struct entering e = {p, r};
+    struct entering e = {p, r, 0};
 
     if (r->log_offset > p->end_offset) {
         p->ended = true;
         return 1;
     }
     p->error = index_each_key(r, enter, &e);
+    if (p->error == INDEX_WRITER_FULL && r->log_offset == p->end_offset)
+        p->ended = true; /* the next file has the others */
     return p->error != 0;
 }
 
@@ -111,7 +140,7 @@ static int finish(struct index *x, bool full, uint64_t rest)
         *file = (struct index_known){.name = p->name, .header = p->writer.header};
         next.header = (struct index_header){
             .begin_offset = (int64_t)rest, .end_offset = p->end_offset, .next = 1};
-        /* Keys of the records at its ends, which its neighbours have too, can make it overflow. */
+        /* It may stand for several that were lost together. */
         if (full && i + 1 < x->count && next.name < x->files[i + 1].name)
             r = index_files_insert(x, i + 1, &next);
     } else if (file) {
@@ -140,7 +169,7 @@ int index_repair_step(struct index *x)
     }
     if (r < 0)
         return r;
-    if (p->ended || p->feed.position >= confirmed)
+    if (p->ended || r == INDEX_FEED_WAIT || p->feed.position >= confirmed)
         return finish(x, false, 0);
     return 0;
 }

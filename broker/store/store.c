@@ -323,13 +323,19 @@ static void limit_floors(struct store *s)
             s->root_dir, strerror_r(-r, room, sizeof(room)));
 }
 
+static uint64_t confirmed_of(const void *ctx)
+{
+    return store_confirmed(ctx);
+}
+
 static int open_index(struct store *s, bool unclean, struct err *err)
 {
     struct index_options index = {
         .root_dir = s->root_dir,
         .commit_log_dir = s->commit_log_dir,
         .log = s->log,
-        .veiled = s->options.sync_flush,
+        .confirmed = confirmed_of,
+        .ctx = s,
         .unclean = unclean,
         .boot_end = s->boot_end,
         .shape = s->options.index_shape,
@@ -510,6 +516,8 @@ uint64_t store_confirmed(const struct store *s)
 void store_limit_confirmed(struct store *s, uint64_t limit)
 {
     atomic_store_explicit(&s->confirm_limit, limit, memory_order_release);
+    if (s->index)
+        index_progress(s->index, store_confirmed(s));
 }
 
 uint64_t store_hold_confirmed(struct store *s)

@@ -254,6 +254,26 @@ int64_t store_offset_by_time(struct store *s, uint32_t queue, int64_t ms, enum s
 /* Store time of the first message in the log, -1 when empty. Blocks. */
 int64_t store_earliest_ms(struct store *s);
 
+/* Messages of a topic with a key: their UNIQ_KEY, or one word of their KEYS. */
+struct store_query {
+    struct bytes topic, key; /* borrowed */
+    int max;
+    int64_t begin_ms, end_ms; /* store times, both inclusive */
+};
+struct store_answer {
+    int messages;
+    bool cut;          /* there are older ones, beyond max or STORE_QUERY_BYTES */
+    uint64_t behind;   /* bytes of confirmed log that were not in the index */
+    int64_t newest_ms; /* store time and log offset of the newest entry of the index */
+    int64_t newest_offset;
+};
+enum { STORE_QUERY_BYTES = 8 << 20, STORE_QUERY_WAIT_MS = 1000 };
+/* Adds the newest `max` of them to out, the oldest first, each compared with the key itself. Waits
+ * up to STORE_QUERY_WAIT_MS for the index to have all that was confirmed before. 0; -ENOTSUP: no
+ * index is kept; -ENOMEM: out is as it was. Blocks. */
+int store_query(struct store *s, const struct store_query *query, struct buf *out,
+                struct store_answer *answer);
+
 /* Runs job(ctx) on one of the reader threads, which may block. -EAGAIN when too many wait. */
 int store_run(struct store *s, void (*job)(void *ctx), void *ctx);
 

@@ -427,8 +427,17 @@ void flusher_written(struct store *s, uint64_t written)
 
 int flusher_finish(struct store *s)
 {
-    int r = checkpoint(s, clock_mono_ms());
     uint64_t end = commit_log_end(s->log);
+    int r;
+
+    if (s->index) { /* it stops with everything that is confirmed now; the checkpoint knows of it */
+        store_write(s);
+        r = flush(s);
+        index_stop(s->index);
+        if (r < 0)
+            return r;
+    }
+    r = checkpoint(s, clock_mono_ms());
 
     if (r < 0)
         return r;

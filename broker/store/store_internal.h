@@ -4,6 +4,7 @@
  *   store_append.c    appending, and the write at the end of a turn
  *   store_flush.c     the flusher thread: durability, marks, segments ahead
  *   store_read.c      everything that reads
+ *   store_lookup.c    messages by their keys
  *   store_retention.c the retention thread: segments and queue files that go, a disk too full
  *   store_unconsumed.c  who had not yet read what goes
  *   store_damage.c    places of the log that are known to be damaged
