@@ -13,6 +13,7 @@
 #include "broker/clients.h"
 #include "broker/consume_rates.h"
 #include "broker/delay.h"
+#include "broker/deletion.h"
 #include "broker/dispatch.h"
 #include "broker/durable.h"
 #include "broker/gate.h"
@@ -223,6 +224,7 @@ static int open_store(struct broker *b, struct err *err)
     };
     int r;
 
+    deletion_settings(b->settings, &options.retention);
     memcpy(options.delay_ms, b->delay_ms, sizeof(options.delay_ms));
     b->store_lock = store_lock(c->store_path_root_dir, err);
     if (b->store_lock < 0)

@@ -15,6 +15,7 @@
 
 #include "broker/store/delay_levels.h"
 #include "broker/store/metadata.h"
+#include "broker/store/retention.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -85,6 +86,14 @@ static bool check_delay_levels(const char *value, char *expected, size_t expecte
     snprintf(expected, expected_size,
              "up to 64 items like 1s 5m 2h 1d, separated by one space each");
     return delay_levels_parse(value, ms, 64) > 0;
+}
+
+static bool check_hours(const char *value, char *expected, size_t expected_size)
+{
+    uint32_t hours;
+
+    snprintf(expected, expected_size, "hours from 0 to 23 separated by ';', like 04 or 4;16");
+    return retention_hours(value, &hours) == 0;
 }
 
 /* Switches whose meaning this version cannot give: on, they would promise what nobody keeps. */
@@ -174,6 +183,26 @@ static const struct config_key keys[] = {
         "ms between exports of the JSON files while something changed", 0),
     STRING("messageDelayLevel", message_delay_level, DELAY_LEVELS_DEFAULT,
            "delay of each level from 1 on", 0, check_delay_levels),
+    INT("fileReservedTime", file_reserved_time, 0, 1000000, "72",
+        "hours after its last write that a log segment is expired", CONFIG_LIVE),
+    STRING("deleteWhen", delete_when, "04", "local hours to delete what is expired, like 4;16",
+           CONFIG_LIVE, check_hours),
+    INT("diskMaxUsedSpaceRatio", disk_max_used_space_ratio, 0, 100, "75",
+        "% of the disk in use above which expired segments go at any hour; 10 to 95", CONFIG_LIVE),
+    BOOL("cleanFileForciblyEnable", clean_file_forcibly_enable, "true",
+         "above diskSpaceCleanForciblyRatio segments go whatever their age", CONFIG_LIVE),
+    INT("diskSpaceCleanForciblyRatio", disk_space_clean_forcibly_ratio, 0, 100, "85",
+        "% of the disk in use above which segments go whatever their age; 30 or more", CONFIG_LIVE),
+    INT("diskSpaceWarningLevelRatio", disk_space_warning_level_ratio, 0, 100, "90",
+        "% of the disk in use above which all writes are refused; 35 or more", CONFIG_LIVE),
+    INT("cleanResourceInterval", clean_resource_interval, 1, 3600000, "10000",
+        "ms between looks at the disk and the oldest segment", CONFIG_LIVE),
+    INT("deleteFileBatchMax", delete_file_batch_max, 1, 10000, "10",
+        "segments deleted at one look, at most", CONFIG_LIVE),
+    INT("deleteCommitLogFilesInterval", delete_commit_log_files_interval, 0, 600000, "100",
+        "ms of pause after each segment deleted", CONFIG_LIVE),
+    INT("deleteConsumeQueueFilesInterval", delete_consume_queue_files_interval, 0, 600000, "100",
+        "ms of pause after each queue that lost files", CONFIG_LIVE),
     INT("brokerPermission", broker_permission, 0, 7, "6", "4 read + 2 write", CONFIG_LIVE),
     BOOL("autoCreateTopicEnable", auto_create_topic_enable, "true",
          "a send to an unknown topic makes it from its template", CONFIG_LIVE),
@@ -204,6 +233,12 @@ static const struct config_key keys[] = {
     OFF("enableDLegerCommitLog", "DLedger: not in this version, only false is taken"),
     OFF("enableControllerMode", "controller mode: not in this version, only false is taken"),
     /* ours */
+    INT("commitLogBytesMax", commit_log_bytes_max, 0, INT64_MAX, "0",
+        "bytes of log segments kept; the oldest beyond go whatever their age; 0: no bound",
+        CONFIG_LIVE),
+    INT("diskFreeBytesMin", disk_free_bytes_min, 0, INT64_MAX, "0",
+        "bytes to keep free on the disk; with less, segments go whatever their age; 0: no bound",
+        CONFIG_LIVE),
     INT("ioThreads", io_threads, 0, 16, "0", "event loops; 0: one up to 4 cores, then a quarter",
         0),
     INT("busyPollMicros", busy_poll_micros, 0, 10000, "50",
@@ -242,8 +277,6 @@ static const char *const ignored[] = {
     "brokerIP2",
     "channelNotActiveInterval",
     "checkCRCOnRecover",
-    "cleanFileForciblyEnable",
-    "cleanResourceInterval",
     "clientAsyncSemaphoreValue",
     "clientCallbackExecutorThreads",
     "clientChannelMaxIdleTimeSeconds",
@@ -270,15 +303,8 @@ static const char *const ignored[] = {
     "consumerManagerThreadPoolQueueCapacity",
     "debugLockEnable",
     "defaultQueryMaxNum",
-    "deleteCommitLogFilesInterval",
-    "deleteConsumeQueueFilesInterval",
-    "deleteFileBatchMax",
-    "deleteWhen",
     "destroyMapedFileIntervalForcibly",
     "diskFallRecorded",
-    "diskMaxUsedSpaceRatio",
-    "diskSpaceCleanForciblyRatio",
-    "diskSpaceWarningLevelRatio",
     "disableConsumeIfConsumerReadSlowly",
     "duplicationEnable",
     "enableBatchPush",
@@ -296,7 +322,6 @@ static const char *const ignored[] = {
     "expectConsumerNumUseFilter",
     "fastFailIfNoBufferInStorePool",
     "fetchNamesrvAddrByAddressServer",
-    "fileReservedTime",
     "filterDataCleanTimeSpan",
     "filterServerNums",
     "filterSupportRetry",
@@ -561,6 +586,25 @@ static int expand_paths(struct broker_config *c, struct err *err)
     return r;
 }
 
+static void say_ratio(const char *key, int64_t value, int low, int high)
+{
+    if (settings_ratio(value, low, high) != value)
+        log_warn("%s=%lld is taken as %d", key, (long long)value, settings_ratio(value, low, high));
+}
+
+/* What is allowed, and may still not be what was meant. */
+static void finish_retention(const struct broker_config *c)
+{
+    say_ratio("diskMaxUsedSpaceRatio", c->disk_max_used_space_ratio, 10, 95);
+    say_ratio("diskSpaceCleanForciblyRatio", c->disk_space_clean_forcibly_ratio, 30, 100);
+    say_ratio("diskSpaceWarningLevelRatio", c->disk_space_warning_level_ratio, 35, 100);
+    if (c->commit_log_bytes_max > 0 && c->commit_log_bytes_max / 3 < c->mapped_file_size_commit_log)
+        log_warn(
+            "commitLogBytesMax=%lld is less than three segments of mappedFileSizeCommitLog=%lld "
+            "bytes: one segment being written and the next are always kept",
+            (long long)c->commit_log_bytes_max, (long long)c->mapped_file_size_commit_log);
+}
+
 int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
 {
     struct broker_config *c = &s->config;
@@ -602,6 +646,7 @@ int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
         if (c->io_threads > 16)
             c->io_threads = 16;
     }
+    finish_retention(c);
     r = finish_memory(s, err);
     return r < 0 ? r : finish_addresses(c, err);
 }
@@ -641,6 +686,11 @@ int settings_fit_files(struct broker_settings *s, int64_t files, struct err *err
         c->connections_max = most;
     }
     return 0;
+}
+
+int settings_ratio(int64_t value, int low, int high)
+{
+    return value < low ? low : value > high ? high : (int)value;
 }
 
 int64_t settings_int(struct broker_settings *s, const int64_t *member)
@@ -768,6 +818,7 @@ static int save(struct broker_settings *s, const struct changes *changes, struct
     return r;
 }
 
+/* A string may only be read under the lock. */
 static void apply(struct broker_settings *s, const struct broker_config *next,
                   const struct config_key *key)
 {
@@ -777,6 +828,8 @@ static void apply(struct broker_settings *s, const struct broker_config *next,
     if (key->type == CONFIG_INT)
         __atomic_store_n((int64_t *)(void *)to, *(const int64_t *)(const void *)from,
                          __ATOMIC_RELAXED);
+    else if (key->type == CONFIG_STRING)
+        memcpy(to, from, key->string_max);
     else
         __atomic_store_n((bool *)to, *(const bool *)from, __ATOMIC_RELAXED);
 }

@@ -35,6 +35,13 @@ struct broker_config {
     /* memoryBudgetBytes, and what of it is for input, output and requests that wait: derived */
     int64_t memory_budget_bytes, waiting_bytes_per_loop, offloaded_bytes;
     bool record_crc;
+    /* retention: broker/deletion.h */
+    int64_t file_reserved_time, disk_max_used_space_ratio, disk_space_clean_forcibly_ratio;
+    int64_t disk_space_warning_level_ratio, clean_resource_interval, delete_file_batch_max;
+    int64_t delete_commit_log_files_interval, delete_consume_queue_files_interval;
+    int64_t commit_log_bytes_max, disk_free_bytes_min;
+    bool clean_file_forcibly_enable;
+    char delete_when[80];
     bool off; /* the keys that may only be false */
     /* service */
     int64_t namesrv_listen_port; /* --standalone */
@@ -66,6 +73,10 @@ int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
  * smaller, with a log line, where they would leave the log without any. -EMFILE: too few of all. */
 enum { SETTINGS_FILES_MIN = 128 };
 int settings_fit_files(struct broker_settings *s, int64_t files, struct err *err);
+
+/* A percentage as it is used: RocketMQ's ranges for its ratios, where a value outside means the
+ * nearest one inside. */
+int settings_ratio(int64_t value, int low, int high);
 
 /* Live values. */
 int64_t settings_int(struct broker_settings *s, const int64_t *member);

@@ -43,7 +43,7 @@ enum call_result serve_topic_stats(struct call *call)
     jout_object(&j);
     for (int32_t id = 0; id < config.write_queues; id++) {
         uint32_t queue = store_queue(b->store, topic, id);
-        struct queue_range range = store_range(b->store, queue);
+        struct queue_range range = store_range_settled(b->store, queue);
 
         jout_key_mq(&j, bytes_str(b->settings->config.broker_name), id, name);
         jout_object(&j);

@@ -13,6 +13,7 @@
 #include "broker/locks.h"
 #include "broker/offsets.h"
 #include "broker/pull.h"
+#include "broker/deletion.h"
 #include "broker/send.h"
 #include "broker/status.h"
 #include "broker/topics.h"
@@ -33,7 +34,7 @@ static const struct handler handlers[] = {
     {REQUEST_SEARCH_OFFSET_BY_TIMESTAMP, ON_READER, serve_search_offset,
      "SEARCH_OFFSET_BY_TIMESTAMP"},
     {REQUEST_GET_MAX_OFFSET, ON_LOOP, serve_max_offset, "GET_MAX_OFFSET"},
-    {REQUEST_GET_MIN_OFFSET, ON_LOOP, serve_min_offset, "GET_MIN_OFFSET"},
+    {REQUEST_GET_MIN_OFFSET, ON_READER, serve_min_offset, "GET_MIN_OFFSET"},
     {REQUEST_GET_EARLIEST_MSG_STORETIME, ON_READER, serve_earliest_store_time,
      "GET_EARLIEST_MSG_STORETIME"},
     {REQUEST_VIEW_MESSAGE_BY_ID, ON_READER, serve_view_message, "VIEW_MESSAGE_BY_ID"},
@@ -64,8 +65,10 @@ static const struct handler handlers[] = {
      "QUERY_TOPIC_CONSUME_BY_WHO"},
     {REQUEST_GET_SYSTEM_TOPIC_LIST_FROM_BROKER, ON_READER, serve_system_topics,
      "GET_SYSTEM_TOPIC_LIST_FROM_BROKER"},
+    {REQUEST_CLEAN_EXPIRED_CONSUMEQUEUE, ON_LOOP, serve_clean_queues, "CLEAN_EXPIRED_CONSUMEQUEUE"},
     {REQUEST_SEND_MESSAGE_V2, ON_LOOP, serve_send, "SEND_MESSAGE_V2"},
     {REQUEST_SEND_BATCH_MESSAGE, ON_LOOP, serve_send, "SEND_BATCH_MESSAGE"},
+    {REQUEST_DELETE_EXPIRED_COMMITLOG, ON_LOOP, serve_clean_log, "DELETE_EXPIRED_COMMITLOG"},
 };
 
 /* The rows are in ascending order of their codes. */

@@ -57,7 +57,7 @@ static bool begins_at_zero(struct broker *b, const struct queue_header *h)
 {
     uint32_t queue = find_queue(b, h);
     int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    struct queue_range range = store_range(b->store, queue);
+    struct queue_range range = store_range_settled(b->store, queue);
     struct queue_entry first;
 
     if (queue == QUEUE_NONE || range.max == 0)
@@ -139,7 +139,7 @@ enum call_result serve_min_offset(struct call *call)
     if (!read_queue(call, &h, false))
         return CALL_DONE;
     return answer_i64(call, "offset",
-                      store_range(call->broker->store, find_queue(call->broker, &h)).min);
+                      store_range_settled(call->broker->store, find_queue(call->broker, &h)).min);
 }
 
 enum call_result serve_search_offset(struct call *call)
@@ -176,10 +176,11 @@ enum call_result serve_earliest_store_time(struct call *call)
     if (!read_queue(call, &h, false))
         return CALL_DONE;
     queue = find_queue(b, &h);
-    return answer_i64(call, "timestamp",
-                      queue == QUEUE_NONE
-                          ? -1
-                          : store_time_at(b->store, queue, store_range(b->store, queue).min));
+    return answer_i64(
+        call, "timestamp",
+        queue == QUEUE_NONE
+            ? -1
+            : store_time_at(b->store, queue, store_range_settled(b->store, queue).min));
 }
 
 enum call_result serve_view_message(struct call *call)

@@ -5,9 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 
 #include "broker/clients.h"
+#include "broker/deletion.h"
 #include "broker/gate.h"
 #include "broker/hold.h"
 #include "broker/rates.h"
@@ -30,6 +30,7 @@ enum call_result serve_update_config(struct call *call)
     if (r < 0)
         return call_error(call, r == -EPERM ? RESPONSE_NO_PERMISSION : RESPONSE_SYSTEM_ERROR, "%s",
                           err.text);
+    deletion_changed(b);
     if (permission_changed) {
         r = metadata_topics_touch(b->metadata);
         if (r < 0)
@@ -84,42 +85,27 @@ static void add_rates(struct json_out *j, const char *key, const double rate[3])
     add_text(j, key, "%g %g %g", rate[0], rate[1], rate[2]);
 }
 
-/* The file system that holds `path`, as one that is not root sees it. */
-struct disk {
-    uint64_t bytes, free_bytes;
-    double used; /* 0 to 1; -1: nobody knows */
-};
-
-static struct disk disk_of(const char *path)
+/* As retention counts it, in hundredths; -1: nobody knows. */
+static double disk_ratio(const char *path, struct file_space *space)
 {
-    struct disk disk = {.used = -1};
-    double used, usable;
-    struct statvfs s;
-
-    if (statvfs(path, &s) < 0 || s.f_blocks == 0)
-        return disk;
-    disk.bytes = (uint64_t)s.f_blocks * s.f_frsize;
-    disk.free_bytes = (uint64_t)s.f_bavail * s.f_frsize;
-    used = (double)(s.f_blocks - s.f_bfree);
-    usable = (double)s.f_bavail;
-    if (used + usable > 0)
-        disk.used = used / (used + usable);
-    return disk;
+    *space = (struct file_space){0};
+    return file_space(path, space) < 0 ? -1 : retention_percent(space) / 100.0;
 }
 
 static void add_disk(struct json_out *j, const struct broker_config *c)
 {
     const char *log =
         c->store_path_commit_log[0] ? c->store_path_commit_log : c->store_path_root_dir;
-    struct disk disk = disk_of(log);
+    struct file_space space, ignored;
+    double ratio = disk_ratio(log, &space);
     char key[1100];
 
     add_text(j, "commitLogDirCapacity", "Total : %.1f GiB, Free : %.1f GiB.",
-             (double)disk.bytes / (1 << 30), (double)disk.free_bytes / (1 << 30));
-    add_text(j, "commitLogDiskRatio", "%.4f", disk.used);
+             (double)space.total / (1 << 30), (double)space.usable / (1 << 30));
+    add_text(j, "commitLogDiskRatio", "%.2f", ratio);
     snprintf(key, sizeof(key), "commitLogDiskRatio_%s", log);
-    add_text(j, key, "%.4f", disk.used);
-    add_text(j, "consumeQueueDiskRatio", "%.4f", disk_of(c->store_path_root_dir).used);
+    add_text(j, key, "%.2f", ratio);
+    add_text(j, "consumeQueueDiskRatio", "%.2f", disk_ratio(c->store_path_root_dir, &ignored));
 }
 
 static void add_pools(struct json_out *j, struct broker *b)
@@ -203,6 +189,9 @@ static void add_store(struct json_out *j, struct broker *b)
     add_number(j, "ternQueueMemoryBudget", stats.queues.chunk_budget);
     add_number(j, "ternQueueEntriesPending", stats.queues.pending_entries);
     add_number(j, "ternQueueFilesOpen", stats.queues.open_files);
+    add_number(j, "ternCommitLogBytes", stats.log_space);
+    add_number(j, "ternDeletedSegments", stats.deleted_segments);
+    add_number(j, "ternDeletedQueueFiles", stats.deleted_queue_files);
     add_number(j, "ternDamagedRecords", stats.damaged_records);
     add_number(j, "ternScrubbedTo", stats.scrubbed_to);
     add_number(j, "ternScrubEnd", stats.scrub_end);

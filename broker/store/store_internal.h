@@ -121,7 +121,7 @@ struct retention {
     uint64_t written;       /* at the last round */
     uint64_t sweep_min;     /* of the log, when the sweep at hand began */
     uint32_t sweep_at;      /* next queue */
-    bool sweeping, blocked; /* `blocked`: a segment has to wait for a checkpoint */
+    bool sweeping, blocked; /* `blocked`: a segment waits for the flusher */
     uint64_t sweep_files, sweep_failures;
 };
 

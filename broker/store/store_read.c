@@ -199,7 +199,7 @@ static void scan_entries(struct find *f, int64_t max)
             got->status = STORE_GET_WOULD_BLOCK;
         if (n == QUEUE_WOULD_BLOCK)
             return;
-        if (n < 0 && store_range(f->s, f->get->queue).min > f->next)
+        if (n <= 0 && store_range(f->s, f->get->queue).min > f->next)
             f->removed = true; /* the queue file has just been deleted */
         else if (n < 0)
             ask_repair(f); /* it is missing, short or not to be read */
@@ -535,7 +535,7 @@ static int64_t first_since(struct store *s, uint32_t queue, int64_t low, int64_t
 
 int64_t store_offset_by_time(struct store *s, uint32_t queue, int64_t ms, enum store_boundary how)
 {
-    struct queue_range range = store_range(s, queue);
+    struct queue_range range = store_range_settled(s, queue);
     int64_t at, before, after;
 
     if (range.min >= range.max)

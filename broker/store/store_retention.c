@@ -7,9 +7,10 @@
  * segment goes, its space in pieces with pauses, so that nobody else waits long for the file
  * system.
  *
- * Queues follow in a sweep at a bounded rate, a few at a time. Until it has come to a queue, its
- * entries lead to messages that are gone, which readers are told (STORE_GET_REMOVED); who needs to
- * know exactly asks for that queue itself (store_range_settled()).
+ * The key index is told; queues follow in a sweep at a bounded rate, a few at a time. Until it has
+ * come to a queue, its entries lead to messages that are gone, which readers are told
+ * (STORE_GET_REMOVED); who needs to know exactly asks for that queue itself
+ * (store_range_settled()).
  *
  * With no more than one segment and nothing written the thread sleeps without a time.
  */
@@ -149,18 +150,19 @@ static uint64_t lower(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* What every follower of the log is done with, queue files last: those can be hurried. */
+/* What everybody else is done with; how long that takes, nobody knows. */
 static uint64_t others_followed_to(const struct store *s)
 {
-    uint64_t seen = lower(store_confirmed(s), atomic_load(&s->retention.keep_from));
-
-    return lower(commit_log_flushed(s->log), seen);
+    return lower(store_confirmed(s), atomic_load(&s->retention.keep_from));
 }
 
+/* What every follower of the log is done with. */
 static uint64_t followed_to(const struct store *s)
 {
-    return lower(others_followed_to(s),
-                 atomic_load_explicit(&s->flusher.complete_to, memory_order_acquire));
+    uint64_t own = lower(commit_log_flushed(s->log),
+                         atomic_load_explicit(&s->flusher.complete_to, memory_order_acquire));
+
+    return lower(own, others_followed_to(s));
 }
 
 /* Whether there is a segment in front of the one that holds the end. */
@@ -244,7 +246,7 @@ static int delete_first(struct store *s, enum retention_reason reason,
 
     if (others_followed_to(s) < next)
         return -EAGAIN;
-    if (followed_to(s) < next) {
+    if (followed_to(s) < next) { /* soon: the flusher is called for it */
         s->retention.blocked = true;
         atomic_store(&s->flusher.checkpoint_asked, true);
         flusher_call(s);
@@ -261,16 +263,23 @@ static int delete_first(struct store *s, enum retention_reason reason,
     return r;
 }
 
-static bool take_asked(struct retention *r)
+static bool asked(struct retention *r)
 {
-    bool asked;
+    bool answer;
 
     pthread_mutex_lock(&r->lock);
-    asked = r->asked_rounds > 0;
-    if (asked)
+    answer = r->asked_rounds > 0;
+    pthread_mutex_unlock(&r->lock);
+    return answer;
+}
+
+/* A round that could not do what was asked for does not count. */
+static void count_asked(struct retention *r)
+{
+    pthread_mutex_lock(&r->lock);
+    if (r->asked_rounds > 0 && !r->blocked)
         r->asked_rounds--;
     pthread_mutex_unlock(&r->lock);
-    return asked;
 }
 
 static int local_hour(int64_t ms)
@@ -286,7 +295,7 @@ void retention_round(struct store *s, int64_t now_ms)
     struct retention *r = &s->retention;
     struct store_retention o = options_now(r);
     struct retention_facts facts = {
-        .now_ms = now_ms, .hour = local_hour(now_ms), .asked = take_asked(r)};
+        .now_ms = now_ms, .hour = local_hour(now_ms), .asked = asked(r)};
     struct disks disks = look_at_disks(s);
 
     r->blocked = false;
@@ -309,6 +318,7 @@ void retention_round(struct store *s, int64_t now_ms)
         disks = look_at_disks(s);
         refuse_or_accept(s, &o.rules, &disks);
     }
+    count_asked(r);
 }
 
 /* --- queues --- */
@@ -317,16 +327,17 @@ static void sweep_begin(struct store *s)
 {
     struct retention *r = &s->retention;
     uint64_t min = commit_log_min(s->log);
-    bool asked;
+    bool wanted;
 
     if (r->sweeping)
         return;
     pthread_mutex_lock(&r->lock);
-    asked = r->sweep_asked;
+    wanted = r->sweep_asked;
     r->sweep_asked = false;
     pthread_mutex_unlock(&r->lock);
-    if (!asked && min <= atomic_load(&r->swept_to))
+    if (!wanted && min <= atomic_load(&r->swept_to))
         return;
+    index_delete_before(s->index, min);
     r->sweeping = true;
     r->sweep_min = min;
     r->sweep_at = 0;
@@ -391,16 +402,11 @@ void retention_sweep(struct store *s)
 static int64_t next_round(struct store *s)
 {
     struct retention *r = &s->retention;
-    int64_t now = clock_mono_ms(), round_ms;
-    bool asked;
+    int64_t now = clock_mono_ms(), round_ms = options_now(r).round_ms;
 
-    pthread_mutex_lock(&r->lock);
-    round_ms = r->options.round_ms;
-    asked = r->asked_rounds > 0;
-    pthread_mutex_unlock(&r->lock);
     if (r->blocked || atomic_load(&r->refusing))
         return now + (round_ms < URGENT_MS ? round_ms : URGENT_MS);
-    if (asked || has_full_segment(s) || commit_log_written(s->log) != r->written)
+    if (asked(r) || has_full_segment(s) || commit_log_written(s->log) != r->written)
         return now + round_ms;
     atomic_store(&r->idle, true);
     /* Who writes from now on sees that; who wrote just before is seen here. */

@@ -13,7 +13,8 @@ def broker_on_small_disk(folder, **settings):
     mount = f'mount -t tmpfs -o size={DISK} none "{folder}" && exec "$@"'
     return process.Broker(store=os.path.join(folder, "store"),
                           wrapper=["unshare", "-m", "--", "sh", "-c", mount, "sh"],
-                          mappedFileSizeCommitLog=4 << 20, maxMessageSize=200000, **settings)
+                          mappedFileSizeCommitLog=4 << 20, maxMessageSize=200000,
+                          cleanFileForciblyEnable=False, diskSpaceWarningLevelRatio=100, **settings)
 
 
 def fill(root):

@@ -24,7 +24,7 @@ SCENARIOS = ["a1_namesrv_and_master_start", "a2_update_topics", "b1_producer_syn
 
 # Requests that a later version will serve: answered 3 now.
 LATER = {12: "queries by key", 37: "transactions", 222: "resetting offsets of online consumers",
-         306: "cleaning queues", 307: "relayed to a consumer", 315: "statistics", 316: "cleaning topics",
+         307: "relayed to a consumer", 315: "statistics", 316: "cleaning topics",
          317: "statistics of all groups", 321: "looking into a queue"}
 
 # (request code, place in the reply, reason)

@@ -616,6 +616,8 @@ def broker_rows(s):
             true(name in lines, f"{name} is missing")
 
     yield Row(BROKER, codes.RUNTIME_INFO, "has every figure that tools read", body=tree(runtime))
+    yield Row(BROKER, codes.CLEAN_LOG, "asks for the deletion of what is expired", {}, body=empty)
+    yield Row(BROKER, codes.CLEAN_QUEUES, "asks for a look at all queue files", {}, body=empty)
     yield Row(BROKER, codes.GET_CONFIG, "gives the settings as properties", body=config, fields={
         "version": lambda v: sorted(json.loads(v)) == ["counter", "timestamp"]})
     yield Row(BROKER, codes.UPDATE_CONFIG, "changes what may change", {},

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "broker/broker_config.h"
+#include "broker/deletion.h"
 #include "broker/store/delay_levels.h"
 #include "common/file.h"
 #include "unit.h"
@@ -261,6 +262,50 @@ START_TEST(a_change_is_kept_in_the_file_with_the_rest_untouched)
 }
 END_TEST
 
+START_TEST(retention_is_what_the_settings_say_at_the_time)
+{
+    struct store_retention r;
+
+    deletion_settings(&s, &r);
+    ck_assert_int_eq(r.rules.reserved_ms, INT64_C(72) * 3600000);
+    ck_assert_uint_eq(r.rules.hours, 1 << 4);
+    ck_assert_int_eq(r.rules.expired_percent, 75);
+    ck_assert_int_eq(r.rules.forced_percent, 85);
+    ck_assert_int_eq(r.rules.refuse_percent, 90);
+    ck_assert(r.rules.forced);
+    ck_assert_int_eq(r.round_ms, 10000);
+    ck_assert_int_eq(r.segments_max, 10);
+
+    ck_assert_int_eq(update("deleteWhen=0;23\nfileReservedTime=1000000\ncommitLogBytesMax=7\n"
+                            "diskFreeBytesMin=9\ncleanFileForciblyEnable=false\n"),
+                     0);
+    deletion_settings(&s, &r);
+    ck_assert_uint_eq(r.rules.hours, 1 | 1 << 23);
+    ck_assert_int_eq(r.rules.reserved_ms, INT64_C(1000000) * 3600000);
+    ck_assert_uint_eq(r.rules.log_bytes_max, 7);
+    ck_assert_uint_eq(r.rules.free_bytes_min, 9);
+    ck_assert(!r.rules.forced);
+    ck_assert_int_eq(update("deleteWhen=24\n"), -EINVAL);
+    ck_assert_str_eq(s.config.delete_when, "0;23");
+}
+END_TEST
+
+/* A broker.conf that RocketMQ takes starts. */
+START_TEST(ratios_out_of_range_mean_the_nearest_one_inside)
+{
+    struct store_retention r;
+
+    set("diskMaxUsedSpaceRatio=100");
+    set("diskSpaceCleanForciblyRatio=1");
+    set("diskSpaceWarningLevelRatio=99");
+    ck_assert_int_eq(settings_finish(&s, true, &err), 0);
+    deletion_settings(&s, &r);
+    ck_assert_int_eq(r.rules.expired_percent, 95);
+    ck_assert_int_eq(r.rules.forced_percent, 30);
+    ck_assert_int_eq(r.rules.refuse_percent, 99);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *suite = suite_create("broker/config");
@@ -282,6 +327,8 @@ static Suite *suite(void)
     tcase_add_test(t, delay_levels_are_read_and_bad_ones_refused);
     tcase_add_test(t, only_live_keys_change_and_all_or_none);
     tcase_add_test(t, a_change_is_kept_in_the_file_with_the_rest_untouched);
+    tcase_add_test(t, retention_is_what_the_settings_say_at_the_time);
+    tcase_add_test(t, ratios_out_of_range_mean_the_nearest_one_inside);
     suite_add_tcase(suite, t);
     return suite;
 }
