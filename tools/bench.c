@@ -12,6 +12,7 @@
 
 #include "common/standard.h"
 #include "tern_version.h"
+#include "tools/show.h"
 #include "tools/topic_admin.h"
 
 static const struct bench_command commands[] = {
@@ -46,13 +47,11 @@ static void usage(struct buf *out)
 
 void bench_note(const char *format, ...)
 {
-    char text[768];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    show_note("tern-bench", format, args);
     va_end(args);
-    fprintf(stderr, "tern-bench: %s\n", text);
 }
 
 int bench_parse(struct bench *bench, const struct bench_command *command,

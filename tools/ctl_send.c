@@ -42,6 +42,7 @@ struct sender {
     bool makes_topic; /* the route is the template's */
     struct place *places;
     size_t place_count, next;
+    bool *refused; /* by broker of the route: it took no connection for the message under way */
     struct unique_id ids;
     struct buf text; /* properties of the message under way */
     int64_t sent, not_safe;
@@ -56,7 +57,8 @@ static int collect_places(struct sender *s)
     for (size_t i = 0; i < s->route.count; i++)
         total += (size_t)s->route.brokers[i].write_queues;
     s->places = calloc(total + 1, sizeof(*s->places));
-    if (!s->places)
+    s->refused = calloc(s->route.count + 1, sizeof(*s->refused));
+    if (!s->places || !s->refused)
         return err_say(&s->ctl->err, TOOL_REFUSED, "out of memory");
     /* queue by queue over the brokers, so that neighbours differ in the broker */
     for (int32_t q = 0; s->place_count < total; q++) {
@@ -281,11 +283,14 @@ static int send_one(struct sender *s, struct bytes body)
     if (s->text.len > PROPERTIES_MAX)
         return err_say(&s->ctl->err, TOOL_USAGE, "the properties have more than %d bytes together",
                        PROPERTIES_MAX);
+    memset(s->refused, 0, s->route.count * sizeof(*s->refused));
     for (size_t tries = 0; tries < s->place_count; tries++) {
         const struct place *place = &s->places[s->next];
-        bool connected;
+        bool connected, *refused = &s->refused[place->broker - s->route.brokers];
 
         s->next = (s->next + 1) % s->place_count;
+        if (*refused) /* its other queues are no better */
+            continue;
         r = send_to(s, place, id, body, &reply, &connected);
         if (r == TOOL_DONE) {
             if (s->sent++ == 0 && s->makes_topic)
@@ -294,6 +299,7 @@ static int send_one(struct sender *s, struct bytes body)
         }
         if (connected)
             break;
+        *refused = true;
     }
     return r;
 }
@@ -417,6 +423,7 @@ int ctl_send(struct ctl *ctl, const struct command *command, int argc, char **ar
                     "confirmed as asked for",
                     (long long)s.not_safe, (long long)s.sent);
     free(s.places);
+    free(s.refused);
     route_destroy(&s.route);
     buf_destroy(&s.text);
     return r;

@@ -55,6 +55,20 @@ void show_text(struct buf *out, struct bytes text, bool keep_tabs)
         buf_add(out, text.at + plain, at - plain);
 }
 
+void show_note(const char *program, const char *format, va_list args)
+{
+    char text[768];
+    struct buf out = {0};
+
+    vsnprintf(text, sizeof(text), format, args);
+    buf_addf(&out, "%s: ", program);
+    show_text(&out, bytes_str(text), true);
+    buf_add_u8(&out, '\n');
+    if (!out.failed)
+        fwrite(buf_at(&out), 1, out.len, stderr);
+    buf_destroy(&out);
+}
+
 size_t show_width(struct bytes text)
 {
     size_t width = 0;

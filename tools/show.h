@@ -1,6 +1,9 @@
-/* show.h - values as people and scripts read them. Pure; text is added to a buf. */
+/* show.h - values as people and scripts read them. Pure, but for show_note(); text is added to a
+ * buf. */
 #ifndef TERN_TOOLS_SHOW_H
 #define TERN_TOOLS_SHOW_H
+
+#include <stdarg.h>
 
 #include "common/buf.h"
 
@@ -8,6 +11,10 @@
  * of U+0080 to U+009F too) and every byte that is not UTF-8 becomes \xNN, so that nothing in a
  * message can steer a terminal. Tabs stay with `keep_tabs`, else they become \t. */
 void show_text(struct buf *out, struct bytes text, bool keep_tabs);
+/* A sentence on stderr, "PROGRAM: ...", in which nothing that came from a peer can steer a terminal
+ * or begin a line. */
+void show_note(const char *program, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* Columns that a terminal needs for shown text: its code points. */
 size_t show_width(struct bytes text);
 void show_base64(struct buf *out, struct bytes data);

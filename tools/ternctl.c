@@ -12,6 +12,7 @@
 
 #include "common/standard.h"
 #include "tern_version.h"
+#include "tools/show.h"
 
 static const struct command commands[] = {
     {"topic create", "TOPIC", "make a topic on all masters, and wait until it is routed",
@@ -79,13 +80,11 @@ static void usage(const char *only, struct buf *out)
 
 void ctl_note(const char *format, ...)
 {
-    char text[768];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    show_note("ternctl", format, args);
     va_end(args);
-    fprintf(stderr, "ternctl: %s\n", text);
 }
 
 void ctl_table(struct ctl *ctl, struct table *t)

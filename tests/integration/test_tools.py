@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import zlib
 
 from lib import admin, claims, codes, messages, process, remoting
@@ -237,6 +238,50 @@ def an_empty_cluster_leaves_with_4():
     contains(fails(NOT_FOUND, "send", "T", "x", names=empty.address), "no topic T")
     equal(ctl_json("topic", "list", names=empty.address), {"topics": []})
     empty.stop()
+
+
+class Pretender:
+    """Answers every request on one port with the same code, remark and body."""
+
+    def __init__(self, code=0, remark=None, body=b"", raw=None):
+        self.answer = lambda opaque: raw or remoting.encode(remoting.Frame(
+            code, {}, body, opaque, remoting.FLAG_RESPONSE, remark))
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            with client:
+                head = client.recv(4, socket.MSG_WAITALL)
+                if len(head) == 4:
+                    size = int.from_bytes(head, "big")
+                    request = remoting.decode(client.recv(size, socket.MSG_WAITALL))
+                    client.sendall(self.answer(request.opaque))
+                    client.recv(1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+@claim
+def what_a_strange_server_says_is_one_line_and_steers_no_terminal():
+    evil = '{"brokerDatas":[{"brokerName":"\\u001b[2J\\nx","brokerAddrs":{"y":"z"}}]}'
+    for pretender in ({"code": 1, "remark": "\x1b[2J\nsecond line"}, {"body": evil.encode()},
+                      {"body": b"\x1b[2J\n"}, {"raw": b"HTTP/1.1 400 \x1b[2J\r\n\r\n"},
+                      {"raw": b"\x00\x00\x00\x10\x00\x00\x00\x7f"}, {"raw": b"\xff" * 8}):
+        with Pretender(**pretender) as there:
+            out, err = run(CTL, "route", "T", "-n", there.address,
+                           code=UNREACHABLE if "raw" in pretender else REFUSED)
+            equal((out, err.count("\n"), "\x1b" in err), ("", 1, False), f"{pretender}: {err!r}")
 
 
 # --- topics ---
