@@ -433,6 +433,16 @@ static int file_get(struct queue_table *t, const struct queue_place *place, int6
 
 /* --- units in files --- */
 
+/* The file lost its size: the units that it still has. */
+static int short_read(int fd, uint8_t *to, size_t n, off_t at)
+{
+    ssize_t got = file_pread(fd, to, n, at);
+
+    if (got < 0)
+        return (int)got;
+    return got < QUEUE_ENTRY_BYTES ? -EIO : (int)(got / QUEUE_ENTRY_BYTES);
+}
+
 int queue_units_read(struct queue_table *t, const struct queue_place *place, int64_t offset,
                      uint8_t *to, int count, bool may_block)
 {
@@ -453,7 +463,7 @@ int queue_units_read(struct queue_table *t, const struct queue_place *place, int
         if (r == 0)
             r = count;
         else if (r == -ENODATA)
-            r = -EIO; /* the file lost its size */
+            r = short_read(o->fd, to, iov.iov_len, in_file * QUEUE_ENTRY_BYTES);
     } else {
         got = file_preadv2(o->fd, &iov, 1, in_file * QUEUE_ENTRY_BYTES, RWF_NOWAIT);
         if (got == -EAGAIN || got == -EOPNOTSUPP)

@@ -162,20 +162,6 @@ int record_decode(struct bytes in, struct record *out)
     return 0;
 }
 
-/* Where the CRC property stands, or NULL: the last item of the text and of exactly this shape. */
-static const uint8_t *find_crc(struct bytes properties)
-{
-    if (properties.len < RECORD_CRC_BYTES)
-        return NULL;
-    const uint8_t *at = properties.at + properties.len - RECORD_CRC_BYTES;
-    if (memcmp(at, RECORD_CRC_NAME, CRC_NAME_BYTES) != 0 || at[CRC_NAME_BYTES] != NAME_END ||
-        at[RECORD_CRC_BYTES - 1] != ITEM_END)
-        return NULL;
-    if (properties.len > RECORD_CRC_BYTES && at[-1] != ITEM_END)
-        return NULL; /* the end of a longer name */
-    return at;
-}
-
 static void put_digits(uint8_t *to, uint32_t value)
 {
     for (int i = 0; i < CRC_DIGITS; i++, value /= 10)
@@ -196,36 +182,87 @@ static bool read_digits(const uint8_t *at, uint64_t *value)
     return true;
 }
 
+/* The last bytes of the properties, looked at as the CRC property: what of it is there. */
+struct crc_look {
+    const uint8_t *at; /* NULL: the text is too short */
+    bool name, ends;   /* its name; 0x01 and 0x02 where they belong */
+    bool begins;       /* another item's end is before it, or nothing */
+    bool number;       /* ten digits, which are `value` */
+    uint64_t value;
+};
+
+static struct crc_look look_for_crc(struct bytes properties)
+{
+    struct crc_look look = {0};
+
+    if (properties.len < RECORD_CRC_BYTES)
+        return look;
+    look.at = properties.at + properties.len - RECORD_CRC_BYTES;
+    look.name = memcmp(look.at, RECORD_CRC_NAME, CRC_NAME_BYTES) == 0;
+    look.ends = look.at[CRC_NAME_BYTES] == NAME_END && look.at[RECORD_CRC_BYTES - 1] == ITEM_END;
+    look.begins = properties.len == RECORD_CRC_BYTES || look.at[-1] == ITEM_END;
+    look.number = read_digits(look.at + CRC_NAME_BYTES + 1, &look.value);
+    return look;
+}
+
+bool record_has_crc(const struct record *r)
+{
+    struct crc_look look = look_for_crc(r->properties);
+
+    return look.name && look.ends && look.begins;
+}
+
+/* The sum that the record should have, as if the byte before the property were an item's end. */
+static uint32_t crc_with_separator(struct bytes covered)
+{
+    const uint8_t separator = ITEM_END;
+
+    return crc32_of(crc32_of(0, bytes_of(covered.at, covered.len - 1)), bytes_of(&separator, 1)) &
+           0x7FFFFFFFu;
+}
+
 static int bad(const char **why, const char *text)
 {
     *why = text;
     return RECORD_BAD;
 }
 
+/* A property that is the CRC but for its name, or for the byte before it, is a damaged one: a text
+ * that is none does not have the right number by chance. */
+static int check_crc(const struct record *r, struct bytes whole, const char **why)
+{
+    struct crc_look look = look_for_crc(r->properties);
+    struct bytes covered = {0};
+
+    /* What ended with a CRC, and lacks its last sector after a power cut, must not pass for a record
+     * without one. No text ends like that: see record_size(). */
+    if (r->properties.len > 0 && r->properties.at[r->properties.len - 1] == 0)
+        return bad(why, "its end was never written");
+    if (!look.at || (!look.name && !look.ends))
+        return 0;
+    covered = bytes_of(whole.at, whole.len - RECORD_CRC_BYTES);
+    if (look.name && look.begins && (!look.ends || !look.number))
+        return bad(why, "its checksum is not a number");
+    if (look.name && look.begins)
+        return look.value == crc31_of(covered) ? 0 : bad(why, "its checksum differs");
+    if (!look.ends || !look.number)
+        return 0;
+    if (!look.name && look.value == crc31_of(covered))
+        return bad(why, "its checksum has lost its name");
+    if (look.name && look.value == crc_with_separator(covered))
+        return bad(why, "its checksum differs");
+    return 0;
+}
+
 int record_check(const struct record *r, struct bytes whole, int64_t log_offset, const char **why)
 {
-    const uint8_t *crc;
-    uint64_t stored;
-
     if (whole.len != r->total_size)
         return bad(why, "its length is not that of the bytes it stands in");
     if (log_offset >= 0 && r->log_offset != log_offset)
         return bad(why, "it names another log offset than its own");
     if (r->body.len > 0 && r->body_crc != crc31_of(r->body))
         return bad(why, "the checksum of its body differs");
-    crc = find_crc(r->properties);
-    if (!crc) {
-        /* What ended with a CRC, and lacks its last sector after a power cut, must not pass for a
-         * record without one. No text ends like that: see record_size(). */
-        if (r->properties.len > 0 && r->properties.at[r->properties.len - 1] == 0)
-            return bad(why, "its end was never written");
-        return 0;
-    }
-    if (!read_digits(crc + CRC_NAME_BYTES + 1, &stored))
-        return bad(why, "its checksum is not a number");
-    if (stored != crc31_of(bytes_of(whole.at, whole.len - RECORD_CRC_BYTES)))
-        return bad(why, "its checksum differs");
-    return 0;
+    return check_crc(r, whole, why);
 }
 
 /* --- writing --- */

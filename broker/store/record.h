@@ -83,6 +83,8 @@ int record_decode(struct bytes in, struct record *out);
  * Compares PHYSICALOFFSET with `log_offset` (-1: do not), BODYCRC, and the whole-record CRC where
  * there is one; without one, properties that end in a NUL are a tail that was never written. */
 int record_check(const struct record *r, struct bytes whole, int64_t log_offset, const char **why);
+/* Whether the decoded record has the whole-record CRC. */
+bool record_has_crc(const struct record *r);
 
 /* Size that encode will need, or 0 when topic, properties or the whole are too long, or when
  * without a CRC the properties end in a NUL. `with_crc` counts the CRC property (and a 0x02 before

@@ -346,6 +346,35 @@ START_TEST(any_changed_byte_is_noticed)
 }
 END_TEST
 
+/* Also those of the checksum itself: a record that has lost it must not pass as one that never had
+ * one. */
+START_TEST(each_flipped_bit_of_a_record_is_noticed)
+{
+    struct record got, r = {
+                           .body = BYTES_LIT("body"),
+                           .topic = BYTES_LIT("T"),
+                           .properties = BYTES_LIT("TAGS\1"
+                                                   "A"),
+                       };
+    uint8_t raw[256];
+    size_t n = record_size(&r, true);
+    const char *why;
+
+    record_encode(raw, &r, true);
+    record_seal(raw, n, 3, 4, 5, true);
+    for (size_t bit = 0; bit < n * 8; bit++) {
+        raw[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        ck_assert_msg(record_decode(bytes_of(raw, n), &got) != 0 ||
+                          record_check(&got, bytes_of(raw, n), 4, &why) != 0,
+                      "bit %zu", bit);
+        raw[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    ck_assert_int_eq(record_decode(bytes_of(raw, n), &got), 0);
+    ck_assert(record_has_crc(&got));
+    ck_assert_int_eq(record_check(&got, bytes_of(raw, n), 4, &why), 0);
+}
+END_TEST
+
 START_TEST(end_of_a_longer_name_is_not_taken_for_the_crc)
 {
     struct record got, r = {
@@ -556,6 +585,7 @@ static Suite *suite(void)
     tcase_add_test(decode, blank_record_tells_how_much_to_skip);
     tcase_add_test(decode, zeroes_are_no_record);
     tcase_add_test(decode, any_changed_byte_is_noticed);
+    tcase_add_test(decode, each_flipped_bit_of_a_record_is_noticed);
     tcase_add_test(decode, end_of_a_longer_name_is_not_taken_for_the_crc);
     suite_add_tcase(s, decode);
     tcase_add_test(encode, documented_example_is_encoded_byte_for_byte);
