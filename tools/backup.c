@@ -180,6 +180,7 @@ static int write_marks(struct backup *b)
         .flushed = b->result->log_end,
         .queues_complete_to = b->result->complete_to,
         .store_ms = b->store_ms,
+        .log_min = MARK_NO_MIN,
     };
     struct mark_file file;
     char from[PATH_MAX], to[PATH_MAX];
@@ -188,6 +189,12 @@ static int write_marks(struct backup *b)
 
     if (r < 0)
         return r;
+    /* The digest is of the queues at that offset: it tells when one was deleted meanwhile. */
+    if (mark.queues_complete_to == b->mark.queues_complete_to) {
+        mark.queue_ends = b->mark.queue_ends;
+        mark.queue_mins = b->mark.queue_mins;
+        mark.log_min = b->mark.log_min;
+    }
     r = mark_open(&file, to, &ignored);
     if (r == MARK_NONE)
         r = mark_write(&file, &mark);

@@ -48,6 +48,13 @@ static const struct command commands[] = {
      "note\n"
      "on stderr; the exit status is then 1. Status 2: nothing can be read there.",
      ctl_store_dump},
+    {"store repair", "DIR", "make queues and marks of a stopped store anew from its log",
+     "Consume queues, tern/flushed, tern/queues and checkpoint come from the log, which is only "
+     "read\n"
+     "unless --truncate-at is given. Exit status: 0 done, 1 failed on the way (run it again), 2 "
+     "it\n"
+     "cannot be done (in use, the files of the log are not in order); nothing was changed then.",
+     ctl_store_repair},
     {"backup", "DIR", "copy a store folder, also while a broker writes to it",
      "The copy has every message that was acknowledged before it began, topics, groups and "
      "offsets.\n"
@@ -154,7 +161,7 @@ static const struct family {
     const char *word, *prefix, *actions;
 } families[] = {
     {"topic", "topic ", "create, list, describe or delete"},
-    {"store", "store ", "verify or dump"},
+    {"store", "store ", "verify, dump or repair"},
 };
 
 static const struct family *family_of(const char *word)

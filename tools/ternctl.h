@@ -73,6 +73,7 @@ int ctl_cluster(struct ctl *ctl, const struct command *command, int argc, char *
 int ctl_send(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_backup(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_store_dump(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_store_repair(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_store_verify(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_consume(struct ctl *ctl, const struct command *command, int argc, char **argv);
 

@@ -561,6 +561,18 @@ int metadata_open(struct metadata **out, const struct metadata_options *options,
     return 0;
 }
 
+int metadata_settle(struct metadata *m)
+{
+    int64_t now, due;
+
+    assert(!m->running);
+    do {
+        now = clock_mono_ms();
+        due = metadata_turn(m, now);
+    } while (due <= now);
+    return m->failing ? -EIO : 0;
+}
+
 int metadata_limit_floors(struct metadata *m, uint64_t log_end)
 {
     int r;

@@ -87,6 +87,9 @@ struct metadata_options {
 };
 int metadata_open(struct metadata **out, const struct metadata_options *options, struct err *err);
 int metadata_start(struct metadata *m, struct err *err); /* starts the metadata thread */
+/* Instead of metadata_start(), for tools: everything that is due now, a new generation after damage
+ * too. 0, or -EIO when the journal cannot be written. */
+int metadata_settle(struct metadata *m);
 /* Stops the thread, makes everything durable, exports the JSON files, frees. 0 or the first error
  * that kept something from the disk. m may be NULL. */
 int metadata_close(struct metadata *m);

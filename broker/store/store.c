@@ -251,7 +251,7 @@ static void init_locks(struct store *s)
     scrub_init(&s->scrub);
 }
 
-static void store_free(struct store *s)
+void store_free(struct store *s)
 {
     retention_stop(s);
     flusher_stop(s);
@@ -351,10 +351,9 @@ static int open_index(struct store *s, bool unclean, struct err *err)
     return s->options.index ? index_open(&s->index, &index, err) : 0;
 }
 
-int store_open(struct store **out, const struct store_options *options, struct err *err)
+int store_make(struct store **out, const struct store_options *options, struct err *err)
 {
     struct store *s = aligned_alloc(alignof(struct store), sizeof(*s));
-    bool scanned = false, unclean = false;
     int r;
 
     if (!s)
@@ -365,8 +364,22 @@ int store_open(struct store **out, const struct store_options *options, struct e
     atomic_store(&s->confirm_limit, UINT64_MAX);
     atomic_store(&s->follower, options->follower);
     r = copy_options(s, options, err);
+    if (r < 0) {
+        store_free(s);
+        return r;
+    }
+    *out = s;
+    return 0;
+}
+
+int store_open(struct store **out, const struct store_options *options, struct err *err)
+{
+    bool scanned = false, unclean = false;
+    struct store *s;
+    int r = store_make(&s, options, err);
+
     if (r < 0)
-        goto fail;
+        return r;
     if (!options->locked) {
         r = store_lock(s->root_dir, err);
         if (r < 0)
@@ -430,7 +443,7 @@ static int state_clean(struct store *s)
     if (r == 0)
         r = queue_table_snapshot_save(s->queues, path, mark.flushed);
     if (r == 0)
-        r = store_tail_look(s, mark.flushed, &mark.tail_crc, &ends_there);
+        r = store_tail_look(s, commit_log_limit(s->log), mark.flushed, &mark.tail_crc, &ends_there);
     if (r < 0)
         return r;
     mark.clean = true;

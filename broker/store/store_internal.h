@@ -180,6 +180,9 @@ int store_path(const struct store *s, char to[PATH_MAX], const char *name);
 /* A thread of the store: signals blocked (they belong to main), a small stack, a name of at most 15
  * characters. 0 or -errno. */
 int store_thread(pthread_t *id, const char *name, void *(*main)(void *arg), void *arg);
+/* A store with its options and nothing opened; store_free() ends whatever has begun since. */
+int store_make(struct store **out, const struct store_options *options, struct err *err);
+void store_free(struct store *s);
 /* Makes the (empty) table of queues. */
 int store_open_queues(struct store *s, struct err *err);
 /* Delivery time of a message of that level stored at store_ms. */
@@ -278,7 +281,20 @@ int64_t store_repair_at(struct store *s, uint32_t queue);
 /* *scanned: the log was read, the mark on the disk is to be replaced. */
 int store_recover(struct store *s, bool *scanned, bool *unclean, struct err *err);
 /* CRC-32 of the last bytes of the log before `end`, and whether nothing stands behind them: what a
- * clean stop leaves and the next start looks at. */
-int store_tail_look(const struct store *s, uint64_t end, uint32_t *crc, bool *ends_there);
+ * clean stop leaves and the next start looks at. `limit`: where the segments end. */
+int store_tail_look(const struct store *s, uint64_t limit, uint64_t end, uint32_t *crc,
+                    bool *ends_there);
+/* The scan alone, for the offline rebuild: gives every record of the log its entry in s->queues,
+ * which are empty; the log is only read. s->log is not looked at. */
+struct store_replayed {
+    uint64_t end;    /* of the log, by the rules of a start */
+    const char *why; /* it ends there */
+    uint64_t records, nameless;
+    int64_t newest_ms;
+};
+int store_replay(struct store *s, const struct mark *mark, uint64_t min, uint64_t limit,
+                 struct store_replayed *out, struct err *err);
+/* No topic has queues in a table yet that is new; topics outlive the store. */
+void store_forget_extents(struct store *s);
 
 #endif

@@ -342,8 +342,7 @@ static int queues_empty(const struct store *s)
     return r;
 }
 
-/* No topic has queues in a table yet that is new; topics outlive the store. */
-static void forget_extents(struct store *s)
+void store_forget_extents(struct store *s)
 {
     uint32_t count = metadata_topic_count(s->metadata);
 
@@ -425,7 +424,7 @@ static int load_queues(struct recovery *v)
         return err_set(v->err, empty, "list %s/consumequeue", s->root_dir);
     if (empty)
         v->whole = true; /* somebody wants them made anew */
-    forget_extents(s);
+    store_forget_extents(s);
     /* Above the checkpoint the files are not believed: an entry may have reached the disk before
      * its record, or torn. The scan makes those anew. */
     believed = v->limit;
@@ -471,10 +470,11 @@ static int load_again(struct recovery *v)
 
 /* --- the two ways to start --- */
 
-int store_tail_look(const struct store *s, uint64_t end, uint32_t *crc, bool *ends_there)
+int store_tail_look(const struct store *s, uint64_t limit, uint64_t end, uint32_t *crc,
+                    bool *ends_there)
 {
     uint64_t segment = (uint64_t)s->options.segment_bytes;
-    uint64_t begin = end - end % segment, limit = commit_log_limit(s->log);
+    uint64_t begin = end - end % segment;
     uint8_t bytes[TAIL_BYTES], next[RECORD_BLANK_BYTES];
     size_t n = end - begin < sizeof(bytes) ? (size_t)(end - begin) : sizeof(bytes);
     int fd, r = 0;
@@ -519,7 +519,7 @@ static int start_clean(struct recovery *v)
 
     if (!v->marked || !v->mark.clean || v->mark.queues_complete_to != v->mark.flushed)
         return 0;
-    r = store_tail_look(s, v->mark.flushed, &crc, &ends_there);
+    r = store_tail_look(s, commit_log_limit(s->log), v->mark.flushed, &crc, &ends_there);
     if (r < 0)
         return err_set(v->err, r, "read the log of %s before %" PRIu64, s->root_dir,
                        v->mark.flushed);
@@ -533,7 +533,7 @@ static int start_clean(struct recovery *v)
     r = store_path(s, path, "tern/queues");
     if (r < 0)
         return err_set(v->err, r, "open %s/tern/queues", s->root_dir);
-    forget_extents(s);
+    store_forget_extents(s);
     r = queue_table_snapshot_load(s->queues, s->metadata, path, v->mark.flushed, v->err);
     if (r < 0)
         return r;
@@ -694,4 +694,38 @@ int store_recover(struct store *s, bool *scanned, bool *was_unclean, struct err 
     s->flusher.mark.store_ms = s->last_store_ms;
     report(&v, how);
     return 0;
+}
+
+int store_replay(struct store *s, const struct mark *mark, uint64_t min, uint64_t limit,
+                 struct store_replayed *out, struct err *err)
+{
+    struct recovery v = {
+        .s = s,
+        .err = err,
+        .why = "empty",
+        .marked = mark != NULL,
+        .whole = true,
+        .min = min,
+        .limit = limit,
+        .from = min,
+        .began_ms = clock_mono_ms(),
+    };
+    int r;
+
+    if (mark)
+        v.mark = *mark;
+    v.progress_ms = v.began_ms;
+    log_scan_init(&v.scan, s->commit_log_dir, (uint64_t)s->options.segment_bytes, err);
+    store_forget_extents(s);
+    r = scan(&v);
+    log_scan_destroy(&v.scan);
+    free(v.made);
+    *out = (struct store_replayed){
+        .end = v.end,
+        .why = v.why,
+        .records = v.records,
+        .nameless = v.nameless,
+        .newest_ms = v.newest_ms,
+    };
+    return r;
 }

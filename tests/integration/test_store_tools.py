@@ -231,6 +231,23 @@ KINDS = {
 }
 
 
+def repair(store, *arguments, code=0):
+    out, err = tool("store", "repair", store, "--json", *arguments, code=code)
+    return json.loads(out) if code == 0 else err
+
+
+def check_repair(store, *arguments):
+    """Sound again, and the log is byte for byte what it was."""
+    before = hash_log(store)
+    done = repair(store, *arguments)
+    equal(hash_log(store) == before, True, "the log")
+    equal(done["records"], 20 + QUEUES * PER_QUEUE + 14)
+    findings, summary = verify(store)
+    equal([f for f in findings if f[0] == "problem"], [])
+    equal(summary["entriesCompared"], QUEUES * PER_QUEUE + 14)
+    return done
+
+
 def register(kind, place):
     def check():
         store = copy(STOPPED)
@@ -241,7 +258,10 @@ def register(kind, place):
         true(mine, f"{name} is named: {findings}")
         if named is not None:
             equal(mine[0][2], named, f"the byte of {mine[0]}")
-    claims.add(f"a_flipped_byte_is_named_{kind}", check)
+        if not kind.startswith("commit_log"):
+            check_repair(store)
+    what = "named" if kind.startswith("commit_log") else "named_and_repaired"
+    claims.add(f"a_flipped_byte_is_{what}_{kind}", check)
 
 
 for row in KINDS.items():
@@ -261,6 +281,110 @@ def files_that_are_missing_too_short_or_strangers_are_named():
     named = {f[1] for f in findings if f[0] == "problem"}
     for name in (first, short, "commitlog/notes.txt", file_of(store, r"commitlog/\d+")):
         true(name in named, f"{name} is named: {findings}")
+
+
+# --- repair ---
+
+@claim
+def all_queues_are_made_anew_and_a_broker_goes_on_with_them():
+    store = copy(STOPPED)
+    shutil.rmtree(os.path.join(store, "consumequeue"))
+    os.remove(os.path.join(store, "tern", "queues"))
+    os.remove(os.path.join(store, "checkpoint"))
+    done = check_repair(store, "--queue-file-bytes", str(SMALL["mappedFileSizeConsumeQueue"]))
+    true(done["clean"], done)
+    broker = process.Broker(store=store, **SMALL)
+    contains(broker.log(), "clean stop, log from 0")
+    with remoting.Client(broker.port) as client:
+        for queue in range(QUEUES):
+            equal(len(messages.pull_all(client, "Tools", queue)), PER_QUEUE)
+            equal(messages.send(client, "Tools", b"next", queue).queue_offset, PER_QUEUE)
+        equal([m.body for m in messages.pull_all(client, "Again", 0)],
+              [b"later %d" % n for n in range(7)])
+    broker.stop()
+    equal([f for f in verify(store)[0] if f[0] == "problem"], [])
+
+
+@claim
+def a_killed_store_is_repaired_and_says_that_the_next_start_reads_the_log():
+    store = copy(KILLED)
+    done = check_repair(store, "--queue-file-bytes", str(SMALL["mappedFileSizeConsumeQueue"]))
+    broker = process.Broker(store=store, **SMALL)
+    with remoting.Client(broker.port) as client:
+        equal(len(messages.pull_all(client, "Tools", 1)), PER_QUEUE)
+    broker.stop()
+    true(done["flushed"] is not None, done)
+
+
+@claim
+def a_queue_whose_messages_are_all_deleted_keeps_its_end():
+    store = copy(STOPPED)
+    segments = [f for f in files_below(store) if f.startswith("commitlog/")]
+    last = len(dump(store)[0])
+    # what retention leaves: the log without its first segments
+    for name in segments[:-1]:
+        os.remove(os.path.join(store, name))
+    left = [r for r in dump(store)[0] if r["topic"] == "Tools" and r["queue"] == 2]
+    gone = PER_QUEUE - len(left)
+    true(0 < gone < 100, f"some are gone, fewer than a file of entries has: {gone}")
+    folder = os.path.join(store, "consumequeue", "TBW102", "3")
+    os.makedirs(folder)
+    with open(os.path.join(store, file_of(store, r"consumequeue/Tools/2/\d{20}")), "rb") as file:
+        entries = file.read(20 * gone)
+    with open(os.path.join(folder, "0" * 20), "wb") as file:
+        file.write(entries.ljust(SMALL["mappedFileSizeConsumeQueue"], b"\0"))
+    flip(store, file_of(store, QUEUE_FILE, -1), 5)
+    done = repair(store)
+    equal(done["keptQueues"], 1)
+    true(done["records"] < last, done)
+    equal([f for f in verify(store)[0] if f[0] == "problem"], [])
+    broker = process.Broker(store=store, **SMALL)
+    with remoting.Client(broker.port) as client:
+        equal(admin.max_offset(client, "TBW102", 3), gone)
+        equal(messages.send(client, "Tools", b"next", 2).queue_offset, PER_QUEUE)
+    broker.stop()
+
+
+@claim
+def damage_in_the_log_stays_until_the_log_is_cut_and_the_cut_is_kept():
+    store = copy(STOPPED)
+    everything, _ = dump(store)
+    name, at = record_at(store, 300)
+    offset = everything[300]["logOffset"]
+    flip(store, name, at + 100)
+    before = hash_log(store)
+    equal(repair(store)["damagedPlaces"], 1)
+    equal(hash_log(store) == before, True, "the log")
+    verify(store, code=PROBLEMS)
+    contains(repair(store, "--truncate-at", str(offset + 1), code=CANNOT), "no record begins")
+    contains(tool("store", "repair", store, "--truncate-at", str(offset), "--dry-run", code=0)[0],
+             f"would end the log at {offset}")
+    equal(hash_log(store) == before, True, "the log")
+    done = repair(store, "--truncate-at", str(offset))
+    equal((done["logEnd"], done["records"], done["clean"]), (offset, 300, True))
+    equal([f for f in verify(store)[0] if f[0] == "problem"], [])
+    cut = file_of(store, rf"tern/cut-{offset}-\d+")
+    with open(os.path.join(store, cut), "rb") as file:
+        kept = file.read()
+    whole = b"".join(before[n] for n in sorted(before))[offset:]
+    equal(whole.startswith(kept) and len(kept) > 1000, True, "the copy of what was cut off")
+    broker = process.Broker(store=store, **SMALL)
+    contains(broker.log(), f"clean stop, log from 0 to {offset}")
+    broker.stop()
+
+
+@claim
+def a_dry_run_and_a_store_in_use_change_nothing():
+    store = copy(STOPPED)
+    flip(store, file_of(store, QUEUE_FILE), 20 * 7 + 6)
+    before = {f: open(os.path.join(store, f), "rb").read() for f in files_below(store)}
+    out, _ = tool("store", "repair", store, "--dry-run", code=0)
+    contains(out, "nothing was changed")
+    contains(out, "at byte 140")
+    equal({f: open(os.path.join(store, f), "rb").read() for f in files_below(store)}, before)
+    broker = process.Broker(store=store, **SMALL)
+    contains(repair(store, code=CANNOT), f"in use by process {broker.pid}")
+    broker.stop()
 
 
 # --- backup ---
