@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,6 +53,7 @@ struct group {
     enum consume_type type;
     enum message_model model;
     int from_where;
+    unsigned counter;                   /* of changes */
     struct subscription *subscriptions; /* uthash by topic */
     struct membership *first;
     unsigned members;
@@ -65,6 +67,7 @@ struct clients {
     pthread_mutex_t lock;
     unsigned memberships;
     size_t subscription_bytes;
+    atomic_uint changes[SUBSCRIPTION_COUNTERS]; /* of subscriptions; written under the lock */
     uint64_t round;           /* counts the calls that take members out of groups */
     struct channel *channels; /* uthash by conn */
     struct membership *oldest, *newest;
@@ -102,9 +105,10 @@ static size_t subscription_bytes(const struct subscription *s)
            (s->filter.many ? s->filter.count * sizeof(*s->filter.many) : 0);
 }
 
-static void subscription_free(struct clients *c, struct subscription *s)
+static void subscription_free(struct clients *c, const struct group *g, struct subscription *s)
 {
     c->subscription_bytes -= subscription_bytes(s);
+    atomic_fetch_add(&c->changes[g->counter], 1);
     free(s->topic);
     free(s->sub_string);
     free(s->expression_type);
@@ -136,6 +140,7 @@ static struct group *make_group(struct clients *c, struct bytes name, bool consu
         return NULL;
     }
     g->consumers = consumers;
+    g->counter = (uint32_t)bytes_java_hash(name) % SUBSCRIPTION_COUNTERS;
     HASH_ADD_KEYPTR(hh, *table, g->name, name.len, g);
     return g;
 }
@@ -151,7 +156,7 @@ static void release_group(struct clients *c, struct group *g)
     HASH_ITER(hh, g->subscriptions, s, next)
     {
         HASH_DELETE(hh, g->subscriptions, s);
-        subscription_free(c, s);
+        subscription_free(c, g, s);
     }
     free(g->name);
     free(g);
@@ -373,6 +378,15 @@ static struct subscription *make_subscription(struct clients *c, struct group *g
     return s;
 }
 
+/* A new version alone is no change: clients count it up whenever they balance. */
+static bool same_filter(const struct subscription *s, const struct client_subscription_data *data)
+{
+    return bytes_is(data->sub_string, s->sub_string) &&
+           bytes_is(data->expression_type, s->expression_type) &&
+           data->class_filter_mode == s->class_filter_mode &&
+           tag_filter_equal(&data->filter, &s->filter);
+}
+
 /* *came: the topic is new. */
 static int store_subscription(struct clients *c, struct group *g,
                               struct client_subscription_data *data, bool *came)
@@ -401,6 +415,8 @@ static int store_subscription(struct clients *c, struct group *g,
         return -ENOMEM;
     }
     c->subscription_bytes -= subscription_bytes(s);
+    if (s->sub_string && !same_filter(s, data))
+        atomic_fetch_add(&c->changes[g->counter], 1);
     free(s->sub_string);
     free(s->expression_type);
     s->sub_string = text;
@@ -436,7 +452,7 @@ static int replace_subscriptions(struct clients *c, struct group *g,
         if (s->named)
             continue;
         HASH_DELETE(hh, g->subscriptions, s);
-        subscription_free(c, s);
+        subscription_free(c, g, s);
         *changed = true;
     }
     for (size_t i = 0; i < consumer->subscription_count && r == 0; i++)
@@ -638,12 +654,19 @@ enum client_subscription clients_subscription(struct clients *c, struct bytes gr
     if (s) {
         result = s->version < version ? CLIENT_OLDER : CLIENT_SUBSCRIBED;
         facts->subscription_version = s->version;
+        facts->mark = (struct subscription_mark){
+            .taken = true, .counter = g->counter, .changes = atomic_load(&c->changes[g->counter])};
         facts->sql = strcmp(s->expression_type, "TAG") != 0;
         if (result == CLIENT_SUBSCRIBED && tag_filter_copy(filter, &s->filter) < 0)
             result = CLIENT_NO_TOPIC;
     }
     pthread_mutex_unlock(&c->lock);
     return result;
+}
+
+bool clients_changed(const struct clients *c, const struct subscription_mark *since)
+{
+    return since->taken && since->changes != atomic_load(&c->changes[since->counter]);
 }
 
 void clients_each_group_of_topic(struct clients *c, struct bytes topic,

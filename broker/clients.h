@@ -14,6 +14,7 @@
 #include "broker/heartbeat.h"
 
 enum {
+    SUBSCRIPTION_COUNTERS = 256, /* of changes; a group has one by its hash */
     CLIENTS_MAX = 200000,
     MEMBERSHIPS_MAX = 1000000,
     CLIENT_GROUPS_MAX = 4096,
@@ -59,6 +60,7 @@ struct client_group_facts {
     bool broadcasting; /* known unless NO_GROUP */
     /* Known when SUBSCRIBED or OLDER. */
     int64_t subscription_version;
+    struct subscription_mark mark;
     bool sql; /* expressionType is SQL92, or anything else but TAG */
 };
 /* A subscription as a pull needs it; with SUBSCRIBED the filter is a copy, to be destroyed. OLDER
@@ -67,6 +69,9 @@ enum client_subscription clients_subscription(struct clients *c, struct bytes gr
                                               struct bytes topic, int64_t version,
                                               struct tag_filter *filter,
                                               struct client_group_facts *facts);
+/* True when a subscription of the group has become another, or went, since a filter was taken. (Or
+ * one of a group that shares its counter; then too the client does well to ask again.) */
+bool clients_changed(const struct clients *c, const struct subscription_mark *since);
 /* Groups with live consumers that subscribe to the topic. Under the lock. */
 void clients_each_group_of_topic(struct clients *c, struct bytes topic,
                                  void (*each)(void *ctx, struct bytes group), void *ctx);

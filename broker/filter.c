@@ -112,6 +112,14 @@ int tag_filter_copy(struct tag_filter *to, const struct tag_filter *from)
     return tag_filter_codes(to, from->many, from->count);
 }
 
+bool tag_filter_equal(const struct tag_filter *a, const struct tag_filter *b)
+{
+    if (a->all || b->all || a->count != b->count)
+        return a->all == b->all && a->count == b->count;
+    return a->count == 0 || memcmp(a->many ? a->many : a->few, b->many ? b->many : b->few,
+                                   a->count * sizeof(*a->few)) == 0;
+}
+
 bool tag_filter_match(void *filter, int64_t tags_code)
 {
     const struct tag_filter *f = filter;

@@ -98,8 +98,9 @@ static const char *missing_field(const struct pull_header *h)
 
 /* What may be served; 0, or the code of the reply that was written. */
 static int32_t find_subscription(struct call *call, const struct pull_header *h,
-                                 const struct group_config *group, struct tag_filter *filter)
+                                 const struct group_config *group, struct pull_request *request)
 {
+    struct tag_filter *filter = &request->filter;
     struct client_group_facts facts;
     enum client_subscription found;
     int r;
@@ -147,6 +148,7 @@ static int32_t find_subscription(struct call *call, const struct pull_header *h,
             SAFE(h->group), (long long)facts.subscription_version, (long long)h->sub_version);
         return RESPONSE_SUBSCRIPTION_NOT_LATEST;
     case CLIENT_SUBSCRIBED:
+        request->mark = facts.mark;
         break;
     }
     if (facts.sql) {
@@ -204,7 +206,7 @@ enum call_result serve_pull(struct call *call)
     if (h.max_messages < 1)
         return call_refuse(call, RESPONSE_SYSTEM_ERROR, "maxMsgNums is %d, expected at least 1",
                            h.max_messages);
-    if (find_subscription(call, &h, &group, &request.filter) != 0)
+    if (find_subscription(call, &h, &group, &request) != 0)
         return CALL_DONE;
 
     request.queue_id = h.queue_id;
@@ -393,6 +395,8 @@ bool pull_has_match(struct broker *b, const struct pull_request *request, int64_
         .may_block = false,
     };
 
+    if (clients_changed(b->clients, &request->mark))
+        return true;
     for (;;) {
         store_find(b->store, &get, found);
         switch (found->got.status) {
@@ -412,11 +416,11 @@ bool pull_has_match(struct broker *b, const struct pull_request *request, int64_
     }
 }
 
-static void answer_empty(struct broker_loop *on, const struct pull_request *request,
-                         struct buf *out)
+static void ask_to_come_again(struct broker_loop *on, const struct pull_request *request,
+                              struct buf *out, const char *remark)
 {
     struct queue_range range = store_range(on->broker->store, request->queue);
-    struct answer answer = {RESPONSE_PULL_NOT_FOUND, request->offset, "OUTPUT_FULL"};
+    struct answer answer = {RESPONSE_PULL_NOT_FOUND, request->offset, remark};
     struct remoting_writer w;
 
     begin_answer(&w, out, request, &answer,
@@ -431,7 +435,9 @@ void pull_answer(struct broker_loop *on, struct conn *c, const struct pull_reque
     struct remoting_writer w;
 
     if (conn_is_full(c)) {
-        answer_empty(on, request, out);
+        ask_to_come_again(on, request, out, "OUTPUT_FULL");
+    } else if (clients_changed(on->broker->clients, &request->mark)) {
+        ask_to_come_again(on, request, out, "SUBSCRIPTION_CHANGED");
     } else if (pull_evaluate(on->broker, request, false, false, &on->found, out, &on->turn) ==
                PULL_WOULD_BLOCK) {
         if (pull_offload(on->broker, request, false) == 0)

@@ -17,7 +17,8 @@ struct pull_request {
     int32_t max_messages;
     int64_t suspend_ms; /* 0: answer at once */
     struct consume_counter counter;
-    struct tag_filter filter; /* owned or borrowed as the holder says */
+    struct tag_filter filter;      /* owned or borrowed as the holder says */
+    struct subscription_mark mark; /* of the filter; none when it came with the request */
 };
 
 enum call_result serve_pull(struct call *call);
@@ -31,13 +32,16 @@ enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *req
                                 struct rates_turn *done);
 /* Answers a pull, which is not oneway, on its connection's loop; or has a reader thread do it. On a
  * connection that is full (conn.h) the answer is 19 at the offset asked for, whatever has come: of
- * many pulls that end in one turn each could bring megabytes, and the client asks again. */
+ * many pulls that end in one turn each could bring megabytes, and the client asks again. So it is
+ * when subscriptions have changed since: what the old filter skips may be what the new one wants.
+ */
 void pull_answer(struct broker_loop *on, struct conn *c, const struct pull_request *request);
 /* Hands a pull to a reader thread, which answers it (or parks it again when `suspend`). Copies the
  * request. 0 or negative. */
 int pull_offload(struct broker *b, const struct pull_request *request, bool suspend);
 /* True when a message in [*from, visible end) passes the filter, so that waking is worth it; *from
- * moves over what does not pass. A read that would block counts as a match. */
+ * moves over what does not pass. A read that would block counts as a match, and so does a filter
+ * that may be outdated. */
 bool pull_has_match(struct broker *b, const struct pull_request *request, int64_t *from,
                     struct store_found *found);
 

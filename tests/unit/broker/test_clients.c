@@ -225,6 +225,49 @@ START_TEST(the_last_heartbeat_says_what_a_group_subscribes_to)
 }
 END_TEST
 
+START_TEST(a_filter_is_outdated_when_the_subscription_is_another_or_gone)
+{
+    struct subscription_mark none = {.taken = false}, mark;
+    struct client_group_facts facts;
+    struct tag_filter filter;
+
+    begin_registry(NULL);
+    ck_assert_int_eq(consume_version(1, "G", 1, "T", "A", "U", "*", NULL), 0);
+#define TAKE()                                                                                     \
+    do {                                                                                           \
+        ck_assert_int_eq(                                                                          \
+            clients_subscription(registry, BYTES_LIT("G"), BYTES_LIT("T"), 0, &filter, &facts),    \
+            CLIENT_SUBSCRIBED);                                                                    \
+        tag_filter_destroy(&filter);                                                               \
+        mark = facts.mark;                                                                         \
+        ck_assert(!clients_changed(registry, &mark));                                              \
+    } while (0)
+    TAKE();
+    /* The same with a newer version, something more, another member. */
+    ck_assert_int_eq(consume_version(1, "G", 2, "T", "A", "U", "*", NULL), 0);
+    ck_assert_int_eq(consume_version(1, "G", 2, "T", "A", "U", "*", "V", "*", NULL), 0);
+    ck_assert_int_eq(consume_version(2, "G", 2, "T", "A", "U", "*", "V", "*", NULL), 0);
+    clients_closed(registry, 2);
+    ck_assert(!clients_changed(registry, &mark));
+    ck_assert_int_eq(consume_version(1, "G", 3, "T", "B", "U", "*", "V", "*", NULL), 0);
+    ck_assert(clients_changed(registry, &mark));
+    TAKE();
+    ck_assert_int_eq(consume_version(1, "G", 4, "T", "a||b||c||d||e||f||g", NULL), 0);
+    ck_assert(clients_changed(registry, &mark));
+    TAKE();
+    ck_assert_int_eq(consume_version(1, "G", 5, "T", "a||b||c||d||e||f||g", NULL), 0);
+    ck_assert(!clients_changed(registry, &mark));
+    ck_assert_int_eq(consume_version(1, "G", 6, "T", "a||b||c||d||e||f||h", NULL), 0);
+    ck_assert(clients_changed(registry, &mark));
+    TAKE();
+    clients_closed(registry, 1);
+    ck_assert_int_eq(consume_version(1, "G", 1, "T", "A", NULL), 0);
+    ck_assert(clients_changed(registry, &mark));
+    ck_assert(!clients_changed(registry, &none));
+    end_registry();
+}
+END_TEST
+
 START_TEST(the_lowest_version_is_one_too)
 {
     begin_registry(NULL);
@@ -623,6 +666,7 @@ static Suite *clients_suite(void)
     tcase_add_test(tests, a_connection_comes_once_to_each_group_and_leaves_each_for_itself);
     tcase_add_test(tests, one_in_many_groups_and_many_in_one_group_find_their_places);
     tcase_add_test(tests, the_last_heartbeat_says_what_a_group_subscribes_to);
+    tcase_add_test(tests, a_filter_is_outdated_when_the_subscription_is_another_or_gone);
     tcase_add_test(tests, the_lowest_version_is_one_too);
     tcase_add_test(tests, a_group_forgets_its_subscriptions_with_its_last_member);
     tcase_add_test(tests, one_connection_too_many_is_refused_until_another_has_gone);

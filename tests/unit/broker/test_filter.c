@@ -75,6 +75,36 @@ START_TEST(more_tags_than_the_bound_are_refused)
 }
 END_TEST
 
+START_TEST(filters_are_equal_when_they_let_the_same_codes_pass)
+{
+    static const char *const texts[] = {"*",
+                                        "a",
+                                        "b",
+                                        "a||b",
+                                        "||",
+                                        "a||b||c||d||e||f||g",
+                                        "a||b||c||d||e||f||h",
+                                        "a||b||c||d||e||f||g||h"};
+    enum { TEXTS = sizeof(texts) / sizeof(texts[0]) };
+    struct tag_filter a, b;
+
+    for (int i = 0; i < TEXTS; i++) {
+        for (int k = 0; k < TEXTS; k++) {
+            ck_assert_int_eq(tag_filter_parse(&a, bytes_str(texts[i])), 0);
+            ck_assert_int_eq(tag_filter_parse(&b, bytes_str(texts[k])), 0);
+            ck_assert_int_eq(tag_filter_equal(&a, &b), i == k);
+            tag_filter_destroy(&a);
+            tag_filter_destroy(&b);
+        }
+    }
+    ck_assert_int_eq(tag_filter_parse(&a, BYTES_LIT("g||f||e||d||c||b||a")), 0);
+    ck_assert_int_eq(tag_filter_parse(&b, bytes_str(texts[5])), 0);
+    ck_assert(tag_filter_equal(&a, &b));
+    tag_filter_destroy(&a);
+    tag_filter_destroy(&b);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("broker/filter");
@@ -84,6 +114,7 @@ static Suite *suite(void)
     tcase_add_test(t, tags_are_split_trimmed_and_matched_by_hash);
     tcase_add_test(t, a_negative_hash_matches_its_sign_extended_code);
     tcase_add_test(t, many_codes_are_all_found_and_copied);
+    tcase_add_test(t, filters_are_equal_when_they_let_the_same_codes_pass);
     tcase_add_test(t, more_tags_than_the_bound_are_refused);
     suite_add_tcase(s, t);
     return s;

@@ -245,6 +245,66 @@ START_TEST(a_message_whose_note_finds_no_room_is_not_overlooked)
 }
 END_TEST
 
+static void subscribe(struct client *c, const char *tag, const char *version)
+{
+    struct buf body = {0};
+    int32_t opaque;
+
+    buf_addf(
+        &body,
+        "{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"G\",\"subscriptionDataSet\":"
+        "[{\"topic\":\"T\",\"subString\":\"%s\",\"subVersion\":%s}]}]}",
+        tag, version);
+    opaque = ask(c, REQUEST_HEART_BEAT, 0, buf_bytes(&body), NULL);
+    buf_destroy(&body);
+    do
+        ck_assert(next_frame(c));
+    while (!remoting_is_response(&c->frame)); /* it is told of its own coming first */
+    ck_assert_int_eq(c->frame.opaque, opaque);
+    ck_assert_int_eq(c->frame.code, 0);
+}
+
+/* By the subscription of the group. */
+static int32_t ask_registered(struct client *c, const char *offset)
+{
+    return ask(c, REQUEST_PULL_MESSAGE, 0, bytes_of(NULL, 0), "consumerGroup", "G", "topic", "T",
+               "queueId", "0", "queueOffset", offset, "maxMsgNums", "32", "sysFlag", "2",
+               "commitOffset", "0", "suspendTimeoutMillis", "600000", "subVersion", "1", NULL);
+}
+
+/* Whoever waits with a filter that is no longer the group's must not be led past what the new one
+ * lets pass. */
+START_TEST(a_pull_asks_again_when_its_subscription_has_changed_meanwhile)
+{
+    struct client sender;
+    int32_t pull;
+
+    begin_hold(NULL);
+    client_open(&sender);
+    subscribe(&client, "TagA", "1");
+    pull = ask_registered(&client, "0");
+    send_one(&sender, "T", "0", "TAGS\001TagB", "passes the new one");
+    nothing_came(&client);
+    ck_assert_uint_eq(waiting_on(0), 1);
+    subscribe(&client, "TagB", "2");
+    send_one(&sender, "T", "0", "TAGS\001TagC", "passes neither");
+    ck_assert_int_eq(answer(&client, pull), RESPONSE_PULL_NOT_FOUND);
+    check_nothing_new(&client, 0);
+    ck_assert_int_eq(answer(&client, ask_registered(&client, "0")), 0);
+    check_found(&client, 2);
+    /* A new version of the same changes nothing. */
+    pull = ask_registered(&client, "2");
+    subscribe(&client, "TagB", "3");
+    send_one(&sender, "T", "0", "TAGS\001TagC", "passes neither");
+    nothing_came(&client);
+    send_one(&sender, "T", "0", "TAGS\001TagB", "passes");
+    ck_assert_int_eq(answer(&client, pull), 0);
+    check_found(&client, 4);
+    client_close(&sender);
+    end_hold();
+}
+END_TEST
+
 START_TEST(a_topic_made_again_wakes_those_who_waited_on_the_old_one)
 {
     int32_t pull;
@@ -604,6 +664,7 @@ static Suite *hold_suite(void)
     tcase_add_test(tests, a_message_wakes_nobody_before_it_is_confirmed);
     tcase_add_test(tests, a_message_taken_in_by_one_loop_wakes_pulls_of_another);
     tcase_add_test(tests, a_message_whose_note_finds_no_room_is_not_overlooked);
+    tcase_add_test(tests, a_pull_asks_again_when_its_subscription_has_changed_meanwhile);
     tcase_add_test(tests, a_topic_made_again_wakes_those_who_waited_on_the_old_one);
     tcase_add_test(tests, a_pull_waits_as_long_as_it_asked_and_is_answered_once);
     tcase_add_test(tests, nobody_waits_longer_than_the_longest_time);
