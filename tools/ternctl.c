@@ -76,13 +76,14 @@ static void usage(const char *only, struct buf *out)
         snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].operands);
         buf_addf(out, "  %-22s %s\n", left, commands[i].summary);
     }
-    buf_add_str(out,
-                "\n"
-                "Every command takes -n ADDR[;ADDR] (name servers; default $" CLIENT_NAMES_VARIABLE
-                ", else " CLIENT_NAMES_DEFAULT ")\n"
-                "and --json, and explains itself with --help.\n"
-                "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot be reached, "
-                "4 not found.\n");
+    buf_add_str(
+        out, "\n"
+             "Every command takes --json, and explains itself with --help; those that ask servers "
+             "take\n"
+             "-n ADDR[;ADDR] (name servers; default $" CLIENT_NAMES_VARIABLE
+             ", else " CLIENT_NAMES_DEFAULT ").\n"
+             "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot be reached, "
+             "4 not found.\n");
 }
 
 void ctl_note(const char *format, ...)
