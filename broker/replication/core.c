@@ -1,0 +1,710 @@
+/* core.c - see core.h. */
+#include "broker/replication/core.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* --- orders --- */
+
+static struct core_order *order(struct core *c, enum core_order_type type)
+{
+    struct core_order *o;
+
+    /* An event makes at most a few orders for each member. */
+    assert(c->order_count < CORE_ORDERS_MAX);
+    o = &c->orders[c->order_count++];
+    memset(o, 0, sizeof(*o));
+    o->type = type;
+    return o;
+}
+
+static struct core_message *send_to(struct core *c, uint16_t to, enum core_message_type type)
+{
+    struct core_order *o = order(c, CORE_SEND);
+
+    o->to = to;
+    o->message.type = type;
+    o->message.from = c->state.member;
+    o->message.term = c->state.promised;
+    return &o->message;
+}
+
+static void save(struct core *c)
+{
+    struct core_order *o = order(c, CORE_SAVE);
+
+    o->version = ++c->state.version;
+}
+
+static bool is_saved(const struct core *c)
+{
+    return c->saved_version == c->state.version;
+}
+
+static void alarm_(struct core *c, const char *why)
+{
+    order(c, CORE_ALARM)->why = why;
+}
+
+/* --- epochs of the log --- */
+
+/* The newest entry, even if nothing was written in it yet. */
+static uint64_t newest_entry(const struct core *c)
+{
+    return c->state.epoch_count ? c->state.epochs[c->state.epoch_count - 1].epoch : 0;
+}
+
+/* The epoch of the last byte: what logs are compared by. */
+static uint64_t last_epoch(const struct core *c)
+{
+    for (unsigned i = c->state.epoch_count; i-- > 0;) {
+        if (c->state.epochs[i].start < c->written)
+            return c->state.epochs[i].epoch;
+    }
+    return 0;
+}
+
+/* An entry that begins where the last one does replaces it: nothing was written in that one. */
+static void add_epoch(struct core *c, uint64_t epoch, uint64_t start)
+{
+    struct core_state *s = &c->state;
+
+    while (s->epoch_count > 0 && s->epochs[s->epoch_count - 1].start >= start)
+        s->epoch_count--;
+    if (s->epoch_count == CORE_EPOCHS_MAX) {
+        memmove(s->epochs, s->epochs + 1, (CORE_EPOCHS_MAX - 1) * sizeof(s->epochs[0]));
+        s->epoch_count--;
+    }
+    s->epochs[s->epoch_count++] = (struct core_epoch){epoch, start};
+}
+
+static void cut_epochs(struct core *c, uint64_t end)
+{
+    struct core_state *s = &c->state;
+
+    while (s->epoch_count > 0 && s->epochs[s->epoch_count - 1].start >= end)
+        s->epoch_count--;
+}
+
+static uint64_t end_of(const struct core_epoch *table, unsigned count, unsigned i, uint64_t end)
+{
+    return i + 1 < count ? table[i + 1].start : end;
+}
+
+/* Up to where two logs are the same: the newest epoch that both have, begun at the same place. */
+static uint64_t common_point(const struct core_state *mine, uint64_t my_end,
+                             const struct core_epoch *theirs, unsigned count, uint64_t their_end)
+{
+    for (unsigned i = mine->epoch_count; i-- > 0;) {
+        for (unsigned k = count; k-- > 0;) {
+            uint64_t a, b;
+
+            if (mine->epochs[i].epoch != theirs[k].epoch ||
+                mine->epochs[i].start != theirs[k].start)
+                continue;
+            a = end_of(mine->epochs, mine->epoch_count, i, my_end);
+            b = end_of(theirs, count, k, their_end);
+            return a < b ? a : b;
+        }
+    }
+    return 0;
+}
+
+static bool higher_log(uint64_t epoch_a, uint64_t end_a, uint64_t epoch_b, uint64_t end_b)
+{
+    return epoch_a != epoch_b ? epoch_a > epoch_b : end_a > end_b;
+}
+
+/* --- members --- */
+
+static unsigned promises_needed(const struct core *c)
+{
+    return (unsigned)c->state.member_count - c->state.copies + 1u;
+}
+
+static struct core_peer *peer_of(struct core *c, uint16_t member)
+{
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        if (c->peers[i].member == member)
+            return &c->peers[i];
+    }
+    return NULL;
+}
+
+static void enter(struct core *c, enum core_role role)
+{
+    bool wrote = c->role == CORE_MASTER;
+
+    if (wrote && role != CORE_MASTER)
+        order(c, CORE_CLOSE_WRITES);
+    c->role = role;
+    c->since_ms = c->now_ms;
+}
+
+static void hear_of(struct core *c, uint64_t term)
+{
+    if (term > c->highest)
+        c->highest = term;
+}
+
+static void put_table(const struct core *c, struct core_message *m)
+{
+    m->epoch_count = c->state.epoch_count;
+    memcpy(m->epochs, c->state.epochs, c->state.epoch_count * sizeof(m->epochs[0]));
+    m->end = c->written;
+    m->last_epoch = last_epoch(c);
+}
+
+/* --- looking for a master --- */
+
+static void look(struct core *c)
+{
+    enter(c, CORE_LOOKING);
+    c->master = 0;
+    c->reported_ms = 0;
+}
+
+static void ask_to_follow(struct core *c)
+{
+    for (unsigned i = 0; i < c->peer_count; i++)
+        put_table(c, send_to(c, c->peers[i].member, CORE_FOLLOW));
+    c->reported_ms = c->now_ms;
+}
+
+/* --- a term --- */
+
+static void begin_epoch(struct core *c)
+{
+    uint64_t epoch = c->state.promised << CORE_INCARNATION_BITS;
+
+    if (core_term(newest_entry(c)) == c->state.promised)
+        epoch = newest_entry(c) + 1;
+    if (core_term(epoch) != c->state.promised ||
+        epoch <= newest_entry(c)) { /* incarnations used up, or a log from a later term */
+        alarm_(c, "no epoch is left in this term");
+        look(c);
+        return;
+    }
+    c->epoch = epoch;
+    c->epoch_first_end = 0;
+    c->state.written_term = c->state.promised;
+    c->master = c->state.member;
+    for (unsigned i = 0; i < c->peer_count; i++)
+        c->peers[i].following = false;
+    enter(c, CORE_STARTING);
+    add_epoch(c, epoch, c->written);
+    save(c);
+    c->waits_for = c->state.version;
+}
+
+static void ask_for_promises(struct core *c)
+{
+    uint64_t counter;
+
+    hear_of(c, c->state.promised);
+    counter = (c->highest >> CORE_MEMBER_BITS) + 1;
+    c->asked = counter << CORE_MEMBER_BITS | c->state.member;
+    hear_of(c, c->asked);
+    for (unsigned i = 0; i < c->peer_count; i++)
+        c->peers[i].promised = false;
+    enter(c, CORE_ASKING);
+    c->state.promised = c->asked;
+    save(c);
+    c->waits_for = c->state.version;
+}
+
+static void send_asks(struct core *c)
+{
+    for (unsigned i = 0; i < c->peer_count; i++)
+        send_to(c, c->peers[i].member, CORE_PROMISE_ASK)->term = c->asked;
+}
+
+/* Enough promises: the best of those who gave them writes. */
+static void decide(struct core *c)
+{
+    uint64_t best_epoch = last_epoch(c), best_end = c->written;
+    unsigned promises = !c->doubtful, all = 1;
+    struct core_peer *best = NULL;
+
+    if (!is_saved(c))
+        return;
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        struct core_peer *p = &c->peers[i];
+
+        all += p->promised;
+        if (!p->promised)
+            continue;
+        promises++;
+        if (higher_log(p->last_epoch, p->end, best_epoch, best_end)) {
+            best = p;
+            best_epoch = p->last_epoch;
+            best_end = p->end;
+        }
+    }
+    if (promises < promises_needed(c) ||
+        (all < c->state.member_count && c->now_ms - c->since_ms < c->options.ask_wait_ms))
+        return;
+    if (best) {
+        send_to(c, best->member, CORE_START)->term = c->asked;
+        look(c);
+    } else {
+        begin_epoch(c);
+    }
+}
+
+void core_promote(struct core *c)
+{
+    if (c->role == CORE_MASTER || c->role == CORE_STARTING)
+        return;
+    ask_for_promises(c);
+}
+
+/* --- the master --- */
+
+/* What this epoch's followers and this member have: the k-th highest of it, and never more than
+ * this member itself has, since it may go on alone after a restart because it has lost nothing. */
+static uint64_t held_by_enough(const struct core *c)
+{
+    uint64_t own = c->options.count_flushed ? c->flushed : c->written;
+    uint64_t marks[CORE_MEMBERS_MAX];
+    unsigned count = 0;
+
+    marks[count++] = own;
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        const struct core_peer *p = &c->peers[i];
+
+        if (p->following)
+            marks[count++] = c->options.count_flushed ? p->flushed : p->received;
+    }
+    if (count < c->state.copies)
+        return 0;
+    for (unsigned i = 0; i < c->state.copies; i++) {
+        for (unsigned k = i + 1; k < count; k++) {
+            if (marks[k] > marks[i]) {
+                uint64_t t = marks[i];
+
+                marks[i] = marks[k];
+                marks[k] = t;
+            }
+        }
+    }
+    return marks[c->state.copies - 1] < own ? marks[c->state.copies - 1] : own;
+}
+
+static void confirm(struct core *c, uint64_t to)
+{
+    if (to <= c->confirmed)
+        return;
+    c->confirmed = to;
+    order(c, CORE_CONFIRM)->offset = to;
+}
+
+/* Nothing inherited is confirmed before a record of this epoch is. */
+static void keep_confirmed(struct core *c)
+{
+    uint64_t held;
+
+    if (c->role != CORE_MASTER || c->epoch_first_end == 0)
+        return;
+    held = held_by_enough(c);
+    if (held >= c->epoch_first_end)
+        confirm(c, held);
+}
+
+/* The epoch that holds `offset`; NULL when it is older than the table. */
+static const struct core_epoch *epoch_at(const struct core *c, uint64_t offset, uint64_t *end)
+{
+    for (unsigned i = c->state.epoch_count; i-- > 0;) {
+        if (c->state.epochs[i].start <= offset) {
+            *end = end_of(c->state.epochs, c->state.epoch_count, i, c->written);
+            return &c->state.epochs[i];
+        }
+    }
+    return NULL;
+}
+
+static void send_data(struct core *c, struct core_peer *p, bool alive)
+{
+    uint64_t end = 0, size;
+    const struct core_epoch *e = epoch_at(c, p->next, &end);
+    struct core_message *m;
+
+    size = e && end > p->next ? end - p->next : 0;
+    if (size > CORE_FRAME_MAX)
+        size = CORE_FRAME_MAX;
+    if (size == 0 && !alive)
+        return;
+    m = send_to(c, p->member, CORE_DATA);
+    m->epoch = c->epoch;
+    m->confirmed = c->confirmed;
+    m->offset = p->next;
+    m->size = size;
+    if (size > 0) {
+        m->data_epoch = e->epoch;
+        m->data_start = e->start;
+    }
+    p->next += size;
+    p->sent_ms = c->now_ms;
+}
+
+static void welcome(struct core *c, struct core_peer *p)
+{
+    struct core_message *w = send_to(c, p->member, CORE_WELCOME);
+
+    w->epoch = c->epoch;
+    w->confirmed = c->confirmed;
+    put_table(c, w);
+    p->sent_ms = c->now_ms;
+}
+
+static void take_follow(struct core *c, struct core_peer *p, const struct core_message *m)
+{
+    if (c->role != CORE_MASTER)
+        return;
+    if (m->term > c->state.promised) {
+        /* Somebody has asked for more without getting it, or we are not master any more. Asking
+         * again tells which. */
+        ask_for_promises(c);
+        return;
+    }
+    p->following = false;
+    welcome(c, p);
+}
+
+static void take_report(struct core *c, struct core_peer *p, const struct core_message *m)
+{
+    if (c->role != CORE_MASTER || m->epoch != c->epoch)
+        return;
+    if (m->received > c->written) {
+        alarm_(c, "a follower reports more than this log has");
+        p->following = false;
+        return;
+    }
+    p->following = true;
+    p->received = m->received;
+    p->flushed = m->flushed < m->received ? m->flushed : m->received;
+    if (m->again || p->next < m->received || p->next > c->written)
+        p->next = m->received;
+    keep_confirmed(c);
+    send_data(c, p, false);
+}
+
+/* --- promises --- */
+
+/* Promises leave when they are durable. */
+static void send_promises(struct core *c)
+{
+    for (unsigned i = 0; i < c->peer_count && is_saved(c); i++) {
+        struct core_peer *p = &c->peers[i];
+        struct core_message *m;
+
+        if (p->owed == 0)
+            continue;
+        m = send_to(c, p->member, CORE_PROMISE);
+        m->asked = p->owed;
+        m->granted = p->owed == c->state.promised && !c->doubtful;
+        m->end = c->written;
+        m->last_epoch = last_epoch(c);
+        p->owed = 0;
+    }
+}
+
+static void take_promise_ask(struct core *c, struct core_peer *p, const struct core_message *m)
+{
+    hear_of(c, m->term);
+    if (m->term > c->state.promised) {
+        /* Whoever promises stops: neither writes nor acknowledgements in a lower term. */
+        c->state.promised = m->term;
+        look(c);
+        save(c);
+    }
+    p->owed = m->term;
+    send_promises(c);
+}
+
+static void take_promise(struct core *c, struct core_peer *p, const struct core_message *m)
+{
+    hear_of(c, m->term);
+    if (c->role != CORE_ASKING || m->asked != c->asked)
+        return;
+    if (!m->granted) {
+        if (m->term > c->asked) {
+            c->state.promised = m->term;
+            save(c);
+            look(c);
+        }
+        return;
+    }
+    p->promised = true;
+    p->last_epoch = m->last_epoch;
+    p->end = m->end;
+    decide(c);
+}
+
+static void take_start(struct core *c, const struct core_message *m)
+{
+    hear_of(c, m->term);
+    if (m->term != c->state.promised || c->state.written_term == m->term || c->doubtful)
+        return;
+    begin_epoch(c);
+}
+
+/* --- the follower --- */
+
+static void report(struct core *c, bool again)
+{
+    struct core_message *m = send_to(c, c->master, CORE_REPORT);
+
+    m->epoch = c->epoch;
+    m->received = c->written;
+    m->flushed = c->flushed;
+    m->again = again;
+    c->reported_ms = c->now_ms;
+}
+
+static void follow(struct core *c)
+{
+    enter(c, CORE_FOLLOWING);
+    report(c, true);
+}
+
+static void cut(struct core *c)
+{
+    /* Also an epoch that was announced here and never came: the log goes on in another. */
+    cut_epochs(c, c->cut_to);
+    if (c->cut_to < c->written) {
+        order(c, CORE_TRUNCATE)->offset = c->cut_to;
+        return; /* core_truncated() goes on */
+    }
+    follow(c);
+}
+
+static void take_welcome(struct core *c, const struct core_message *m)
+{
+    uint64_t common;
+
+    hear_of(c, core_term(m->epoch));
+    if (core_term(m->epoch) < c->state.promised || c->role == CORE_CUTTING)
+        return;
+    if (c->role == CORE_STARTING || c->role == CORE_MASTER) {
+        /* Two masters meet: the lower term stops, at once. */
+        if (core_term(m->epoch) == c->state.promised)
+            return;
+        look(c);
+    }
+    if (c->role == CORE_FOLLOWING && m->epoch <= c->epoch)
+        return;
+    common = common_point(&c->state, c->written, m->epochs, m->epoch_count, m->end);
+    if (common < c->confirmed) {
+        alarm_(c, "a master lacks what is confirmed here: it is not followed");
+        return;
+    }
+    c->master = m->from;
+    c->epoch = m->epoch;
+    c->heard_ms = c->now_ms;
+    c->cut_to = common;
+    enter(c, CORE_CUTTING);
+    c->state.promised = core_term(m->epoch);
+    save(c);
+    c->waits_for = c->state.version;
+}
+
+static void take_data(struct core *c, const struct core_message *m)
+{
+    uint64_t confirmed;
+
+    hear_of(c, core_term(m->epoch));
+    if (core_term(m->epoch) < c->state.promised)
+        return;
+    if (c->role != CORE_FOLLOWING || m->from != c->master || m->epoch != c->epoch)
+        return;
+    c->heard_ms = c->now_ms;
+    if (m->size > 0 && m->offset != c->written) {
+        if (m->offset > c->written)
+            report(c, true);
+        return;
+    }
+    if (m->size > 0) {
+        if (m->data_epoch != newest_entry(c)) {
+            /* The table knows the epoch before a byte of it is there. The bytes come again. */
+            if (m->data_start != m->offset || m->data_epoch <= last_epoch(c)) {
+                alarm_(c, "the log of the master does not go on where this one ends");
+                look(c);
+                return;
+            }
+            add_epoch(c, m->data_epoch, m->data_start);
+            save(c);
+            return;
+        }
+        if (!is_saved(c))
+            return;
+        order(c, CORE_APPEND);
+        c->written += m->size;
+    }
+    confirmed = m->confirmed < c->written ? m->confirmed : c->written;
+    confirm(c, confirmed);
+    if (c->doubtful && m->size == 0 && m->offset == c->written)
+        c->doubtful = false; /* everything that the master has is here again */
+}
+
+/* --- events --- */
+
+void core_init(struct core *c, const struct core_options *options, const struct core_state *state,
+               uint64_t end, bool doubtful, int64_t now_ms)
+{
+    memset(c, 0, sizeof(*c));
+    c->options = *options;
+    c->state = *state;
+    c->saved_version = state->version;
+    c->written = c->flushed = end;
+    c->doubtful = doubtful;
+    c->now_ms = now_ms;
+    c->highest = state->promised;
+    cut_epochs(c, end + 1);
+    for (unsigned i = 0; i < state->member_count; i++) {
+        if (state->members[i] != state->member)
+            c->peers[c->peer_count++] = (struct core_peer){.member = state->members[i]};
+    }
+    look(c);
+}
+
+/* The last master has lost nothing, and nobody else has its term: it may go on in it. */
+static bool may_go_on(const struct core *c)
+{
+    return !c->doubtful && c->state.written_term != 0 &&
+           c->state.written_term == c->state.promised && c->highest <= c->state.promised;
+}
+
+static void tick_master(struct core *c)
+{
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        struct core_peer *p = &c->peers[i];
+
+        if (c->now_ms - p->heard_ms > c->options.silent_ms)
+            p->following = false;
+        if (c->now_ms - p->sent_ms < c->options.beat_ms)
+            continue;
+        if (p->following)
+            send_data(c, p, true);
+        else
+            welcome(c, p); /* it may be master of a lower term, and look for nobody */
+    }
+}
+
+void core_tick(struct core *c, int64_t now_ms)
+{
+    c->now_ms = now_ms;
+    switch (c->role) {
+    case CORE_LOOKING:
+        if (may_go_on(c) && now_ms - c->since_ms >= c->options.start_wait_ms) {
+            begin_epoch(c);
+            return;
+        }
+        if (c->reported_ms == 0 || now_ms - c->reported_ms >= c->options.beat_ms)
+            ask_to_follow(c);
+        break;
+    case CORE_ASKING:
+        if (now_ms - c->since_ms >= c->options.silent_ms)
+            look(c);
+        else
+            decide(c);
+        break;
+    case CORE_FOLLOWING:
+        if (now_ms - c->heard_ms > c->options.silent_ms)
+            look(c);
+        else if (now_ms - c->reported_ms >= c->options.beat_ms)
+            report(c, true);
+        break;
+    case CORE_MASTER:
+        tick_master(c);
+        break;
+    case CORE_CUTTING:
+    case CORE_STARTING:
+        break;
+    }
+}
+
+void core_log(struct core *c, uint64_t written, uint64_t flushed)
+{
+    c->written = written;
+    c->flushed = flushed;
+    if (c->role == CORE_FOLLOWING) {
+        report(c, false);
+    } else if (c->role == CORE_MASTER) {
+        keep_confirmed(c);
+        for (unsigned i = 0; i < c->peer_count; i++) {
+            if (c->peers[i].following)
+                send_data(c, &c->peers[i], false);
+        }
+    }
+}
+
+void core_saved(struct core *c, uint64_t version)
+{
+    if (version > c->saved_version)
+        c->saved_version = version;
+    if (!is_saved(c))
+        return;
+    send_promises(c);
+    if (c->role == CORE_STARTING && c->saved_version >= c->waits_for) {
+        enter(c, CORE_MASTER);
+        order(c, CORE_OPEN_WRITES);
+    } else if (c->role == CORE_CUTTING && c->saved_version >= c->waits_for) {
+        cut(c);
+    } else if (c->role == CORE_ASKING) {
+        send_asks(c);
+        decide(c);
+    } else if (c->role == CORE_FOLLOWING) {
+        report(c, true);
+    }
+}
+
+void core_truncated(struct core *c)
+{
+    if (c->role != CORE_CUTTING)
+        return;
+    c->written = c->cut_to;
+    if (c->flushed > c->cut_to)
+        c->flushed = c->cut_to;
+    save(c);
+    c->waits_for = c->state.version;
+}
+
+void core_opened(struct core *c, uint64_t first_end)
+{
+    if (c->role == CORE_MASTER)
+        c->epoch_first_end = first_end;
+}
+
+void core_receive(struct core *c, const struct core_message *m)
+{
+    struct core_peer *p = peer_of(c, m->from);
+
+    if (!p)
+        return;
+    p->heard_ms = c->now_ms;
+    switch (m->type) {
+    case CORE_FOLLOW:
+        hear_of(c, m->term);
+        take_follow(c, p, m);
+        break;
+    case CORE_WELCOME:
+        take_welcome(c, m);
+        break;
+    case CORE_PROMISE_ASK:
+        take_promise_ask(c, p, m);
+        break;
+    case CORE_PROMISE:
+        take_promise(c, p, m);
+        break;
+    case CORE_START:
+        take_start(c, m);
+        break;
+    case CORE_DATA:
+        take_data(c, m);
+        break;
+    case CORE_REPORT:
+        take_report(c, p, m);
+        break;
+    }
+}

@@ -1,0 +1,172 @@
+/* core.h - who writes, who follows, where logs part: the replication core as a step function.
+ *
+ * Events and time go in, orders come out; no I/O, no clock, no allocation, no thread. One broker
+ * has one core; the owner calls it from one thread and carries out its orders in order. A whole
+ * group runs in one test with simulated time, network and disk. The reasons are in
+ * docs/decisions/0010-terms-and-incarnations.md.
+ *
+ *   member   a permanent id, above 0, unique in the group (tern/state)
+ *   term     the right to write, given by promises: counter << 16 | member. It names who asked for
+ * it, so that no two are equal epoch    term << 20 | incarnation: each start of the term's master
+ * is an epoch of its own. One writer per epoch copies   k: members that must have a message before
+ * it is confirmed
+ *
+ * A term needs the promises of N - k + 1 of the N members: any such set has met any set of k that
+ * holds a confirmed message, so that the promiser with the highest (last epoch, end of log) has
+ * them all. Offsets are of the log. Times are monotonic ms.
+ */
+#ifndef TERN_BROKER_REPLICATION_CORE_H
+#define TERN_BROKER_REPLICATION_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    CORE_MEMBERS_MAX = 8,
+    CORE_EPOCHS_MAX = 64,
+    CORE_ORDERS_MAX = 64,
+    CORE_FRAME_MAX = 1 << 18, /* bytes of log in one piece */
+    CORE_INCARNATION_BITS = 20,
+    CORE_MEMBER_BITS = 16,
+};
+
+static inline uint64_t core_term(uint64_t epoch)
+{
+    return epoch >> CORE_INCARNATION_BITS;
+}
+
+/* From `start` on the log was written in `epoch`. Epochs rise, starts do not fall. */
+struct core_epoch {
+    uint64_t epoch, start;
+};
+
+/* What must survive: tern/state. The owner writes it when told, whole and durably. */
+struct core_state {
+    uint64_t version; /* rises with each change */
+    uint16_t member;
+    uint16_t members[CORE_MEMBERS_MAX];
+    uint8_t member_count, copies;
+    uint64_t promised;     /* a term: lower ones are refused */
+    uint64_t written_term; /* the last term this member was master of; 0: none */
+    uint8_t epoch_count;
+    struct core_epoch epochs[CORE_EPOCHS_MAX]; /* of this log; the oldest fall out */
+};
+
+enum core_message_type {
+    CORE_FOLLOW,      /* I look for a master: my log, my promise */
+    CORE_WELCOME,     /* follow me: my log, my epoch */
+    CORE_PROMISE_ASK, /* will you refuse all terms below this one? */
+    CORE_PROMISE,     /* I do (or `granted` is false: I have promised more), and this is my log */
+    CORE_START,       /* you have the highest log of those who promised `term` to me: write */
+    CORE_DATA,        /* a piece of the log, or none: alive */
+    CORE_REPORT,      /* how far I am */
+};
+
+struct core_message {
+    enum core_message_type type;
+    uint16_t from;
+    uint64_t term;       /* what it is about; FOLLOW, PROMISE: what the sender has promised */
+    uint64_t asked;      /* PROMISE: the term that was asked for */
+    bool granted;        /* PROMISE */
+    bool again;          /* REPORT: send from `received` on again */
+    uint64_t epoch;      /* WELCOME, DATA: the writer's. START: unused */
+    uint64_t end;        /* FOLLOW, WELCOME, PROMISE: of the sender's log */
+    uint64_t last_epoch; /* PROMISE, FOLLOW */
+    uint64_t confirmed;  /* WELCOME, DATA */
+    uint64_t received, flushed; /* REPORT */
+    /* DATA: [offset, offset + size), written in data_epoch, which began at data_start */
+    uint64_t offset, size, data_epoch, data_start;
+    uint8_t epoch_count; /* WELCOME, FOLLOW: the sender's table */
+    struct core_epoch epochs[CORE_EPOCHS_MAX];
+};
+
+enum core_order_type {
+    CORE_SAVE,     /* make core->state durable, then core_saved(version) */
+    CORE_SEND,     /* `message` to `to`; a DATA with size > 0 takes its bytes from the log */
+    CORE_APPEND,   /* the bytes that came with the DATA being handled, at its offset */
+    CORE_TRUNCATE, /* cut the log and all that follows from it at `offset`, physically and durably,
+                      then core_truncated() */
+    CORE_OPEN_WRITES,  /* append a record of the epoch's own first, then take sends */
+    CORE_CLOSE_WRITES, /* at once */
+    CORE_CONFIRM,      /* everything below `offset` is confirmed */
+    CORE_ALARM,        /* `why`: an operator has to look */
+};
+
+struct core_order {
+    enum core_order_type type;
+    uint16_t to;
+    uint64_t offset, version;
+    const char *why;
+    struct core_message message;
+};
+
+enum core_role {
+    CORE_LOOKING, /* for a master */
+    CORE_ASKING,  /* for promises */
+    CORE_CUTTING, /* knows a master; its own log is being cut to the common point */
+    CORE_FOLLOWING,
+    CORE_STARTING, /* has a term; its new epoch is being made durable */
+    CORE_MASTER,
+};
+
+struct core_options {
+    bool count_flushed;    /* SYNC_FLUSH: a copy counts when it is flushed, else when written */
+    int64_t start_wait_ms; /* a returning master listens so long for another */
+    int64_t ask_wait_ms;   /* answers of all members are waited for so long when enough are there */
+    int64_t beat_ms;       /* between signs of life */
+    int64_t silent_ms;     /* without one the other side is gone */
+};
+
+struct core_peer {
+    uint16_t member;
+    bool following; /* in our epoch */
+    uint64_t next;  /* the next byte to send */
+    uint64_t received, flushed;
+    int64_t heard_ms, sent_ms;
+    /* of the promise that is asked for */
+    bool promised;
+    uint64_t last_epoch, end;
+    uint64_t owed; /* a promise that it asked for, to be sent when it is durable; 0: none */
+};
+
+struct core {
+    struct core_options options;
+    struct core_state state;
+    uint64_t saved_version;
+    enum core_role role;
+    int64_t now_ms, since_ms; /* since_ms: in this role */
+    uint64_t written, flushed;
+    bool doubtful; /* the log may lack what was here: no promise counts, no copy either */
+    uint64_t confirmed;
+    uint16_t master; /* followed, or 0 */
+    int64_t heard_ms, reported_ms;
+    uint64_t epoch; /* followed, or written in */
+    uint64_t
+        epoch_first_end; /* master: confirmed moves from here on; 0: the record is not there yet */
+    uint64_t asked;      /* the term that promises are asked for */
+    uint64_t highest;    /* the highest term heard of */
+    uint64_t cut_to;
+    uint64_t waits_for; /* a version of the state, before the next step of STARTING or CUTTING */
+    struct core_peer peers[CORE_MEMBERS_MAX];
+    unsigned peer_count;
+    struct core_order orders[CORE_ORDERS_MAX];
+    unsigned order_count;
+};
+
+/* `state` as it was saved; the log ends at `end`, all of it on the disk. `doubtful`: an unclean
+ * stop may have taken what had been counted here (ASYNC_FLUSH and a power cut). */
+void core_init(struct core *c, const struct core_options *options, const struct core_state *state,
+               uint64_t end, bool doubtful, int64_t now_ms);
+
+/* Events. Each may leave orders in c->orders, to be carried out before the next event. */
+void core_tick(struct core *c, int64_t now_ms);
+void core_log(struct core *c, uint64_t written, uint64_t flushed);
+void core_saved(struct core *c, uint64_t version);
+void core_truncated(struct core *c);
+/* The epoch's own first record ends here (after OPEN_WRITES). */
+void core_opened(struct core *c, uint64_t first_end);
+void core_receive(struct core *c, const struct core_message *m);
+/* An operator's word: ask for promises, and start the best of those who gave them. */
+void core_promote(struct core *c);
+
+#endif

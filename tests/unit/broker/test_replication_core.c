@@ -1,0 +1,604 @@
+/* test_replication_core.c - whole groups in simulated time, network and disk, from a seed.
+ *
+ * A schedule makes members crash (losing what was not synced, or not), cuts and delays and doubles
+ * messages, lets clients write wherever writes are open, and lets an operator promote whomever.
+ * What is checked all the time: what one member has confirmed at a log offset is what every member
+ * confirms there, for ever; an epoch has one writer. At the end all is healed: one master, all logs
+ * the same, and everything that was ever confirmed is there.
+ *
+ * SIMULATION_SEEDS and SIMULATION_FIRST in the environment ask for more, or for one again.
+ */
+#include "broker/replication/core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "unit.h"
+
+enum {
+    NODES_MAX = 5,
+    LOG_MAX = 6000, /* records; one byte each in the core's eyes */
+    WIRES = 4096,
+    STEP_MS = 5,
+    ROUGH_MS = 15000,
+    CALM_MS = 60000,
+    SAVES = 64,
+    EPOCHS = 4096,
+};
+
+enum bug {
+    NO_BUG,
+    SKIPPED_TRUNCATION,
+    ACK_BEFORE_FLUSH,
+    PROMISE_NOT_DURABLE,
+    PROMOTION_BY_CONFIRMED,
+};
+
+struct plan {
+    unsigned nodes, copies;
+    bool flushed;    /* copies count when flushed */
+    bool power_cuts; /* else only processes die, and what is written stays. Without `flushed` one
+                        member at a time, until it has caught up: more at once may lose what was
+                        confirmed, that is what ASYNC_FLUSH means */
+    enum bug bug;
+};
+
+struct node {
+    bool up, writes;
+    struct core core;
+    struct core_state disk; /* as saved */
+    struct pending_save {
+        int64_t due_ms;
+        struct core_state state;
+    } saves[SAVES];
+    unsigned save_count;
+    uint32_t log[LOG_MAX];
+    uint64_t written, flushed;
+    uint64_t
+        ghost; /* bytes behind the end that were not cut physically: a start finds them again */
+    int64_t flush_ms; /* when the flush that is under way ends; 0: none */
+    uint64_t flush_to;
+    int64_t restart_ms;
+    bool lost; /* by a power cut, what may have counted */
+    uint64_t confirmed;
+};
+
+struct wire {
+    int64_t due_ms;
+    uint16_t to;
+    struct core_message message;
+    uint32_t *bytes; /* of DATA */
+};
+
+static struct plan plan;
+static struct node nodes[NODES_MAX];
+static struct wire wires[WIRES];
+static unsigned wire_count;
+static bool cut[NODES_MAX][NODES_MAX];
+static int64_t now;
+static uint64_t random_state;
+static uint32_t next_record;
+static uint32_t visible[LOG_MAX]; /* what has been confirmed by anybody */
+static uint64_t visible_count;
+static struct {
+    uint64_t epoch;
+    unsigned node;
+} writers[EPOCHS];
+static unsigned writer_count;
+static char broken[600]; /* what did not hold */
+static uint64_t appended, promotions, crashes;
+
+static uint64_t rnd(uint64_t below)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (random_state >> 11) % below;
+}
+
+static bool chance(unsigned in)
+{
+    return rnd(in) == 0;
+}
+
+#define BREAK(...) (broken[0] ? 0 : snprintf(broken, sizeof(broken), __VA_ARGS__))
+
+/* --- disk --- */
+
+static void save(struct node *n, const struct core_state *state)
+{
+    bool at_once = plan.bug == PROMISE_NOT_DURABLE;
+
+    ck_assert_uint_lt(n->save_count, SAVES);
+    n->saves[n->save_count++] = (struct pending_save){
+        .due_ms = now + (at_once ? 0 : 1 + (int64_t)rnd(40)), .state = *state};
+}
+
+static void run_orders(unsigned i);
+
+static void keep_disk(unsigned i)
+{
+    struct node *n = &nodes[i];
+
+    while (n->up && n->save_count > 0 && n->saves[0].due_ms <= now) {
+        uint64_t version = n->saves[0].state.version;
+
+        if (plan.bug != PROMISE_NOT_DURABLE || chance(2))
+            n->disk = n->saves[0].state;
+        memmove(n->saves, n->saves + 1, (n->save_count - 1) * sizeof(n->saves[0]));
+        n->save_count--;
+        core_saved(&n->core, version);
+        run_orders(i);
+    }
+    if (!n->up)
+        return;
+    if (n->flush_ms && n->flush_ms <= now) {
+        if (n->flush_to > n->written)
+            n->flush_to = n->written; /* cut meanwhile */
+        if (n->flush_to > n->flushed)
+            n->flushed = n->flush_to;
+        n->flush_ms = 0;
+        core_log(&n->core, n->written, n->flushed);
+        run_orders(i);
+    }
+    if (!n->flush_ms && n->flushed < n->written) {
+        n->flush_ms = now + 1 + (int64_t)rnd(30);
+        n->flush_to = n->written;
+    }
+}
+
+static void tell_log(unsigned i)
+{
+    struct node *n = &nodes[i];
+
+    core_log(&n->core, n->written, plan.bug == ACK_BEFORE_FLUSH ? n->written : n->flushed);
+    run_orders(i);
+}
+
+static void append(unsigned i, uint32_t record)
+{
+    struct node *n = &nodes[i];
+
+    n->log[n->written++] = record;
+    appended++;
+}
+
+/* --- network --- */
+
+static void send_message(unsigned from, const struct core_order *o)
+{
+    struct node *n = &nodes[from];
+    int copies = chance(50) ? 2 : 1;
+
+    if (chance(40))
+        return;
+    while (copies-- > 0 && wire_count < WIRES) {
+        struct wire *w = &wires[wire_count++];
+
+        *w = (struct wire){.due_ms = now + 1 + (int64_t)rnd(chance(20) ? 400 : 15),
+                           .to = o->to,
+                           .message = o->message};
+        if (o->message.type == CORE_PROMISE && plan.bug == PROMOTION_BY_CONFIRMED)
+            w->message.end = n->confirmed;
+        if (o->message.type == CORE_DATA && o->message.size > 0) {
+            ck_assert_uint_le(o->message.offset + o->message.size, n->written);
+            w->bytes = malloc(o->message.size * sizeof(*w->bytes));
+            ck_assert_ptr_nonnull(w->bytes);
+            memcpy(w->bytes, n->log + o->message.offset, o->message.size * sizeof(*w->bytes));
+        }
+    }
+}
+
+static const struct wire *arriving; /* whose bytes CORE_APPEND takes */
+
+static void deliver(void)
+{
+    for (unsigned k = 0; k < wire_count;) {
+        struct wire w = wires[k];
+        struct node *n = &nodes[w.to - 1];
+
+        if (w.due_ms > now) {
+            k++;
+            continue;
+        }
+        wires[k] = wires[--wire_count];
+        if (n->up && !cut[w.message.from - 1][w.to - 1]) {
+            arriving = &w;
+            core_receive(&n->core, &w.message);
+            run_orders(w.to - 1u);
+            arriving = NULL;
+        }
+        free(w.bytes);
+    }
+}
+
+/* --- orders --- */
+
+static void note_confirmed(unsigned i, uint64_t to)
+{
+    struct node *n = &nodes[i];
+
+    if (to > n->written) {
+        BREAK("member %u confirms %llu, its log ends at %llu", i + 1, (unsigned long long)to,
+              (unsigned long long)n->written);
+        return;
+    }
+    for (uint64_t at = n->confirmed; at < to; at++) {
+        if (at == visible_count)
+            visible[visible_count++] = n->log[at];
+        else if (at > visible_count || visible[at] != n->log[at])
+            BREAK("at %llu member %u confirms record %u, confirmed was %u", (unsigned long long)at,
+                  i + 1, n->log[at], at < visible_count ? visible[at] : 0);
+    }
+    n->confirmed = to;
+}
+
+static void note_writer(unsigned i, uint64_t epoch)
+{
+    for (unsigned k = 0; k < writer_count; k++) {
+        if (writers[k].epoch == epoch)
+            BREAK("members %u and %u, or two starts of one, write in epoch %llx", writers[k].node,
+                  i + 1, (unsigned long long)epoch);
+    }
+    ck_assert_uint_lt(writer_count, EPOCHS);
+    writers[writer_count].epoch = epoch;
+    writers[writer_count++].node = i + 1;
+}
+
+static void run_order(unsigned i, const struct core_order *o)
+{
+    struct node *n = &nodes[i];
+
+    switch (o->type) {
+    case CORE_SAVE:
+        save(n, &n->core.state);
+        break;
+    case CORE_SEND:
+        send_message(i, o);
+        break;
+    case CORE_APPEND:
+        ck_assert_ptr_nonnull(arriving);
+        ck_assert_uint_eq(arriving->message.offset, n->written);
+        for (uint64_t k = 0; k < arriving->message.size; k++)
+            n->log[n->written++] = arriving->bytes[k];
+        break;
+    case CORE_TRUNCATE:
+        if (plan.bug == SKIPPED_TRUNCATION && n->ghost < n->written)
+            n->ghost = n->written;
+        if (o->offset < n->written)
+            n->written = o->offset;
+        if (n->flushed > n->written)
+            n->flushed = n->written;
+        if (n->confirmed > n->written)
+            n->confirmed = n->written;
+        break;
+    case CORE_OPEN_WRITES:
+        note_writer(i, n->core.epoch);
+        n->writes = true;
+        break;
+    case CORE_CLOSE_WRITES:
+        n->writes = false;
+        break;
+    case CORE_CONFIRM:
+        note_confirmed(i, o->offset);
+        break;
+    case CORE_ALARM:
+        if (getenv("SIMULATION_TALK"))
+            printf("%lld: member %u: %s\n", (long long)now, i + 1, o->why);
+        break;
+    }
+}
+
+static void run_orders(unsigned i)
+{
+    struct node *n = &nodes[i];
+    const struct wire *was = arriving;
+
+    while (n->core.order_count > 0 && n->up) {
+        struct core_order orders[CORE_ORDERS_MAX];
+        unsigned count = n->core.order_count;
+        uint64_t before = n->written;
+        bool truncated = false, opened = false;
+
+        memcpy(orders, n->core.orders, count * sizeof(orders[0]));
+        n->core.order_count = 0;
+        for (unsigned k = 0; k < count; k++) {
+            run_order(i, &orders[k]);
+            truncated = truncated || orders[k].type == CORE_TRUNCATE;
+            opened = opened || orders[k].type == CORE_OPEN_WRITES;
+        }
+        arriving = NULL;
+        if (truncated)
+            core_truncated(&n->core);
+        if (opened) {
+            append(i, ++next_record);
+            core_opened(&n->core, n->written);
+        }
+        if (!truncated && n->written != before)
+            core_log(&n->core, n->written, plan.bug == ACK_BEFORE_FLUSH ? n->written : n->flushed);
+    }
+    arriving = was;
+}
+
+/* --- a life --- */
+
+static bool somebody_doubts(void)
+{
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        if (nodes[i].up ? nodes[i].core.doubtful : nodes[i].lost)
+            return true;
+    }
+    return false;
+}
+
+static void boot(unsigned i, bool doubtful)
+{
+    static const struct core_options times = {
+        .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
+    struct core_options options = times;
+    struct node *n = &nodes[i];
+
+    options.count_flushed = plan.flushed;
+    n->up = true;
+    n->writes = false;
+    n->save_count = 0;
+    n->flush_ms = 0;
+    n->confirmed = 0;
+    if (n->ghost > n->written)
+        n->written = n->ghost;
+    n->ghost = 0;
+    n->flushed = n->written;
+    core_init(&n->core, &options, &n->disk, n->written, doubtful, now);
+    run_orders(i);
+}
+
+static void crash(unsigned i)
+{
+    struct node *n = &nodes[i];
+
+    if (!n->up)
+        return;
+    crashes++;
+    n->up = false;
+    n->restart_ms = now + 50 + (int64_t)rnd(3000);
+    n->lost = n->core.doubtful;
+    if (plan.power_cuts && chance(2) && n->written > n->flushed &&
+        (plan.flushed || !somebody_doubts())) {
+        n->written = n->flushed + rnd(n->written - n->flushed + 1);
+        n->lost = !plan.flushed;
+    }
+}
+
+static void make_group(uint64_t seed)
+{
+    random_state = seed * 0x9E3779B97F4A7C15u + 1;
+    for (int k = 0; k < 8; k++)
+        rnd(2);
+    now = 1000;
+    memset(cut, 0, sizeof(cut));
+    for (unsigned k = 0; k < wire_count; k++)
+        free(wires[k].bytes);
+    wire_count = writer_count = 0;
+    visible_count = 0;
+    next_record = 0;
+    broken[0] = '\0';
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        struct node *n = &nodes[i];
+
+        memset(n, 0, offsetof(struct node, log));
+        n->written = n->flushed = n->confirmed = 0;
+        n->disk = (struct core_state){.version = 1,
+                                      .member = (uint16_t)(i + 1),
+                                      .member_count = (uint8_t)plan.nodes,
+                                      .copies = (uint8_t)plan.copies};
+        for (unsigned k = 0; k < plan.nodes; k++)
+            n->disk.members[k] = (uint16_t)(k + 1);
+        boot(i, false);
+    }
+}
+
+static bool has_master(void)
+{
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        if (nodes[i].up && nodes[i].core.role == CORE_MASTER)
+            return true;
+    }
+    return false;
+}
+
+static void promote(unsigned i)
+{
+    if (!nodes[i].up)
+        return;
+    promotions++;
+    core_promote(&nodes[i].core);
+    run_orders(i);
+}
+
+static void disturb(void)
+{
+    unsigned a = (unsigned)rnd(plan.nodes), b = (unsigned)rnd(plan.nodes);
+
+    if (chance(300))
+        crash(a);
+    if (chance(150))
+        cut[a][b] = true;
+    if (chance(60))
+        cut[a][b] = false;
+    if (chance(400))
+        memset(cut, 0, sizeof(cut));
+    if (chance(has_master() ? 600 : 40))
+        promote(a);
+}
+
+static void step(bool rough)
+{
+    now += STEP_MS;
+    deliver();
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        struct node *n = &nodes[i];
+
+        if (!n->up && now >= n->restart_ms)
+            boot(i, n->lost);
+        keep_disk(i);
+        if (!n->up)
+            continue;
+        if (rough && n->writes && n->written + 20 < LOG_MAX && chance(3)) {
+            for (uint64_t k = 1 + rnd(4); k > 0; k--)
+                append(i, ++next_record);
+            tell_log(i);
+        }
+        core_tick(&n->core, now);
+        run_orders(i);
+    }
+}
+
+static bool all_the_same(void)
+{
+    const struct node *master = NULL;
+
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        if (nodes[i].up && nodes[i].core.role == CORE_MASTER)
+            master = &nodes[i];
+    }
+    if (!master || master->confirmed != master->written)
+        return false;
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        const struct node *n = &nodes[i];
+
+        if (!n->up || n->written != master->written || n->confirmed != master->confirmed ||
+            memcmp(n->log, master->log, n->written * sizeof(n->log[0])) != 0)
+            return false;
+    }
+    return true;
+}
+
+static const char *roles(void)
+{
+    static const char *const names[] = {"looking",   "asking",   "cutting",
+                                        "following", "starting", "master"};
+    static char text[400];
+    size_t len = 0;
+
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        const struct node *n = &nodes[i];
+
+        len += (size_t)snprintf(
+            text + len, sizeof(text) - len, "%u %s to %llu, confirmed %llu, promised %llx; ", i + 1,
+            n->up ? names[n->core.role] : "down", (unsigned long long)n->written,
+            (unsigned long long)n->confirmed, (unsigned long long)n->core.state.promised);
+    }
+    return text;
+}
+
+/* One schedule; false: `broken` says what did not hold. */
+static bool live(uint64_t seed)
+{
+    int64_t until, patience;
+
+    make_group(seed);
+    promote((unsigned)rnd(plan.nodes));
+    for (until = now + ROUGH_MS; now < until && !broken[0];) {
+        disturb();
+        step(true);
+    }
+    memset(cut, 0, sizeof(cut));
+    patience = now + 2000;
+    for (until = now + CALM_MS; now < until && !broken[0] && !all_the_same();) {
+        if (now > patience && !has_master()) {
+            promote((unsigned)rnd(plan.nodes));
+            patience = now + 2000;
+        }
+        step(false);
+    }
+    if (!broken[0] && !all_the_same())
+        BREAK("%d s after all was healed the logs are not the same: %s", CALM_MS / 1000, roles());
+    if (!broken[0] && nodes[0].written < visible_count)
+        BREAK("%llu records were confirmed, %llu are there", (unsigned long long)visible_count,
+              (unsigned long long)nodes[0].written);
+    return !broken[0];
+}
+
+/* --- the claims --- */
+
+static uint64_t from_environment(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static const struct plan plans[] = {
+    {.nodes = 2, .copies = 2, .flushed = true, .power_cuts = true},
+    {.nodes = 3, .copies = 2, .flushed = true, .power_cuts = true},
+    {.nodes = 3, .copies = 3, .flushed = true, .power_cuts = true},
+    {.nodes = 2, .copies = 1, .flushed = true, .power_cuts = true},
+    {.nodes = 4, .copies = 2, .flushed = true, .power_cuts = true},
+    {.nodes = 5, .copies = 3, .flushed = true, .power_cuts = true},
+    {.nodes = 2, .copies = 2},
+    {.nodes = 3, .copies = 2},
+    {.nodes = 3, .copies = 2, .power_cuts = true},
+    {.nodes = 4, .copies = 3, .power_cuts = true},
+};
+
+START_TEST(no_schedule_loses_what_was_confirmed)
+{
+    uint64_t first = from_environment("SIMULATION_FIRST", 1);
+    uint64_t seeds = from_environment("SIMULATION_SEEDS", 60), total = 0;
+
+    plan = plans[_i];
+    appended = promotions = crashes = 0;
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        ck_assert_msg(live(seed), "plan %d (%u members, %u copies), seed %llu, at %lld ms: %s", _i,
+                      plan.nodes, plan.copies, (unsigned long long)seed, (long long)now, broken);
+        total += visible_count;
+    }
+    /* The schedules are worth something. */
+    ck_assert_uint_gt(total, seeds * 20);
+    ck_assert_uint_gt(crashes, seeds);
+    printf("%u members, %u copies: %llu schedules, %llu records confirmed, %llu crashes, %llu "
+           "promotions\n",
+           plan.nodes, plan.copies, (unsigned long long)seeds, (unsigned long long)total,
+           (unsigned long long)crashes, (unsigned long long)promotions);
+}
+END_TEST
+
+static const struct {
+    enum bug bug;
+    unsigned plan;
+    uint64_t seeds;
+} planted[] = {
+    {SKIPPED_TRUNCATION, 1, 300},
+    {ACK_BEFORE_FLUSH, 1, 300},
+    {PROMISE_NOT_DURABLE, 1, 300},
+    {PROMOTION_BY_CONFIRMED, 1, 300},
+};
+
+START_TEST(a_planted_bug_is_found_within_300_seeds)
+{
+    uint64_t seed = 1;
+
+    plan = plans[planted[_i].plan];
+    plan.bug = planted[_i].bug;
+    while (seed <= planted[_i].seeds && live(seed))
+        seed++;
+    printf("planted bug %d: seed %llu: %s\n", planted[_i].bug, (unsigned long long)seed, broken);
+    ck_assert_uint_le(seed, planted[_i].seeds);
+}
+END_TEST
+
+static Suite *core_suite(void)
+{
+    Suite *s = suite_create("replication_core");
+    TCase *t = tcase_create("simulation");
+
+    tcase_set_timeout(t, 600);
+    tcase_add_loop_test(t, no_schedule_loses_what_was_confirmed, 0,
+                        (int)(sizeof(plans) / sizeof(plans[0])));
+    tcase_add_loop_test(t, a_planted_bug_is_found_within_300_seeds, 0,
+                        (int)(sizeof(planted) / sizeof(planted[0])));
+    suite_add_tcase(s, t);
+    return s;
+}
+UNIT_MAIN(core_suite)
