@@ -25,21 +25,66 @@ static int test_space(const char *path, struct file_space *out)
     return 0;
 }
 
+/* --- a disk that does what the test wants, for the thread that says so --- */
+
+static _Thread_local enum { PLAIN, FREES, KILLS, FAILS } mood;
+static int unlinked;   /* segments, FREES */
+static int steps_left; /* KILLS: system calls that change something, before the kill */
+static int failing;    /* FAILS: which call, from 0 */
+
+static bool denied(void)
+{
+    if (mood == KILLS && steps_left-- == 0)
+        raise(SIGKILL);
+    if (mood != FAILS || failing-- != 0)
+        return false;
+    errno = EIO;
+    return true;
+}
+
 /* Nothing here loses power, so that syncs may take no time. */
-static int no_sync(int fd)
+static int test_sync(int fd)
 {
     (void)fd;
     return 0;
 }
 
-static struct file_ops quick;
+static int test_fsync(int fd)
+{
+    (void)fd;
+    if (mood == KILLS)
+        denied();
+    return 0;
+}
+
+static int test_ftruncate(int fd, off_t n)
+{
+    return denied() ? -1 : file_ops_system.ftruncate(fd, n);
+}
+
+/* FREES: each segment is two percent of the disk. */
+static int test_unlink(const char *path)
+{
+    int r = denied() ? -1 : file_ops_system.unlink(path);
+
+    if (mood == FREES && r == 0 && strstr(path, "/commitlog/")) {
+        unlinked++;
+        atomic_fetch_sub(&used_percent, 2);
+    }
+    return r;
+}
 
 static void begin(void)
 {
+    static struct file_ops ops;
+
     fixture_begin();
-    quick = file_ops_system;
-    quick.fsync = quick.fdatasync = quick.syncfs = no_sync;
-    file_ops_set(&quick);
+    ops = file_ops_system;
+    ops.fdatasync = ops.syncfs = test_sync;
+    ops.fsync = test_fsync;
+    ops.ftruncate = test_ftruncate;
+    ops.unlink = test_unlink;
+    file_ops_set(&ops);
     ck_assert_int_eq(setenv("TZ", "UTC0", 1), 0);
     used_percent = 50;
     options.space = test_space;
@@ -186,28 +231,10 @@ START_TEST(one_round_deletes_no_more_than_its_bound)
 }
 END_TEST
 
-static int unlinked;
-
-/* Each segment is two percent of the disk. */
-static int unlink_frees(const char *path)
-{
-    int r = file_ops_system.unlink(path);
-
-    if (r == 0 && strstr(path, "/commitlog/")) {
-        unlinked++;
-        atomic_fetch_sub(&used_percent, 2);
-    }
-    return r;
-}
-
 START_TEST(forced_deletion_ends_when_there_is_room)
 {
-    static struct file_ops ops;
-
     fill(5);
-    ops = quick;
-    ops.unlink = unlink_frees;
-    file_ops_set(&ops);
+    mood = FREES;
     used_percent = 88;
     round_at(NOW_MS);
     ck_assert_int_eq(unlinked, 2); /* 88, 86, 84 */
@@ -515,41 +542,9 @@ END_TEST
 
 /* --- crashes and faults --- */
 
-static int steps_left; /* system calls that change something, before the kill */
-
-static void step(void)
-{
-    if (steps_left-- == 0)
-        raise(SIGKILL);
-}
-
-static int killed_unlink(const char *path)
-{
-    step();
-    return file_ops_system.unlink(path);
-}
-
-static int killed_fsync(int fd)
-{
-    step();
-    return no_sync(fd);
-}
-
-static int killed_ftruncate(int fd, off_t n)
-{
-    step();
-    return file_ops_system.ftruncate(fd, n);
-}
-
 static void delete_and_sweep(void)
 {
-    static struct file_ops ops;
-
-    ops = quick;
-    ops.unlink = killed_unlink;
-    ops.fsync = killed_fsync;
-    ops.ftruncate = killed_ftruncate;
-    file_ops_set(&ops);
+    mood = KILLS;
     round_at(NOW_MS);
     retention_sweep(store);
     _exit(0);
@@ -608,51 +603,23 @@ START_TEST(kill_at_any_step_leaves_a_store_that_opens)
 }
 END_TEST
 
-static int failing; /* which call fails, from 0 */
-
-static bool fails_now(void)
-{
-    if (failing-- != 0)
-        return false;
-    errno = EIO;
-    return true;
-}
-
-static int faulty_unlink(const char *path)
-{
-    return strstr(path, "/tern/") ? file_ops_system.unlink(path)
-           : fails_now()          ? -1
-                                  : file_ops_system.unlink(path);
-}
-
-static int faulty_ftruncate(int fd, off_t n)
-{
-    return fails_now() ? -1 : file_ops_system.ftruncate(fd, n);
-}
-
 /* A step that fails is taken again in the next round; the store goes on in between. */
 START_TEST(failed_step_is_taken_again)
 {
-    static struct file_ops ops;
-
     for (int at = 0; at < 8; at++) {
         int64_t count = fill(4);
         age(0, 100);
         age(SEGMENT, 100);
-        ops = quick;
-        ops.unlink = faulty_unlink;
-        ops.ftruncate = faulty_ftruncate;
-        file_ops_set(&ops);
+        mood = FAILS;
         failing = at;
         round_at(NOW_MS);
         retention_sweep(store);
         served_from_min(count);
         append_many(count, 4);
-        failing = -1;
+        mood = PLAIN;
         round_at(NOW_MS);
         store_clean_queues(store);
         retention_sweep(store);
-        file_ops_set(&quick);
         begins_at(2 * SEGMENT);
         ck_assert(!exists(in_dir("consumequeue/Orders/0/00000000000000000000")));
         served_from_min(count + 4);
