@@ -581,6 +581,18 @@ START_TEST(a_file_in_the_way_of_a_folder_is_an_error)
 }
 END_TEST
 
+START_TEST(space_of_a_disk_adds_up)
+{
+    struct file_space space;
+
+    ck_assert_int_eq(file_space(in_dir(""), &space), 0);
+    ck_assert_uint_gt(space.total, 0);
+    ck_assert_uint_gt(space.used + space.usable, 0);
+    ck_assert_uint_le(space.used + space.usable, space.total); /* some may be kept for root */
+    ck_assert_int_eq(file_space(in_dir("nothing"), &space), -ENOENT);
+}
+END_TEST
+
 START_TEST(a_relative_path_has_a_parent_too)
 {
     ck_assert_int_eq(chdir(dir), 0);
@@ -703,6 +715,7 @@ static Suite *file_suite(void)
     tcase_add_test(folders, the_limit_holds_where_the_size_is_not_known_before);
     tcase_add_test(folders, missing_parents_are_made_and_what_holds_them_is_synced);
     tcase_add_test(folders, a_file_in_the_way_of_a_folder_is_an_error);
+    tcase_add_test(folders, space_of_a_disk_adds_up);
     tcase_add_test(folders, a_relative_path_has_a_parent_too);
     tcase_add_test(folders, names_in_a_folder_are_sorted_bytewise);
     suite_add_tcase(suite, folders);
