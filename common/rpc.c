@@ -7,9 +7,6 @@
 #include "common/rpc.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +14,13 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/dial.h"
 
-enum { READ_BYTES = 64 * 1024, HOST_SIZE = 256 };
+enum { READ_BYTES = 64 * 1024 };
 
 struct rpc {
     char *address;
-    char host[HOST_SIZE];
-    char port[8];
+    struct dial_address to;
     int fd; /* -1: not connected */
     uint32_t opaque;
     struct buf in;
@@ -31,29 +28,6 @@ struct rpc {
     size_t spent; /* bytes at the front of `in` that the last reply points to */
     struct remoting_frame unasked;
 };
-
-/* ---- the address ---- */
-
-static int parse_address(struct rpc *r, struct err *err)
-{
-    const char *colon = strrchr(r->address, ':');
-    struct bytes host = {0};
-    int32_t port = 0;
-
-    if (colon) {
-        host = bytes_of(r->address, (size_t)(colon - r->address));
-        if (host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']')
-            host = bytes_of(host.at + 1, host.len - 2);
-        else if (host.len && memchr(host.at, ':', host.len))
-            host.len = 0; /* an IPv6 address without brackets: where does the port begin? */
-    }
-    if (host.len == 0 || !bytes_to_cstr(host, r->host, sizeof(r->host)) ||
-        !bytes_to_i32(bytes_str(colon + 1), &port) || port < 1 || port > 65535)
-        return err_say(err, -EINVAL, "address \"%s\": expected host:port or [IPv6 address]:port",
-                       r->address);
-    snprintf(r->port, sizeof(r->port), "%d", port);
-    return 0;
-}
 
 int rpc_new(struct rpc **out, const char *address, struct err *err)
 {
@@ -64,7 +38,7 @@ int rpc_new(struct rpc **out, const char *address, struct err *err)
         return err_set(err, result, "request client for %s", address);
     r->fd = -1;
     r->address = strdup(address);
-    result = r->address ? parse_address(r, err)
+    result = r->address ? dial_parse(&r->to, r->address, err)
                         : err_set(err, -ENOMEM, "request client for %s", address);
     if (result < 0) {
         rpc_free(r);
@@ -119,68 +93,6 @@ static int wait_for(int fd, short events, int64_t deadline_ms)
         if (errno != EINTR)
             return -errno;
     }
-}
-
-/* On loopback, connecting to a port that nobody listens on can connect a socket to itself. */
-static bool talks_to_itself(int fd)
-{
-    struct sockaddr_storage here = {0}, there = {0};
-    socklen_t here_len = sizeof(here), there_len = sizeof(there);
-
-    return getsockname(fd, (struct sockaddr *)&here, &here_len) == 0 &&
-           getpeername(fd, (struct sockaddr *)&there, &there_len) == 0 && here_len == there_len &&
-           memcmp(&here, &there, here_len) == 0;
-}
-
-static int connect_one(const struct addrinfo *to, int64_t deadline_ms)
-{
-    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int r = 0, on = 1;
-
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, to->ai_addr, to->ai_addrlen) < 0)
-        r = errno == EINPROGRESS || errno == EINTR ? wait_for(fd, POLLOUT, deadline_ms) : -errno;
-    if (r == 0) {
-        int error = 0;
-        socklen_t len = sizeof(error);
-        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-            error = errno;
-        r = -error;
-    }
-    if (r == 0 && talks_to_itself(fd))
-        r = -ECONNREFUSED;
-    if (r == 0 && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
-        r = -errno;
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    return fd;
-}
-
-static int connect_any(struct rpc *r, int64_t deadline_ms, struct err *err)
-{
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    int fd = -EHOSTUNREACH;
-
-    int gai = getaddrinfo(r->host, r->port, &hints, &found);
-    if (gai != 0)
-        return err_say(err, fd, "connect to %s: %s", r->address, gai_strerror(gai));
-    for (const struct addrinfo *to = found; to; to = to->ai_next) {
-        /* An address that does not answer leaves time for the next one. */
-        int64_t now_ms = clock_mono_ms();
-        fd = connect_one(to, to->ai_next ? now_ms + (deadline_ms - now_ms) / 2 : deadline_ms);
-        if (fd >= 0)
-            break;
-    }
-    freeaddrinfo(found);
-    if (fd < 0)
-        return err_set(err, fd, "connect to %s", r->address);
-    r->fd = fd;
-    return 0;
 }
 
 /* Sends r->out. *sent says how far it came. */
@@ -337,9 +249,10 @@ int rpc_call(struct rpc *r, const struct rpc_request *request, int timeout_ms,
     if (r->fd < 0 && request->same_connection)
         return err_say(err, -ENOTCONN, "the connection to %s is gone", r->address);
     if (r->fd < 0) {
-        result = connect_any(r, deadline_ms, err);
+        result = dial(&r->to, NULL, deadline_ms, err);
         if (result < 0)
             return result;
+        r->fd = result;
     }
 
     result = send_request(r, deadline_ms, &sent);
