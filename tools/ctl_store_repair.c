@@ -150,6 +150,8 @@ static int dry_run(struct repairing_ctl *r, const char *root)
                  " records, and write tern/flushed, "
                  "tern/queues and checkpoint; nothing was changed\n",
                  result.records);
+        if (r->repair.drop_index)
+            buf_add_str(&ctl->out, "would remove the key index, for the broker to make it anew\n");
         if (r->repair.cut)
             buf_addf(&ctl->out,
                      "would end the log at %" PRIu64 " and keep what stands behind, up to %" PRIu64
@@ -203,6 +205,10 @@ int ctl_store_repair(struct ctl *ctl, const struct command *command, int argc, c
              "end the log at this log offset, where a record begins; what stands behind is kept "
              "in tern/cut-*",
          .max = INT64_MAX},
+        {.name = "index",
+         .kind = OPTION_FLAG,
+         .to = &r.repair.drop_index,
+         .help = "remove the key index, too: the broker makes it anew from the log while it runs"},
         {.name = "queue-file-bytes",
          .kind = OPTION_NUMBER,
          .to = &r.repair.queue_file_bytes,

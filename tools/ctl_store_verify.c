@@ -12,7 +12,7 @@ static void flush(void *ctx)
 int ctl_store_verify(struct ctl *ctl, const struct command *command, int argc, char **argv)
 {
     struct ctl_store s = {.ctl = ctl};
-    int64_t most = FINDINGS_DEFAULT_MAX;
+    int64_t most = FINDINGS_DEFAULT_MAX, slots = 0, entries = 0;
     bool live = false;
     const struct option_spec specs[] = {
         {.name = "live",
@@ -26,6 +26,20 @@ int ctl_store_verify(struct ctl *ctl, const struct command *command, int argc, c
          .help = "write at most N problems and N notes (1000); all are counted",
          .min = 0,
          .max = INT64_MAX},
+        {.name = "index-slots",
+         .kind = OPTION_NUMBER,
+         .to = &slots,
+         .value = "N",
+         .help = "maxHashSlotNum, where tern/index does not tell (5000000)",
+         .min = 1,
+         .max = INDEX_SLOTS_MAX},
+        {.name = "index-entries",
+         .kind = OPTION_NUMBER,
+         .to = &entries,
+         .value = "N",
+         .help = "maxIndexNum, likewise (20000000)",
+         .min = 2,
+         .max = INDEX_ENTRIES_MAX},
         CTL_STORE_OPTIONS(&s),
         CTL_STORE_DELAY_OPTION(&s),
         CTL_STORE_PROGRESS_OPTION(&s),
@@ -51,6 +65,9 @@ int ctl_store_verify(struct ctl *ctl, const struct command *command, int argc, c
         .flush = flush,
         .ctx = &s,
     };
+    if (slots > 0 || entries > 0)
+        options.index_shape = (struct index_shape){slots > 0 ? (uint32_t)slots : 5000000,
+                                                   entries > 0 ? (uint32_t)entries : 20000000};
     memcpy(options.delay_ms, s.delay_ms, sizeof(options.delay_ms));
     findings_begin(&findings, &ctl->out, ctl->json, (uint64_t)most);
     r = store_verify_run(&options, &findings, &result, &ctl->err);

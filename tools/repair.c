@@ -169,6 +169,45 @@ static int open_metadata(struct repairing *r)
     return 0;
 }
 
+/* --- the key index --- */
+
+/* tern/index goes first: without it nobody believes what is left of the files. */
+static int drop_index(struct repairing *r)
+{
+    char path[PATH_MAX], dir[PATH_MAX], text[96];
+    struct file_list list;
+    uint64_t dropped = 0;
+    int64_t number;
+    int code;
+
+    if (!store_layout_path(&r->layout, "tern/index", path) ||
+        !store_layout_path(&r->layout, "index", dir))
+        return err_set(r->err, -ENAMETOOLONG, "remove the index");
+    code = file_unlink(path);
+    if (code == 0)
+        code = file_sync_parent(path);
+    if (code < 0 && code != -ENOENT)
+        return err_set(r->err, code, "remove %s", path);
+    code = file_list(dir, &list);
+    if (code < 0)
+        return code == -ENOENT ? 0 : err_set(r->err, code, "read %s", dir);
+    for (size_t i = 0; i < list.count && code == 0; i++) {
+        if (!bytes_to_i64(bytes_str(list.names[i]), &number) ||
+            snprintf(path, sizeof(path), "%s/%s", dir, list.names[i]) >= (int)sizeof(path))
+            continue;
+        code = file_unlink(path);
+        dropped += code == 0;
+    }
+    file_list_free(&list);
+    if (code < 0)
+        return err_set(r->err, code, "remove %s", path);
+    snprintf(text, sizeof(text),
+             "%" PRIu64 " index files removed: the broker makes the key index anew while it runs",
+             dropped);
+    note(r, text);
+    return 0;
+}
+
 /* --- all of it --- */
 
 static int rebuild(struct repairing *r, struct store_rebuilt *out)
@@ -224,6 +263,8 @@ static int repair_locked(struct repairing *r, struct store_rebuilt *out)
         code = open_metadata(r);
     if (code == 0)
         code = rebuild(r, out);
+    if (code == 0 && r->what->drop_index)
+        code = drop_index(r);
     closed = metadata_close(r->metadata);
     if (code == 0 && closed < 0)
         code = err_set(r->err, closed, "write the metadata of %s", r->layout.root);

@@ -16,6 +16,7 @@ struct repair {
     int64_t queue_file_bytes; /* when there is no queue file to learn it from */
     bool cut;
     uint64_t cut_at;
+    bool drop_index; /* remove the key index, which the broker makes again from the log */
     int64_t delay_ms[DELAY_LEVELS_MAX];
     int delay_levels;
     void (*note)(void *ctx, const char *text); /* what was done beside the rebuild */

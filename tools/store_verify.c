@@ -112,7 +112,11 @@ static int check_all(struct store_verify *v)
     if (r == 0)
         r = store_verify_folders(v);
     if (r == 0)
+        r = store_verify_index_begin(v);
+    if (r == 0)
         r = store_verify_log(v);
+    if (r == 0)
+        r = store_verify_index_end(v);
     if (r == 0)
         r = store_verify_queue_ends(v);
     if (r == 0)
@@ -130,6 +134,7 @@ static void fill_result(const struct store_verify *v, struct store_verify_result
         .log_min = store_layout_min(&v->layout),
         .log_end = v->end,
         .entry_checks = v->entry_checks,
+        .index_checks = v->index_checks,
         .queues = v->ledger.queue_count,
         .topics = v->ledger.topic_count,
         .segments = v->layout.count,
@@ -162,6 +167,7 @@ int store_verify_run(const struct store_verify_options *options, struct findings
     queue_ledger_init(&v.ledger, seed);
     r = check_all(&v);
     fill_result(&v, result);
+    store_verify_index_free(&v);
     entry_reader_destroy(&v.entries);
     queue_ledger_destroy(&v.ledger);
     store_layout_destroy(&v.layout);
@@ -176,10 +182,11 @@ void store_verify_summary(const struct store_verify_result *r, struct findings *
         buf_addf(f->out,
                  "%s: %" PRIu64 " records in %zu segments (%s, log %" PRIu64 " to %" PRIu64
                  "), %" PRIu32 " queues of %" PRIu32 " topics, %" PRIu64
-                 " entries compared; %" PRIu64 " problems, %" PRIu64 " notes\n",
+                 " entries compared, %" PRIu64 " of the index; %" PRIu64 " problems, %" PRIu64
+                 " notes\n",
                  f->problems ? "NOT SOUND" : "sound", r->records, r->segments,
                  show_size(size, (double)r->record_bytes), r->log_min, r->log_end, r->queues,
-                 r->topics, r->entry_checks, f->problems, f->notes);
+                 r->topics, r->entry_checks, r->index_checks, f->problems, f->notes);
         return;
     }
     jout_key(&f->j, "summary");
@@ -195,6 +202,7 @@ void store_verify_summary(const struct store_verify_result *r, struct findings *
     jout_kv_i64(&f->j, "queues", r->queues);
     jout_kv_i64(&f->j, "topics", r->topics);
     jout_kv_i64(&f->j, "entriesCompared", (int64_t)r->entry_checks);
+    jout_kv_i64(&f->j, "indexEntriesCompared", (int64_t)r->index_checks);
     jout_kv_i64(&f->j, "entriesToMake", (int64_t)r->to_make);
     jout_kv_i64(&f->j, "entriesToRemove", (int64_t)r->to_cut);
     jout_kv_i64(&f->j, "damagedBytes", (int64_t)r->damaged_bytes);

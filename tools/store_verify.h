@@ -6,6 +6,7 @@
  *   store_verify_meta.c     tern/meta and config/ *.json
  *   store_verify_log.c      the one pass over the log
  *   store_verify_queues.c   queue folders, each record against its entry, what lies behind
+ *   store_verify_index.c    the key index: each record against its entries, chains and slots
  *
  * Memory: the ledger of queues, a window of entries for each of up to 52,428 of them, one window of
  * the log. What depends on the number of messages is time only.
@@ -18,6 +19,7 @@
 #define TERN_TOOLS_STORE_VERIFY_H
 
 #include "broker/store/delay_levels.h"
+#include "broker/store/index_state.h"
 #include "broker/store/metadata_record.h"
 #include "tools/entry_reader.h"
 #include "tools/findings.h"
@@ -30,6 +32,7 @@ struct store_verify_options {
     bool live;           /* read a store that a running broker holds, up to its durable mark */
     int64_t delay_ms[DELAY_LEVELS_MAX];
     int delay_levels;
+    struct index_shape index_shape; /* zeroes: what tern/index says, else RocketMQ's defaults */
     /* Called now and then; NULL: not. */
     void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t of);
     /* Called after findings were added: the caller may write and empty the buffer. */
@@ -44,7 +47,8 @@ struct store_verify {
     struct store_layout layout;
     struct queue_ledger ledger;
     struct entry_reader entries;
-    bool has_entries; /* there are queue files to read */
+    bool has_entries;          /* there are queue files to read */
+    struct index_check *index; /* NULL: there is none to look at */
 
     /* how the last stop was */
     bool has_abort;
@@ -64,7 +68,7 @@ struct store_verify {
     /* what the pass has found */
     uint64_t end; /* of the log */
     const char *end_why;
-    uint64_t records, record_bytes, damaged_bytes, entry_checks;
+    uint64_t records, record_bytes, damaged_bytes, entry_checks, index_checks;
     uint64_t torn_bytes;
     int64_t newest_ms;
     uint64_t deleted_records, earlier_records; /* of topics deleted since; of earlier namesakes */
@@ -77,9 +81,11 @@ struct store_verify {
     uint64_t mark_crossed, complete_crossed; /* marks inside a record: its log offset + 1 */
 };
 
+struct index_check; /* store_verify_index.c */
+
 /* What a run found, for whoever calls. */
 struct store_verify_result {
-    uint64_t records, record_bytes, log_min, log_end, entry_checks;
+    uint64_t records, record_bytes, log_min, log_end, entry_checks, index_checks;
     uint32_t queues, topics;
     size_t segments;
     uint64_t torn_bytes, to_make, to_cut, damaged_bytes;
@@ -104,6 +110,11 @@ int store_verify_folders(struct store_verify *v); /* fills the ledger */
 int store_verify_log(struct store_verify *v);
 int store_verify_record(struct store_verify *v, const struct record *r, uint64_t offset);
 int store_verify_queue_ends(struct store_verify *v);
+/* Finds the files; then every record of the log in order; then what is left over. */
+int store_verify_index_begin(struct store_verify *v);
+int store_verify_index_record(struct store_verify *v, const struct record *r, uint64_t offset);
+int store_verify_index_end(struct store_verify *v);
+void store_verify_index_free(struct store_verify *v);
 void store_verify_progress(struct store_verify *v, const char *what, uint64_t done, uint64_t of);
 #define store_verify_problem(v, file, offset, ...)                                                 \
     store_verify_say((v), FINDING_PROBLEM, (file), (offset), __VA_ARGS__)

@@ -157,6 +157,11 @@ static int take_record(struct store_verify *v, const struct record *r, uint64_t 
                              "the record at log offset %" PRIu64
                              " leaves no room for the blank record that must end a segment",
                              at);
+    if (v->index) {
+        int code = store_verify_index_record(v, r, at);
+        if (code < 0)
+            return code;
+    }
     return store_verify_record(v, r, at);
 }
 

@@ -14,6 +14,7 @@
 
 #include "broker/store/index.h"
 #include "broker/store/index_feed.h"
+#include "broker/store/index_keys.h"
 #include "broker/store/index_state.h"
 #include "broker/store/index_writer.h"
 
@@ -89,8 +90,6 @@ int index_tern_path(const struct index *x, char to[PATH_MAX], const char *name);
 /* The list of files; the write lock is held, or no thread runs yet. -ENOMEM. */
 int index_files_insert(struct index *x, uint32_t i, const struct index_known *file);
 void index_files_remove(struct index *x, uint32_t i);
-/* Calls each(ctx, hash) for every key of the record, as long as it returns 0; returns the last. */
-int index_each_key(const struct record *r, int (*each)(void *ctx, uint32_t hash), void *ctx);
 
 /* A search met damage in that file. Any thread. */
 void index_suspect(struct index *x, int64_t name);

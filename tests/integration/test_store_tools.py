@@ -18,6 +18,8 @@ SOUND, PROBLEMS, CANNOT = range(3)
 SMALL = {"mappedFileSizeCommitLog": 65536, "maxMessageSize": 16384,
          "mappedFileSizeConsumeQueue": 2000}
 QUEUES, PER_QUEUE = 3, 130
+# As broker.conf in the archives of RocketMQ's folders says.
+ROCKETMQ_INDEX = "--index-slots", "500", "--index-entries", "2000"
 
 
 def fill(client):
@@ -124,9 +126,33 @@ def directories_of_rocketmq_are_sound():
         to = process.new_path(name)
         with tarfile.open(os.path.join(ARCHIVES, name + ".tar.xz")) as archive:
             archive.extractall(to, filter="data")
-        findings, summary = verify(os.path.join(to, "store"))
+        findings, summary = verify(os.path.join(to, "store"), *ROCKETMQ_INDEX)
         equal([f for f in findings if f[0] == "problem"], [], name)
         equal(summary["cleanStop"], clean, name)
+        true(summary["indexEntriesCompared"] > summary["records"], f"{name}: keys of records")
+
+
+@claim
+def a_flipped_byte_in_an_index_file_is_named():
+    to = process.new_path("clean49")
+    with tarfile.open(os.path.join(ARCHIVES, "clean49.tar.xz")) as archive:
+        archive.extractall(to, filter="data")
+    store = os.path.join(to, "store")
+    name = file_of(store, r"index/\d{17}")
+    entries = 40 + 4 * 500  # of the first file
+    slot = next(at for at in range(40, entries, 4)
+                if open(os.path.join(store, name), "rb").read()[at:at + 4] != bytes(4))
+    for at, named in ((20 * 7 + entries + 3, 20 * 7 + entries), (20 * 9 + entries + 11, None),
+                      (20 * 11 + entries + 15, 20 * 11 + entries + 12),
+                      (20 * 13 + entries + 19, 20 * 13 + entries), (slot + 3, slot), (35, 32)):
+        flip(store, name, at)
+        findings, _ = verify(store, *ROCKETMQ_INDEX, code=PROBLEMS)
+        mine = [f for f in findings if f[0] == "problem" and f[1] == name]
+        true(mine, f"byte {at} of {name} is named: {findings}")
+        if named is not None:
+            equal(mine[0][2], named, f"the byte of {mine[0]}")
+        flip(store, name, at)
+    verify(store, *ROCKETMQ_INDEX)
 
 
 @claim
