@@ -13,13 +13,14 @@ from lib import messages, remoting  # noqa: E402  the independent encoder of the
 class Broker:
     """A standalone broker on free ports of loopback, with its store below `folder`."""
 
-    def __init__(self, build, folder, more=()):
-        self.build, self.folder, self.more = os.path.abspath(build), folder, list(more)
+    def __init__(self, build, folder, more=(), wrapper=()):
+        self.build, self.folder = os.path.abspath(build), folder
+        self.more, self.wrapper = list(more), list(wrapper)
         self.port = self.names = None
         self.process = None
         os.makedirs(folder, exist_ok=True)
 
-    def start(self):
+    def start(self, patience=60):
         """Seconds from exec to the first accepted send."""
         files = [os.path.join(self.folder, name) for name in ("port", "names")]
         for path in files:
@@ -28,7 +29,7 @@ class Broker:
         log = open(os.path.join(self.folder, "log"), "ab")
         started = time.monotonic()
         self.process = subprocess.Popen(
-            [os.path.join(self.build, "broker", "tern-broker"), "--standalone",
+            [*self.wrapper, os.path.join(self.build, "broker", "tern-broker"), "--standalone",
              "-o", "listenPort=0", "-o", f"portFile={files[0]}", "-o", "namesrvListenPort=0",
              "-o", f"namesrvPortFile={files[1]}", "-o", f"storePathRootDir={self.folder}/store",
              *self.more], stderr=log, stdout=log)
@@ -38,6 +39,8 @@ class Broker:
                 if self.process.poll() is not None:
                     sys.exit(f"the broker ended with {self.process.returncode}:\n" +
                              open(log.name, encoding="utf-8").read()[-2000:])
+                if time.monotonic() - started > patience:
+                    sys.exit(f"the broker wrote no {path} within {patience} s")
                 time.sleep(0.0005)
             ports.append(int(open(path, encoding="ascii").read()))
         self.port, self.names = ports
