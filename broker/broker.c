@@ -212,6 +212,8 @@ static int open_store(struct broker *b, struct err *err)
         .flush_interval_ms = c->flush_interval_commit_log,
         .record_crc = c->record_crc,
         .message_max = (size_t)c->max_message_size,
+        .index = c->message_index_enable,
+        .index_shape = {(uint32_t)c->max_hash_slot_num, (uint32_t)c->max_index_num},
         .tail_bytes = (size_t)c->memory_tail_bytes,
         .queue_memory = (size_t)c->queue_memory_bytes,
         .queue_descriptors = (unsigned)c->queue_descriptors,

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "broker/store/delay_levels.h"
+#include "broker/store/index_file.h"
 #include "broker/store/metadata.h"
 #include "broker/store/retention.h"
 #include "common/clock.h"
@@ -179,6 +180,17 @@ static const struct config_key keys[] = {
         "ms until a send under SYNC_FLUSH is answered FLUSH_DISK_TIMEOUT", 0),
     INT("maxMessageSize", max_message_size, 1, 12 << 20, "4194304", "largest message body, bytes",
         0),
+    BOOL("messageIndexEnable", message_index_enable, "true", "keep an index of message keys", 0),
+    BOOL("messageIndexSafe", message_index_safe, "false",
+         "for RocketMQ on the same files; here no key is lost by a crash in either case", 0),
+    INT("maxHashSlotNum", max_hash_slot_num, 1, INDEX_SLOTS_MAX, "5000000",
+        "slots of a key index file; as in the files that are there", 0),
+    INT("maxIndexNum", max_index_num, 2, INDEX_ENTRIES_MAX, "20000000",
+        "entries of a key index file; as in the files that are there", 0),
+    INT("maxMsgsNumBatch", max_msgs_num_batch, 1, 1024, "64",
+        "messages that a query by key gives at most", CONFIG_LIVE),
+    INT("defaultQueryMaxNum", default_query_max_num, 1, 1024, "32",
+        "messages that a query by UNIQ_KEY gives at most", CONFIG_LIVE),
     INT("flushConsumerOffsetInterval", flush_consumer_offset_interval, 100, 3600000, "5000",
         "ms between exports of the JSON files while something changed", 0),
     STRING("messageDelayLevel", message_delay_level, DELAY_LEVELS_DEFAULT,
@@ -302,7 +314,6 @@ static const char *const ignored[] = {
     "consumerManageThreadPoolNums",
     "consumerManagerThreadPoolQueueCapacity",
     "debugLockEnable",
-    "defaultQueryMaxNum",
     "destroyMapedFileIntervalForcibly",
     "diskFallRecorded",
     "disableConsumeIfConsumerReadSlowly",
@@ -346,15 +357,10 @@ static const char *const ignored[] = {
     "mappedFileSizeConsumeQueueExt",
     "maxDelayTime",
     "maxErrorRateOfBloomFilter",
-    "maxHashSlotNum",
-    "maxIndexNum",
-    "maxMsgsNumBatch",
     "maxTransferBytesOnMessageInDisk",
     "maxTransferBytesOnMessageInMemory",
     "maxTransferCountOnMessageInDisk",
     "maxTransferCountOnMessageInMemory",
-    "messageIndexEnable",
-    "messageIndexSafe",
     "messageStorePlugIn",
     "minInSyncReplicas",
     "msgTraceTopicName",

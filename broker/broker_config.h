@@ -30,6 +30,9 @@ struct broker_config {
     int replica_ack, ha_fresh_slave_from;
     /* store */
     int64_t mapped_file_size_commit_log, mapped_file_size_consume_queue, flush_interval_commit_log;
+    int64_t max_hash_slot_num, max_index_num; /* key index */
+    int64_t max_msgs_num_batch, default_query_max_num;
+    bool message_index_enable, message_index_safe;
     int64_t max_message_size, sync_flush_timeout, memory_tail_bytes, queue_memory_bytes;
     int64_t queue_descriptors, reader_threads, scrub_bytes_per_second;
     /* memoryBudgetBytes, and what of it is for input, output and requests that wait: derived */

@@ -189,12 +189,10 @@ static void add_tag(void *ctx, struct bytes tag)
     jout_bytes(ctx, tag);
 }
 
-static void add_subscription(void *ctx, const struct client_subscription_data *s)
+void clients_put_subscription(struct json_out *j, const struct client_subscription_data *s)
 {
-    struct json_out *j = ctx;
     const int32_t *codes = s->filter.many ? s->filter.many : s->filter.few;
 
-    jout_key_bytes(j, s->topic);
     jout_object(j);
     jout_kv_bool(j, "classFilterMode", s->class_filter_mode);
     jout_key(j, "codeSet");
@@ -212,6 +210,12 @@ static void add_subscription(void *ctx, const struct client_subscription_data *s
     jout_array_end(j);
     jout_kv_bytes(j, "topic", s->topic);
     jout_object_end(j);
+}
+
+static void add_subscription(void *ctx, const struct client_subscription_data *s)
+{
+    jout_key_bytes(ctx, s->topic);
+    clients_put_subscription(ctx, s);
 }
 
 enum call_result serve_consumer_connections(struct call *call)

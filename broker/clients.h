@@ -100,6 +100,9 @@ struct client_group_view {
 bool clients_group_view(struct clients *c, struct bytes group, struct client_group_view *view,
                         void (*each)(void *ctx, const struct client_subscription_data *s),
                         void *ctx);
+/* A subscription as JSON. */
+struct json_out;
+void clients_put_subscription(struct json_out *j, const struct client_subscription_data *s);
 
 /* --- requests --- */
 enum call_result serve_heart_beat(struct call *call);           /* 34, loop */

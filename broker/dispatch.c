@@ -11,6 +11,7 @@
 #include "broker/clients.h"
 #include "broker/hold.h"
 #include "broker/locks.h"
+#include "broker/lookup.h"
 #include "broker/offsets.h"
 #include "broker/pull.h"
 #include "broker/deletion.h"
@@ -22,6 +23,7 @@
 static const struct handler handlers[] = {
     {REQUEST_SEND_MESSAGE, ON_LOOP, serve_send, "SEND_MESSAGE"},
     {REQUEST_PULL_MESSAGE, ON_LOOP, serve_pull, "PULL_MESSAGE"},
+    {REQUEST_QUERY_MESSAGE, ON_READER, serve_query_message, "QUERY_MESSAGE"},
     {REQUEST_QUERY_CONSUMER_OFFSET, ON_READER, serve_query_consumer_offset,
      "QUERY_CONSUMER_OFFSET"},
     {REQUEST_UPDATE_CONSUMER_OFFSET, ON_LOOP, serve_update_consumer_offset,
@@ -68,6 +70,7 @@ static const struct handler handlers[] = {
     {REQUEST_CLEAN_EXPIRED_CONSUMEQUEUE, ON_LOOP, serve_clean_queues, "CLEAN_EXPIRED_CONSUMEQUEUE"},
     {REQUEST_SEND_MESSAGE_V2, ON_LOOP, serve_send, "SEND_MESSAGE_V2"},
     {REQUEST_SEND_BATCH_MESSAGE, ON_LOOP, serve_send, "SEND_BATCH_MESSAGE"},
+    {REQUEST_QUERY_CONSUME_QUEUE, ON_READER, serve_query_consume_queue, "QUERY_CONSUME_QUEUE"},
     {REQUEST_DELETE_EXPIRED_COMMITLOG, ON_LOOP, serve_clean_log, "DELETE_EXPIRED_COMMITLOG"},
 };
 

@@ -1,4 +1,4 @@
-/* offsets.c - offsets and times of queues, single messages: see offsets.h. */
+/* offsets.c - requests about offsets: see offsets.h. */
 #include "broker/offsets.h"
 
 #include <errno.h>
@@ -140,69 +140,6 @@ enum call_result serve_min_offset(struct call *call)
         return CALL_DONE;
     return answer_i64(call, "offset",
                       store_range_settled(call->broker->store, find_queue(call->broker, &h)).min);
-}
-
-enum call_result serve_search_offset(struct call *call)
-{
-    enum store_boundary how = STORE_NEAREST;
-    const struct bytes *boundary = remoting_field(call->frame, "boundaryType");
-    struct queue_header h;
-    uint32_t queue;
-    int64_t ms;
-
-    if (!read_queue(call, &h, false) || !call_need_i64(call, "timestamp", &ms))
-        return CALL_DONE;
-    if (boundary && boundary->len > 0) {
-        if (bytes_is(*boundary, "LOWER") || bytes_is(*boundary, "lower"))
-            how = STORE_LOWER;
-        else if (bytes_is(*boundary, "UPPER") || bytes_is(*boundary, "upper"))
-            how = STORE_UPPER;
-        else
-            return call_error(call, RESPONSE_SYSTEM_ERROR,
-                              "boundaryType is \"%s\", expected LOWER or UPPER", SAFE(*boundary));
-    }
-    queue = find_queue(call->broker, &h);
-    return answer_i64(
-        call, "offset",
-        queue == QUEUE_NONE ? 0 : store_offset_by_time(call->broker->store, queue, ms, how));
-}
-
-enum call_result serve_earliest_store_time(struct call *call)
-{
-    struct broker *b = call->broker;
-    struct queue_header h;
-    uint32_t queue;
-
-    if (!read_queue(call, &h, false))
-        return CALL_DONE;
-    queue = find_queue(b, &h);
-    return answer_i64(
-        call, "timestamp",
-        queue == QUEUE_NONE
-            ? -1
-            : store_time_at(b->store, queue, store_range_settled(b->store, queue).min));
-}
-
-enum call_result serve_view_message(struct call *call)
-{
-    struct remoting_writer w;
-    struct record record;
-    int64_t offset;
-    int r;
-
-    if (!call_need_i64(call, "offset", &offset))
-        return CALL_DONE;
-    call_begin(call, &w, RESPONSE_SUCCESS, false);
-    remoting_body(&w);
-    r = offset < 0 ? -ENOENT
-                   : store_read_record(call->broker->store, (uint64_t)offset, call->out, &record);
-    if (r < 0) {
-        remoting_abort(&w);
-        return call_error(call, RESPONSE_SYSTEM_ERROR, "no message at log offset %lld",
-                          (long long)offset);
-    }
-    remoting_end(&w);
-    return CALL_DONE;
 }
 
 static enum call_result answer_json(struct call *call,

@@ -1,4 +1,4 @@
-/* offsets.h - requests about offsets and times of queues, and single messages. */
+/* offsets.h - requests about offsets of queues and consumers. */
 #ifndef TERN_BROKER_OFFSETS_H
 #define TERN_BROKER_OFFSETS_H
 
@@ -13,9 +13,6 @@ enum call_result serve_query_consumer_offset(struct call *call);  /* 14, reader 
 enum call_result serve_update_consumer_offset(struct call *call); /* 15, loop */
 enum call_result serve_max_offset(struct call *call);             /* 30, loop */
 enum call_result serve_min_offset(struct call *call);             /* 31, loop */
-enum call_result serve_search_offset(struct call *call);          /* 29, reader */
-enum call_result serve_earliest_store_time(struct call *call);    /* 32, reader */
-enum call_result serve_view_message(struct call *call);           /* 33, reader */
 enum call_result serve_all_consumer_offsets(struct call *call);   /* 43, reader */
 enum call_result serve_all_delay_offsets(struct call *call);      /* 45, reader */
 

@@ -164,6 +164,21 @@ static void add_messages(struct json_out *j, struct broker *b)
                  : 0.0);
 }
 
+static void add_index(struct json_out *j, const struct store_stats *stats)
+{
+    const struct index_stats *i = &stats->index;
+
+    if (!stats->has_index)
+        return;
+    add_number(j, "ternIndexPosition", i->position);
+    add_number(j, "ternIndexBehindBytes", i->lag_bytes);
+    add_number(j, "ternIndexRepairBytes", i->repairing_bytes);
+    add_number(j, "ternIndexFiles", i->files);
+    add_number(j, "ternIndexEntries", i->entries);
+    add_number(j, "ternIndexEntriesPending", i->pending);
+    add_number(j, "ternIndexFailures", i->failures);
+}
+
 static void add_store(struct json_out *j, struct broker *b)
 {
     struct store_stats stats;
@@ -176,6 +191,7 @@ static void add_store(struct json_out *j, struct broker *b)
     add_number(j, "commitLogMaxOffset", confirmed);
     /* appended and not yet to be seen by consumers */
     add_number(j, "dispatchBehindBytes", end > confirmed ? end - confirmed : 0);
+    add_index(j, &stats);
     add_text(j, "earliestMessageTimeStamp", "%lld", (long long)store_earliest_ms(b->store));
     add_text(j, "remainHowManyDataToFlush", "%llu B",
              (unsigned long long)(written > flushed ? written - flushed : 0));

@@ -114,6 +114,12 @@ def complete_requests(s):
         codes.MIN_OFFSET: (BROKER, queue, ["topic", "queueId"], ["queueId"]),
         codes.EARLIEST_TIME: (BROKER, queue, ["topic", "queueId"], ["queueId"]),
         codes.VIEW_MESSAGE: (BROKER, {"offset": 0}, ["offset"], ["offset"]),
+        codes.QUERY_MESSAGE: (BROKER, {"topic": f"Table{s}", "key": "none", "maxNum": 9,
+                                       "beginTimestamp": 0, "endTimestamp": 1},
+                              ["topic", "key", "maxNum", "beginTimestamp", "endTimestamp"],
+                              ["maxNum", "beginTimestamp", "endTimestamp"]),
+        codes.QUERY_QUEUE: (BROKER, {**queue, "index": 0, "count": 1},
+                            ["topic", "queueId", "index", "count"], ["queueId", "index", "count"]),
         codes.UNREGISTER_CLIENT: (BROKER, {"clientID": "nobody"}, ["clientID"], []),
         codes.SEND_BACK: (BROKER, {"offset": 0, "group": f"TableG{s}", "delayLevel": 0},
                           ["offset", "group"], ["offset", "delayLevel", "maxReconsumeTimes"]),
@@ -296,6 +302,66 @@ def send_rows(s):
         yield Row(BROKER, code, "refuses a batch to a retry topic",
                   messages.send_fields(f"%RETRY%G{s}", 0, batch=True), batch,
                   expect=codes.ILLEGAL, fields=SEND_REFUSED, remark="retry")
+
+
+INDEXED = {"indexLastUpdatePhyoffset": number, "indexLastUpdateTimestamp": number}
+
+
+def lookup_rows(s):
+    topic = f"Table{s}"
+    forever = {"beginTimestamp": 0, "endTimestamp": 9223372036854775807}
+
+    def ask(key, most=64, **more):
+        return {"topic": topic, "key": key, "maxNum": most, **forever, **more}
+
+    def bodies(*expected):
+        return lambda body, _: equal([m.body for m in messages.decode_all(body)],
+                                     list(expected), "bodies, the oldest first")
+
+    for text, properties in ((b"l1", {"UNIQ_KEY": f"L1{s}", "KEYS": "order-7 blue"}),
+                             (b"l2", {"UNIQ_KEY": f"L2{s}", "KEYS": "blue"}),
+                             (b"l3", {"KEYS": "Aa"}), (b"l4", {"KEYS": "BB"})):
+        yield Row(BROKER, codes.SEND_V2, f"stores {text.decode()}",
+                  messages.send_fields(topic, 1, properties=properties), text, fields=SENT)
+    for row in (("the words of KEYS", ask("order-7"), bodies(b"l1")),
+                ("a word that several have", ask("blue"), bodies(b"l1", b"l2")),
+                ("the newest when fewer are wanted", ask("blue", 1), bodies(b"l2")),
+                ("UNIQ_KEY without saying so", ask(f"L2{s}"), bodies(b"l2")),
+                ("UNIQ_KEY, whatever maxNum is", ask(f"L1{s}", 0, _UNIQUE_KEY_QUERY="true"),
+                 bodies(b"l1")),
+                ("no stranger whose hash is the same", ask("Aa"), bodies(b"l3"))):
+        yield Row(BROKER, codes.QUERY_MESSAGE, f"finds {row[0]}", row[1], fields=INDEXED,
+                  body=row[2])
+    for what, wrong in (("an unknown key", ask("nobody")), ("another topic", ask("blue") |
+                                                            {"topic": "Elsewhere"}),
+                        ("an earlier time", ask("blue", endTimestamp=1)),
+                        ("a later time", ask("blue", beginTimestamp=9223372036854775807)),
+                        ("a time that ends before it begins", ask("blue", endTimestamp=-1)),
+                        ("no message", ask("blue", 0)), ("fewer than none", ask("blue", -5))):
+        yield Row(BROKER, codes.QUERY_MESSAGE, f"finds nothing for {what}", wrong,
+                  expect=codes.NOT_FOUND, fields=INDEXED, remark=wrong["key"], body=empty)
+
+    def entries(value, _):
+        equal(sorted(value), ["maxQueueIndex", "minQueueIndex", "queueData"])
+        equal((value["minQueueIndex"], len(value["queueData"])), (0, 2))
+        first = value["queueData"][0]
+        equal(sorted(first), ["eval", "physicOffset", "physicSize", "tagsCode"])
+        true(first["eval"] is False and first["physicSize"] > 91, str(first))
+
+    queue = {"topic": topic, "queueId": 1, "index": 0, "count": 2}
+    yield Row(BROKER, codes.QUERY_QUEUE, "shows entries of a queue", queue, body=tree(entries))
+    yield Row(BROKER, codes.QUERY_QUEUE, "says when a group is not there",
+              {**queue, "consumerGroup": "nobody"}, body=tree(lambda v, c: (
+                  contains(v["filterData"], "offline"), true("subscriptionData" not in v, str(v)))))
+    yield Row(BROKER, codes.QUERY_QUEUE, "shows as many as there are", {**queue, "count": 2 ** 31 - 1},
+              body=tree(lambda v, c: equal(len(v["queueData"]), v["maxQueueIndex"])))
+    yield Row(BROKER, codes.QUERY_QUEUE, "has nothing for a negative count", {**queue, "count": -1},
+              body=tree(lambda v, c: equal(v["queueData"], [])))
+    for index in (-1, 1000000):
+        yield Row(BROKER, codes.QUERY_QUEUE, f"has no body for index {index}",
+                  {**queue, "index": index}, remark=str(index), body=empty)
+    yield Row(BROKER, codes.QUERY_QUEUE, "of a queue that is not there is refused",
+              {**queue, "queueId": 77}, expect=1, remark=(topic, "77"))
 
 
 def pull_rows(s):
@@ -485,6 +551,11 @@ def client_rows(s):
               {"consumerGroup": group}, body=same({"consumerIdList": [client_id]}))
     yield Row(BROKER, codes.CONSUMER_CONNECTIONS, "shows the consumers of a group",
               {"consumerGroup": group}, body=tree(consumers))
+    yield Row(BROKER, codes.QUERY_QUEUE, "shows what a group subscribes to",
+              {"topic": topic, "queueId": 0, "index": 0, "count": 1, "consumerGroup": group},
+              body=tree(lambda v, c: (equal(v["filterData"], "null"), equal(
+                  (v["subscriptionData"]["topic"], v["subscriptionData"]["subString"]),
+                  (topic, "TagA || TagB")))))
     yield Row(BROKER, codes.PRODUCER_CONNECTIONS, "shows the producers of a group",
               {"producerGroup": f"TableP{s}"}, body=tree(producers))
     yield Row(BROKER, codes.CONSUMED_BY_WHO, "names a group that is online",
@@ -635,7 +706,7 @@ def broker_rows(s):
     yield Row(BROKER, codes.GET_CONFIG, "is unchanged by what was refused", body=lambda b, c: (
         contains(b.decode().splitlines(), "longPollingEnable=true"),
         contains(b.decode().splitlines(), f"storePathRootDir={c.broker.store}")))
-    for code in (0, 1, 2, 3, 12, 13, 22, 37, 39, 40, 99, 103, 105, 222, 307, 315, 321, 324, 325,
+    for code in (0, 1, 2, 3, 13, 22, 37, 39, 40, 99, 103, 105, 222, 307, 315, 324, 325,
                  361, 400, 3001, -1, -32768, 32767):
         yield Row(BROKER, code, "is not supported", {}, expect=3, remark=str(code))
     if s == "J":  # does not fit into a binary header
@@ -847,8 +918,8 @@ def last_rows(s):
               fields={"offset": "0"})
 
 
-ALL_ROWS = (topic_rows, send_rows, group_rows, pull_rows, client_rows, broker_rows, namesrv_rows,
-            wrong_field_rows, last_rows)
+ALL_ROWS = (topic_rows, send_rows, group_rows, pull_rows, lookup_rows, client_rows, broker_rows,
+            namesrv_rows, wrong_field_rows, last_rows)
 
 
 # --- the runner ---
@@ -943,7 +1014,7 @@ register(remoting.BINARY, "B")
 
 HANDLED = {BROKER: (10, 310, 320, 11, 14, 15, 17, 21, 25, 26, 28, 29, 30, 31, 32, 33, 34, 35, 36,
                     38, 41, 42, 43, 45, 46, 200, 201, 202, 203, 204, 207, 208, 215, 300, 305, 12,
-                    37, 9999),
+                    321, 37, 9999),
            NAMESRV: (100, 101, 102, 103, 104, 105, 106, 205, 206, 216, 217, 219, 224, 304, 311,
                      312, 313, 318, 319, 322, 327, 901, 904, 10, 9999)}
 

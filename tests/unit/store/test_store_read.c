@@ -206,6 +206,9 @@ START_TEST(messages_whose_segment_is_gone_are_removed)
     ck_assert_int_eq(got.next_offset, first);
     ck_assert_int_eq(store_range(store, found.queue).min, first);
     ck_assert_int_eq(store_offset_by_time(store, found.queue, 0, STORE_LOWER), first);
+    ck_assert_int_eq(store_offset_by_time(store, found.queue, 0, STORE_UPPER), first);
+    ck_assert_int_eq(store_offset_by_time(store, found.queue, 0, STORE_NEAREST), first);
+    ck_assert_int_eq(store_offset_by_time(store, found.queue, INT64_MAX, STORE_UPPER), 1999);
     ck_assert_int_eq(close_store(), 0);
 }
 END_TEST
