@@ -370,7 +370,8 @@ static int begin_file(struct queue_table *t, const struct queue_place *place, in
 }
 
 /* Opens a file for writing; one that is new, or that a crash left empty, is made for an entry at
- * its unit `first`. One that is too short has lost entries, and gets its size back. */
+ * its unit `first`. One that lost its size since the start, entries or not, gets it back: RocketMQ
+ * refuses any other. */
 static int open_for_write(struct queue_table *t, const struct queue_place *place, const char *path,
                           int64_t number, int64_t first)
 {
@@ -384,14 +385,10 @@ static int open_for_write(struct queue_table *t, const struct queue_place *place
         r = begin_file(t, place, fd, number, first);
         if (r < 0)
             (void)file_unlink(path);
-    } else if (r == 0 && size < t->file_bytes) {
+    } else if (r == 0 && size != t->file_bytes) {
         log_warn_limited(path, "%s has %lld bytes, expected %lld: it gets its size back", path,
                          (long long)size, (long long)t->file_bytes);
         r = file_truncate(fd, t->file_bytes);
-    } else if (r == 0 && size != t->file_bytes) {
-        log_warn_limited(path, "%s has %lld bytes, expected %lld: not written", path,
-                         (long long)size, (long long)t->file_bytes);
-        r = -EIO;
     }
     if (r < 0) {
         (void)file_close(fd);

@@ -192,6 +192,11 @@ int queue_folder_remove(const char *folder);
 /* * Makes [at, end) of an open file read as zeroes; its size stays. */
 int queue_file_zero(int fd, int64_t at, int64_t end);
 
+/* --- queue_recovery.c --- */
+
+/* Syncs the file system of the queues: what was cut must not come back after a power cut. */
+int queue_files_sync(struct queue_table *t, struct err *err);
+
 /* --- queue_write_back.c (for recovery, flushed or not) --- */
 
 int queue_write_all(struct queue_table *t, uint32_t queue);

@@ -110,7 +110,10 @@ int queue_table_load(struct queue_table *t, struct metadata *m, uint64_t log_min
 uint64_t queue_table_max_end(struct queue_table *t);
 /* A record met by the scan: appends its entry, or drops it when the queue has it already.
  * `queue_offset` above the queue's next offset is taken as the queue's state (a gap is logged once
- * per queue). */
+ * per queue). QUEUE_OTHER_RECORD: the queue has an entry there that leads to an earlier record. It
+ * stays, as in RocketMQ, when there is one and it says the same offset; else the caller puts the
+ * new one (queue_table_put()). */
+enum { QUEUE_OTHER_RECORD = 1 };
 int queue_table_recover(struct queue_table *t, uint32_t queue, int64_t queue_offset,
                         const struct queue_entry *entry);
 /* The next entry will have that offset, above the present one: what lies between is lost, or the

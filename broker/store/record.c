@@ -234,8 +234,8 @@ static int check_crc(const struct record *r, struct bytes whole, const char **wh
     struct crc_look look = look_for_crc(r->properties);
     struct bytes covered = {0};
 
-    /* What ended with a CRC, and lacks its last sector after a power cut, must not pass for a record
-     * without one. No text ends like that: see record_size(). */
+    /* What ended with a CRC, and lacks its last sector after a power cut, must not pass for a
+     * record without one. No text ends like that: see record_size(). */
     if (r->properties.len > 0 && r->properties.at[r->properties.len - 1] == 0)
         return bad(why, "its end was never written");
     if (!look.at || (!look.name && !look.ends))

@@ -169,6 +169,28 @@ static int relieve(struct recovery *v, uint64_t offset)
     return 0;
 }
 
+/* The queue has an entry for the offset of this record that leads to an earlier one. Of two records
+ * with one queue offset the first stays; 0 when there is no such record. */
+static int first_stays(struct recovery *v, uint32_t queue, const struct record *r)
+{
+    struct queue_entry there;
+    struct record other;
+    struct log_scan look;
+    const char *why;
+    bool stays = false;
+    int result = queue_table_look(v->s->queues, queue, r->queue_offset, &there);
+
+    if (result != 0 || (uint64_t)there.log_offset < v->min)
+        return result < 0 ? result : 0;
+    log_scan_init(&look, v->s->commit_log_dir, (uint64_t)v->s->options.segment_bytes, v->err);
+    result = log_scan_judge(&look, (uint64_t)there.log_offset, &other, &why);
+    if (result == LOG_SCAN_RECORD)
+        stays = other.total_size == (uint32_t)there.size && other.queue_id == r->queue_id &&
+                other.queue_offset == r->queue_offset && bytes_equal(other.topic, r->topic);
+    log_scan_destroy(&look);
+    return result < 0 ? result : stays;
+}
+
 static int dispatch(struct recovery *v, const struct record *r, uint64_t offset)
 {
     struct store *s = v->s;
@@ -199,6 +221,13 @@ static int dispatch(struct recovery *v, const struct record *r, uint64_t offset)
         return 0;
     }
     result = queue_table_recover(s->queues, queue, r->queue_offset, &entry);
+    if (result == QUEUE_OTHER_RECORD) {
+        result = first_stays(v, queue, r);
+        if (result == 0)
+            result = queue_table_put(s->queues, queue, r->queue_offset, &entry);
+        if (result > 0 || result == -ENOENT)
+            return 0;
+    }
     if (result == -EINVAL) {
         v->nameless++;
         return 0;

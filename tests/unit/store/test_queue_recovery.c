@@ -344,11 +344,42 @@ START_TEST(file_of_another_size_is_named)
 
     append_to(queue_of(0, 3), UNITS + 1);
     write_all();
-    ck_assert_int_eq(truncate(queue_file("Topic0", 3, FILE_BYTES), FILE_BYTES - 20), 0);
+    ck_assert_int_eq(truncate(queue_file("Topic0", 3, FILE_BYTES), FILE_BYTES + 20), 0);
     reopen_table();
     ck_assert_int_eq(try_load(0, log_end, &err), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(err.text, "/Topic0/3/00000000000000002000 has 1980 bytes"));
+    ck_assert_ptr_nonnull(strstr(err.text, "/Topic0/3/00000000000000002000 has 2020 bytes"));
     ck_assert_ptr_nonnull(strstr(err.text, "expected 2000"));
+}
+END_TEST
+
+/* As when mappedFileSizeConsumeQueue is not what the files were made with. */
+START_TEST(files_that_are_all_too_short_are_named)
+{
+    struct err err = {0};
+
+    append_to(queue_of(0, 3), UNITS);
+    write_all();
+    ck_assert_int_eq(truncate(queue_file("Topic0", 3, 0), FILE_BYTES - 20), 0);
+    reopen_table();
+    ck_assert_int_eq(try_load(0, log_end, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "/Topic0/3/00000000000000000000 has 1980 bytes"));
+}
+END_TEST
+
+START_TEST(file_that_lost_its_end_while_others_did_not_is_made_whole)
+{
+    struct queue_entry e;
+    size_t size;
+
+    append_to(queue_of(0, 3), 2 * UNITS + 5);
+    write_all();
+    ck_assert_int_eq(truncate(queue_file("Topic0", 3, FILE_BYTES), 10 * QUEUE_ENTRY_BYTES), 0);
+    load_again(0, log_end);
+    expect_range(queue_of(0, 3), UINT64_MAX, 0, 2 * UNITS + 5);
+    free(slurp(queue_file("Topic0", 3, FILE_BYTES), &size));
+    ck_assert_uint_eq(size, FILE_BYTES);
+    ck_assert_int_eq(queue_table_look(table, queue_of(0, 3), UNITS + 9, &e), 0);
+    ck_assert_int_eq(queue_table_look(table, queue_of(0, 3), UNITS + 10, &e), QUEUE_LOOK_BAD);
 }
 END_TEST
 
@@ -400,20 +431,60 @@ START_TEST(files_that_have_lost_their_sizes_are_removed)
     spill(queue_file("Topic0", 1, 2 * FILE_BYTES), "", 0);
     load_again(0, log_end);
     expect_range(queue_of(0, 0), UINT64_MAX, 0, UNITS);
-    expect_range(queue_of(0, 1), UINT64_MAX, 3 * UNITS, 4 * UNITS);
+    expect_range(queue_of(0, 1), UINT64_MAX, UNITS,
+                 4 * UNITS); /* what is between can be made again */
     ck_assert(!exists(queue_file("Topic0", 0, 2 * FILE_BYTES)));
     ck_assert(!exists(queue_file("Topic0", 1, 0)));
 }
 END_TEST
 
-START_TEST(queue_begins_behind_a_file_that_is_missing)
+START_TEST(file_that_is_missing_between_others_is_made_again_without_entries)
 {
+    struct queue_entry e;
+
     append_to(queue_of(0, 0), 4 * UNITS + 10);
     write_all();
     ck_assert_int_eq(unlink(queue_file("Topic0", 0, FILE_BYTES)), 0);
     load_again(0, log_end);
-    expect_range(queue_of(0, 0), UINT64_MAX, 2 * UNITS, 4 * UNITS + 10);
+    expect_range(queue_of(0, 0), UINT64_MAX, 0, 4 * UNITS + 10);
+    for (int64_t at = UNITS; at < 2 * UNITS; at++)
+        ck_assert_int_eq(queue_table_look(table, queue_of(0, 0), at, &e), QUEUE_LOOK_BAD);
+    ck_assert_int_eq(queue_table_look(table, queue_of(0, 0), 2 * UNITS, &e), 0);
+}
+END_TEST
+
+START_TEST(queue_begins_behind_a_wide_hole)
+{
+    append_to(queue_of(0, 0), 20 * UNITS + 10);
+    write_all();
+    for (int file = 1; file < 18; file++)
+        ck_assert_int_eq(unlink(queue_file("Topic0", 0, file * FILE_BYTES)), 0);
+    load_again(0, log_end);
+    expect_range(queue_of(0, 0), UINT64_MAX, 18 * UNITS, 20 * UNITS + 10);
     ck_assert(exists(queue_file("Topic0", 0, 0)));
+}
+END_TEST
+
+/* A wrong entry may not hide those before it, which the log still has. */
+START_TEST(wrong_entry_does_not_move_where_the_queue_begins)
+{
+    for (int64_t wrong = 0; wrong < 3 * UNITS; wrong++) {
+        uint8_t unit[QUEUE_ENTRY_BYTES] = {0};
+        struct queue_entry e = entry_at(5 * RECORD, 5); /* of a record that the log has no more */
+        int64_t first = 120;
+
+        remove_tree(in_root("consumequeue"));
+        log_end = 0;
+        reopen_table();
+        append_to(queue_of(0, 0), 3 * UNITS);
+        write_all();
+        if (wrong % 2)
+            queue_unit_encode(unit, &e);
+        scribble(queue_file("Topic0", 0, wrong / UNITS * FILE_BYTES), wrong % UNITS * 20, unit, 20);
+        load_again(first * RECORD, log_end);
+        struct queue_range range = queue_table_range(table, queue_of(0, 0), UINT64_MAX);
+        ck_assert_int_le(range.min, wrong % 2 && wrong == first ? first + 1 : first);
+    }
 }
 END_TEST
 
@@ -709,13 +780,14 @@ END_TEST
 
 START_TEST(of_two_records_with_one_offset_the_first_stays)
 {
+    struct queue_entry e = entry_at(50 * RECORD, 20);
     uint32_t queue;
 
     append_to(queue_of(0, 0), 50);
     write_all();
     load_again(0, log_end);
     queue = queue_of(0, 0);
-    recover_record(queue, 20, 50 * RECORD);
+    ck_assert_int_eq(queue_table_recover(table, queue, 20, &e), QUEUE_OTHER_RECORD);
     recover_record(queue, 50, 51 * RECORD);
     recover_record(queue, 50, 52 * RECORD);
     expect_range(queue, UINT64_MAX, 0, 51);
@@ -981,10 +1053,14 @@ static Suite *suite(void)
     tcase_add_test(c, queue_whose_entries_are_all_cut_goes_on_where_it_began);
     tcase_add_test(c, queue_begins_with_the_first_message_that_the_log_still_has);
     tcase_add_test(c, file_of_another_size_is_named);
+    tcase_add_test(c, files_that_are_all_too_short_are_named);
+    tcase_add_test(c, file_that_lost_its_end_while_others_did_not_is_made_whole);
     tcase_add_test(c, file_with_another_name_is_named);
     tcase_add_test(c, empty_last_file_is_removed);
     tcase_add_test(c, files_that_have_lost_their_sizes_are_removed);
-    tcase_add_test(c, queue_begins_behind_a_file_that_is_missing);
+    tcase_add_test(c, file_that_is_missing_between_others_is_made_again_without_entries);
+    tcase_add_test(c, queue_begins_behind_a_wide_hole);
+    tcase_add_test(c, wrong_entry_does_not_move_where_the_queue_begins);
     tcase_add_test(c, what_is_not_a_queue_is_left_alone);
     tcase_add_test(c, queues_of_a_topic_that_nobody_knows_are_left_alone);
     tcase_add_test(c, topics_that_are_known_get_their_queues);
