@@ -79,13 +79,15 @@ int store_lock_holder(const char *root_dir, int *holder)
 
 /* --- opening --- */
 
-static uint64_t far_bytes(void)
+static uint64_t far_bytes(int percent)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
 
     if (pages <= 0 || size <= 0)
         return UINT64_MAX;
-    return (uint64_t)pages * (uint64_t)size / 100 * FAR_PERCENT;
+    if (percent == STORE_NEAR_NOTHING)
+        return 0;
+    return (uint64_t)pages * (uint64_t)size / 100 * (uint64_t)(percent ? percent : FAR_PERCENT);
 }
 
 static size_t tail_bytes_for(size_t wanted, size_t record_max)
@@ -113,7 +115,7 @@ static int copy_options(struct store *s, const struct store_options *o, struct e
     s->record_max = o->message_max + STORE_RECORD_EXTRA;
     if (s->record_max > (size_t)o->segment_bytes - RECORD_BLANK_BYTES)
         s->record_max = (size_t)o->segment_bytes - RECORD_BLANK_BYTES;
-    s->far_bytes = far_bytes();
+    s->far_bytes = far_bytes(o->near_percent);
     s->root_dir = strdup(o->root_dir);
     if (!s->root_dir)
         return err_set(err, -ENOMEM, "open the store %s", o->root_dir);

@@ -34,6 +34,7 @@ struct store_retention {
     int segments_max;   /* deleteFileBatchMax: of one round */
 };
 
+enum { STORE_NEAR_NOTHING = -1 /* near_percent: whatever is behind is far behind */ };
 struct store_options {
     const char *root_dir;       /* storePathRootDir */
     const char *commit_log_dir; /* storePathCommitLog; NULL: root_dir/commitlog */
@@ -56,6 +57,9 @@ struct store_options {
     struct index_shape index_shape;
     int64_t delay_ms[64]; /* messageDelayLevel; [0] is level 1 */
     int delay_levels;
+    /* accessMessageInMemoryMaxRatio: what is further behind the end than so many percent of the
+     * machine's memory is far_behind. 0: the usual 40. */
+    int near_percent;
     struct store_retention retention;
     /* How full the disk of a path is; NULL: ask the system (file_space()). For tests. */
     int (*space)(const char *path, struct file_space *out);
@@ -127,6 +131,10 @@ int store_follow(struct store *s, uint64_t offset, struct bytes log, size_t *tak
 uint64_t store_follow_end(const struct store *s);
 /* An empty log begins here, a multiple of the segment size. -ENOTEMPTY, -EINVAL. */
 int store_begin_at(struct store *s, uint64_t offset, struct err *err);
+/* Where the last record begins that is good and ends at or below `limit`. -ENOENT: there is none;
+ * -errno. Reads files, usually just the bytes before `limit`. Any thread. */
+int store_record_before(struct store *s, uint64_t limit, uint64_t *offset, struct err *err);
+size_t store_record_max(const struct store *s); /* bytes of the largest record that is taken */
 bool store_is_follower(const struct store *s);
 /* From now on this is a master's store: store_append() instead of store_follow(). */
 void store_lead(struct store *s);

@@ -382,6 +382,7 @@ int flusher_start(struct store *s, struct err *err)
     int64_t now = clock_mono_ms();
     int r;
 
+    f->stop = false; /* it may have been stopped for a change that wants nobody else in the store */
     f->mark_ms = f->queues_ms = now;
     f->queues_flushed = commit_log_flushed(s->log);
     f->checkpoint_to = f->mark.queues_complete_to;

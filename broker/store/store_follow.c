@@ -72,6 +72,78 @@ int store_begin_at(struct store *s, uint64_t offset, struct err *err)
     return r;
 }
 
+size_t store_record_max(const struct store *s)
+{
+    return s->record_max;
+}
+
+/* --- the last record --- */
+
+enum { LOOK_BACK = 65536 };
+
+/* The last record in [from, limit) that ends there. `from` is where one begins, unless `search`. */
+static int walk_to(struct log_scan *scan, uint64_t from, bool search, uint64_t limit,
+                   uint64_t *offset)
+{
+    struct record record;
+    const char *why;
+    bool found = false;
+    uint64_t at = from;
+
+    while (at < limit) {
+        int r = search ? LOG_SCAN_BAD : log_scan_judge(scan, at, &record, &why);
+
+        search = false;
+        if (r == LOG_SCAN_RECORD) {
+            if (record.total_size > limit - at)
+                break;
+            *offset = at;
+            found = true;
+            at += record.total_size;
+            continue;
+        }
+        if (r == LOG_SCAN_BAD)
+            r = log_scan_resume(scan, at, limit, INT64_MIN, &at);
+        else if (r > 0)
+            break; /* nothing follows in this segment */
+        if (r < 0)
+            return r;
+        if (r == 0)
+            break;
+    }
+    return found ? 0 : -ENOENT;
+}
+
+static int last_in_segment(struct log_scan *scan, uint64_t begin, uint64_t limit, uint64_t *offset)
+{
+    for (uint64_t reach = LOOK_BACK;; reach *= 4) {
+        bool part = limit - begin > reach;
+        int r = walk_to(scan, part ? limit - reach : begin, part, limit, offset);
+
+        if (r != -ENOENT || !part)
+            return r;
+    }
+}
+
+int store_record_before(struct store *s, uint64_t limit, uint64_t *offset, struct err *err)
+{
+    uint64_t segment = (uint64_t)s->options.segment_bytes, min = commit_log_min(s->log);
+    struct log_scan scan;
+    int r = -ENOENT;
+
+    if (limit > commit_log_written(s->log))
+        limit = commit_log_written(s->log);
+    log_scan_init(&scan, s->commit_log_dir, segment, err);
+    while (r == -ENOENT && limit > min) {
+        uint64_t begin = (limit - 1) / segment * segment;
+
+        r = last_in_segment(&scan, begin, limit, offset);
+        limit = begin;
+    }
+    log_scan_destroy(&scan);
+    return r == -ENOENT ? err_say(err, r, "the log of %s has no record there", s->root_dir) : r;
+}
+
 /* --- what a record means for its queue --- */
 
 static struct topic *make_topic(struct store *s, const struct record *r)
@@ -115,6 +187,27 @@ static struct topic *topic_of(struct store *s, const struct record *r, uint64_t 
     return offset < topic->log_floor ? NULL : topic;
 }
 
+/* A queue that was going on begins with its first message again: the master has deleted the topic
+ * and made it anew, and this is how a slave hears of it. What is before goes from sight here too,
+ * in all queues of the topic. */
+static int begin_anew(struct store *s, const struct record *r, uint64_t offset, struct err *err)
+{
+    struct topic_config config;
+    struct topic *topic = metadata_topic(s->metadata, r->topic, &config);
+    int result = topic ? metadata_topic_delete(s->metadata, r->topic, offset, false, NULL) : 0;
+
+    if (result == 0 && topic) {
+        log_info("store %s: topic %s was deleted on the master and made anew; its messages before "
+                 "log offset %" PRIu64 " are gone from sight",
+                 s->root_dir, topic->name, offset);
+        (void)store_drop_topic(s, topic); /* what could not be removed is in the log */
+    }
+    if (result == 0 && topic)
+        result = metadata_topic_put(s->metadata, r->topic, &config, offset, NULL, NULL, NULL);
+    s->follow_topic = NULL;
+    return result < 0 ? err_say(err, -EAGAIN, "the metadata journal takes nothing now") : 0;
+}
+
 /* Brings the queue to where the record's entry is the next one. Nothing else appends, but files are
  * written in the background, so that a gap is for quiet times only. 1: there is no place for it. */
 static int settle_queue(struct store *s, uint32_t queue, const struct record *r, int64_t next,
@@ -122,6 +215,12 @@ static int settle_queue(struct store *s, uint32_t queue, const struct record *r,
 {
     int result;
 
+    if (r->queue_offset == 0 && next > 0)
+        return begin_anew(s, r, (uint64_t)entry->log_offset, err);
+    if (next == 0) { /* nothing of it is in files, or about to be */
+        result = queue_table_leap(s->queues, queue, r->queue_offset);
+        return result == -EINVAL ? 1 : result;
+    }
     if (r->queue_offset < next || (next > 0 && r->queue_offset - next > FOLLOW_LEAP)) {
         log_warn_limited("records out of order",
                          "store %s: the record at %" PRId64 " has queue offset %" PRId64

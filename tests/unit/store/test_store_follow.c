@@ -10,13 +10,9 @@ static uint8_t *log_bytes; /* the master's, from 0 on */
 static uint64_t log_end;
 static struct err err;
 
-/* The log of a master with MESSAGES messages in four queues, whole segments from `dir`. */
-static void make_log(void)
+static void append_numbers(int64_t from, int64_t to)
 {
-    uint64_t at = 0;
-
-    open_store();
-    for (int64_t i = 0; i < MESSAGES; i++) {
+    for (int64_t i = from; i < to; i++) {
         struct store_position p;
 
         ck_assert_int_eq(append_sized((int32_t)(i % 4), i, 20 + (size_t)(i * 37 % 3000), &p), 0);
@@ -24,9 +20,17 @@ static void make_log(void)
             store_write(store);
     }
     store_write(store);
+}
+
+/* Ends the master; its whole segments from `dir` are log_bytes. */
+static void take_log(void)
+{
+    uint64_t at = 0;
+
     log_end = store_end(store);
     ck_assert(wait_confirmed(log_end));
     ck_assert_int_eq(close_store(), 0);
+    free(log_bytes);
     log_bytes = calloc(1, (size_t)log_end + SEGMENT);
     ck_assert_ptr_nonnull(log_bytes);
     for (; at < log_end; at += SEGMENT) {
@@ -43,6 +47,14 @@ static void make_log(void)
     ck_assert_int_eq(mkdir(dir, 0700), 0);
 }
 
+/* The log of a master with MESSAGES messages in four queues. */
+static void make_log(void)
+{
+    open_store();
+    append_numbers(0, MESSAGES);
+    take_log();
+}
+
 static void begin(void)
 {
     fixture_begin();
@@ -53,6 +65,7 @@ static void begin(void)
 static void end(void)
 {
     free(log_bytes);
+    log_bytes = NULL;
     fixture_end();
 }
 
@@ -202,6 +215,100 @@ START_TEST(an_empty_follower_may_begin_at_any_segment)
 }
 END_TEST
 
+static bool all_flushed(void)
+{
+    return store_flushed(store) == log_end;
+}
+
+START_TEST(what_follows_a_begin_is_flushed)
+{
+    open_follower();
+    ck_assert_int_eq(store_begin_at(store, 2 * SEGMENT, &err), 0);
+    feed(log_end, 9000);
+    ck_assert(wait_until(all_flushed));
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+/* A heartbeat may be all that an empty slave has heard. */
+START_TEST(a_begin_without_a_record_outlives_a_stop)
+{
+    open_follower();
+    ck_assert_int_eq(store_begin_at(store, 2 * SEGMENT, &err), 0);
+    ck_assert_int_eq(close_store(), 0);
+    open_follower();
+    ck_assert_uint_eq(store_follow_end(store), 2 * SEGMENT);
+    feed(log_end, 9000);
+    ck_assert_uint_eq(store_min(store), 2 * SEGMENT);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+/* --- the last record --- */
+
+START_TEST(the_record_before_any_offset_is_found)
+{
+    uint64_t last = 0, found, at = 0;
+
+    open_follower();
+    feed(log_end, 30000);
+    while (at < log_end) {
+        uint32_t size = load_be32(log_bytes + at);
+        bool blank = load_be32(log_bytes + at + 4) == RECORD_MAGIC_BLANK;
+
+        if (at > 0 && at % 7 < 3) {
+            ck_assert_int_eq(store_record_before(store, at, &found, &err), 0);
+            ck_assert_uint_eq(found, last);
+            ck_assert_int_eq(store_record_before(store, at + size - 1, &found, &err), 0);
+            ck_assert_uint_eq(found, last);
+        }
+        if (!blank)
+            last = at;
+        at += size;
+    }
+    ck_assert_int_eq(store_record_before(store, UINT64_MAX, &found, &err), 0);
+    ck_assert_uint_eq(found, last);
+    ck_assert_int_eq(store_record_before(store, load_be32(log_bytes) - 1, &found, &err), -ENOENT);
+    ck_assert_int_eq(store_record_before(store, 0, &found, &err), -ENOENT);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+/* --- topics that come again --- */
+
+START_TEST(a_topic_that_the_master_made_anew_begins_anew)
+{
+    struct topic_config config = {.read_queues = 4, .write_queues = 4, .perm = 6};
+    struct queue_range range;
+
+    options.follower = false;
+    open_store();
+    append_numbers(0, 400);
+    ck_assert_int_eq(
+        metadata_topic_delete(metadata, BYTES_LIT("Orders"), store_end(store), true, NULL), 0);
+    ck_assert_int_eq(store_drop_topic(store, topic), 0);
+    ck_assert_int_eq(metadata_topic_put(metadata, BYTES_LIT("Orders"), &config, store_end(store),
+                                        NULL, NULL, &topic),
+                     0);
+    append_numbers(0, 40);
+    take_log();
+    options.follower = true;
+    for (int step = 0; step < 2; step++) { /* the second time from the disk */
+        open_follower();
+        feed(log_end, 9000);
+        topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+        ck_assert(wait_confirmed(log_end));
+        for (int32_t q = 0; q < 4; q++) {
+            range = store_range(store, store_queue(store, topic, q));
+            ck_assert_int_eq(range.min, 0);
+            ck_assert_int_eq(range.max, 10);
+        }
+        expect_numbers(40);
+        ck_assert_int_eq(close_store(), 0);
+    }
+}
+END_TEST
+
 /* --- refusing --- */
 
 static void refuse(uint64_t at, size_t size, int expected)
@@ -330,6 +437,10 @@ static Suite *follow_suite(void)
     tcase_add_test(c, a_follower_goes_on_after_a_stop_where_it_was);
     tcase_add_test(c, a_follower_that_leads_appends_where_the_log_ended);
     tcase_add_test(c, an_empty_follower_may_begin_at_any_segment);
+    tcase_add_test(c, what_follows_a_begin_is_flushed);
+    tcase_add_test(c, a_begin_without_a_record_outlives_a_stop);
+    tcase_add_test(c, the_record_before_any_offset_is_found);
+    tcase_add_test(c, a_topic_that_the_master_made_anew_begins_anew);
     tcase_add_test(c, bytes_for_another_place_are_refused);
     tcase_add_test(c, a_flipped_bit_in_any_byte_of_a_record_is_refused);
     tcase_add_test(c, what_is_good_before_bad_bytes_is_taken);
