@@ -200,10 +200,36 @@ void metadata_each_offset_of(struct metadata *m, int part,
                                           const int64_t *offsets, int32_t count),
                              void *ctx);
 
+/* The same from a master, whose table this one follows: one that was committed here and is later
+ * stays until the master's has come up to it. After a start all count as committed here. A negative
+ * one says nothing. */
+int metadata_offset_follow(struct metadata *m, struct bytes topic, struct bytes group,
+                           int32_t queue_id, int64_t offset);
+
 /* --- delay cursors: level (1 to DELAY_LEVELS_MAX) -> next queue offset --- */
 /* -EINVAL out of range. Durable at most a second later. */
 int metadata_delay_set(struct metadata *m, int level, int64_t queue_offset);
 int64_t metadata_delay(struct metadata *m, int level); /* 0: none */
+
+/* --- following another broker's tables (a slave): its answers to requests 21, 201, 43, 45 --- */
+struct metadata_followed {
+    uint64_t taken, deleted;
+    uint64_t refused; /* left out: names or numbers that cannot be */
+    char first_refused[128];
+};
+/* Whether a topic or a group that the master does not have goes here too. No lock is held. */
+typedef bool metadata_may_go(void *ctx, struct bytes name);
+/* 0; -EBADMSG: the body is no such table; -EAGAIN: too much waits for the journal, come again with
+ * the same; -ENOSPC, -ENOMEM. What was taken before a failure stays. A topic that goes keeps its
+ * queues and offsets, should its name come back. */
+int metadata_follow_topics(struct metadata *m, struct bytes body, metadata_may_go *may_go,
+                           void *ctx, struct metadata_followed *out, struct err *err);
+int metadata_follow_groups(struct metadata *m, struct bytes body, metadata_may_go *may_go,
+                           void *ctx, struct metadata_followed *out, struct err *err);
+int metadata_follow_offsets(struct metadata *m, struct bytes body, struct metadata_followed *out,
+                            struct err *err);
+int metadata_follow_delays(struct metadata *m, struct bytes body, struct metadata_followed *out,
+                           struct err *err);
 
 struct metadata_stats {
     uint64_t topics; /* deleted ones too */

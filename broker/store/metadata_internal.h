@@ -5,6 +5,7 @@
  *   group_table.c       groups           giving what changed to the journal and everything
  *   offset_table.c      offsets, delays  to a snapshot
  *   metadata_json.c     tables to JSON and back
+ *   metadata_follow.c   a master's tables, taken in
  *   metadata_export.c   the JSON files: whose they are, taking them in, writing them
  *   metadata_journal.c  tern/meta (knows no tables)
  *
@@ -98,8 +99,9 @@ struct offset_entry {
     uint32_t count;        /* one past the highest id ever set */
     uint32_t room;
     uint32_t dirty_from, dirty_to; /* ids that changed lie in [from, to) */
-    bool dirty;                    /* on the list */
-    bool replaced;                 /* was dropped: the next record takes away what was before */
+    uint8_t *followed; /* bits by queue id, for `room`: last set by the master; NULL: none is */
+    bool dirty;        /* on the list */
+    bool replaced;     /* was dropped: the next record takes away what was before */
     struct offset_entry *next_dirty;
     uint8_t topic_len, group_len;
     char names[]; /* topic, group */
@@ -275,6 +277,7 @@ struct metadata_taken {
     uint64_t entries; /* topics, groups, offsets, levels that were taken in */
     uint64_t refused; /* left out: names or numbers that cannot be */
     char first_refused[128];
+    bool following; /* from a master, not from a file: see metadata_offset_follow() */
 };
 /* Upserts what is in a tree without complaints. -ENOMEM, -ENOSPC, -EAGAIN. */
 int metadata_json_import(struct metadata *m, enum metadata_export file, const json_t *root,

@@ -481,7 +481,8 @@ static int import_offsets(struct metadata *m, const char *key, json_t *value,
         int r = -EINVAL;
 
         if (bytes_to_i32(bytes_str(queue), &queue_id) && offset != INT64_MIN)
-            r = metadata_offset_commit(m, topic, group, queue_id, offset);
+            r = taken->following ? metadata_offset_follow(m, topic, group, queue_id, offset)
+                                 : metadata_offset_commit(m, topic, group, queue_id, offset);
         r = judge(taken, key, r);
         if (r < 0)
             return r;

@@ -26,6 +26,7 @@ int offset_table_init(struct offset_table *t)
 static void free_entry(struct offset_entry *e)
 {
     free(e->offsets);
+    free(e->followed);
     free(e);
 }
 
@@ -115,9 +116,25 @@ static void clear(struct metadata *m, struct offset_entry *e)
 {
     atomic_fetch_sub(&m->offsets.slots, e->room);
     free(e->offsets);
+    free(e->followed);
     e->offsets = NULL;
+    e->followed = NULL;
     e->count = e->room = 0;
     e->dirty_from = e->dirty_to = 0;
+}
+
+/* Without memory no offset counts as the master's. */
+static void grow_followed(struct offset_entry *e, uint32_t room)
+{
+    uint8_t *grown;
+
+    if (!e->followed)
+        return;
+    grown = calloc((room + 7) / 8, 1);
+    if (grown)
+        memcpy(grown, e->followed, (e->room + 7) / 8);
+    free(e->followed);
+    e->followed = grown;
 }
 
 static int make_room(struct metadata *m, struct offset_entry *e, uint32_t count)
@@ -141,6 +158,7 @@ static int make_room(struct metadata *m, struct offset_entry *e, uint32_t count)
     for (uint32_t i = e->room; i < room; i++)
         grown[i] = -1;
     e->offsets = grown;
+    grow_followed(e, room);
     e->room = room;
     return 0;
 }
@@ -183,6 +201,29 @@ static void mark_queue(struct offset_shard *s, struct offset_entry *e, uint32_t 
     mark_dirty(s, e);
 }
 
+/* --- whose offset it is --- */
+
+static bool is_followed(const struct offset_entry *e, uint32_t queue_id)
+{
+    return e->followed && (e->followed[queue_id / 8] >> queue_id % 8 & 1);
+}
+
+static void set_followed(struct offset_entry *e, uint32_t queue_id, bool followed)
+{
+    uint8_t bit = (uint8_t)(1u << queue_id % 8);
+
+    if (queue_id >= e->room)
+        return;
+    if (!e->followed && followed)
+        e->followed = calloc((e->room + 7) / 8, 1);
+    if (!e->followed)
+        return;
+    if (followed)
+        e->followed[queue_id / 8] |= bit;
+    else
+        e->followed[queue_id / 8] &= (uint8_t)~bit;
+}
+
 /* 1: changed; 0: was so already. */
 static int commit_locked(struct metadata *m, struct offset_shard *s, uint64_t hash,
                          const struct pair *pair, uint32_t queue_id, int64_t offset)
@@ -191,6 +232,8 @@ static int commit_locked(struct metadata *m, struct offset_shard *s, uint64_t ha
     bool made = false;
     int r;
 
+    if (e && e->followed)
+        set_followed(e, queue_id, false);
     if (e && queue_id < e->count && e->offsets[queue_id] == offset)
         return 0;
     if (!e && (!topic_name_ok(pair->topic) || !group_name_ok(pair->group)))
@@ -227,6 +270,37 @@ int metadata_offset_commit(struct metadata *m, struct bytes topic, struct bytes 
     s = shard_of(m, hash);
     pthread_mutex_lock(&s->lock);
     r = commit_locked(m, s, hash, &pair, (uint32_t)queue_id, offset < 0 ? -1 : offset);
+    pthread_mutex_unlock(&s->lock);
+    if (r <= 0)
+        return r;
+    metadata_wake_offsets(m);
+    return 0;
+}
+
+int metadata_offset_follow(struct metadata *m, struct bytes topic, struct bytes group,
+                           int32_t queue_id, int64_t offset)
+{
+    struct pair pair = {topic, group};
+    uint32_t id = (uint32_t)queue_id;
+    struct offset_entry *e;
+    struct offset_shard *s;
+    uint64_t hash;
+    int r = 0;
+
+    if (queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX)
+        return -EINVAL;
+    if (offset < 0)
+        return 0;
+    hash = hash_of(m, &pair);
+    s = shard_of(m, hash);
+    pthread_mutex_lock(&s->lock);
+    e = find(s, hash, &pair);
+    if (!e || id >= e->count || offset >= e->offsets[id] || is_followed(e, id)) {
+        r = commit_locked(m, s, hash, &pair, id, offset);
+        e = find(s, hash, &pair);
+        if (r >= 0 && e)
+            set_followed(e, id, true);
+    }
     pthread_mutex_unlock(&s->lock);
     if (r <= 0)
         return r;

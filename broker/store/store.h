@@ -135,6 +135,11 @@ int store_begin_at(struct store *s, uint64_t offset, struct err *err);
  * -errno. Reads files, usually just the bytes before `limit`. Any thread. */
 int store_record_before(struct store *s, uint64_t limit, uint64_t *offset, struct err *err);
 size_t store_record_max(const struct store *s); /* bytes of the largest record that is taken */
+/* Whether any message of the topic has ever been in a queue here. When not, it may be deleted
+ * without store_drop_topic(). */
+bool store_topic_is_used(struct store *s, struct topic *topic);
+/* After such a deletion: whoever follows looks its topic up again, and makes it known again. */
+void store_topics_went(struct store *s);
 bool store_is_follower(const struct store *s);
 /* From now on this is a master's store: store_append() instead of store_follow(). */
 void store_lead(struct store *s);

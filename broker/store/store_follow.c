@@ -72,6 +72,24 @@ int store_begin_at(struct store *s, uint64_t offset, struct err *err)
     return r;
 }
 
+bool store_topic_is_used(struct store *s, struct topic *topic)
+{
+    bool used = false;
+
+    pthread_mutex_lock(&s->append_lock);
+    for (int i = 0; i < topic->extent_count && !used; i++) {
+        for (uint32_t q = 0; q < topic->extents[i].count && !used; q++)
+            used = queue_table_next(s->queues, topic->extents[i].base + q) > 0;
+    }
+    pthread_mutex_unlock(&s->append_lock);
+    return used;
+}
+
+void store_topics_went(struct store *s)
+{
+    atomic_store(&s->follow_look_again, true);
+}
+
 size_t store_record_max(const struct store *s)
 {
     return s->record_max;
@@ -171,7 +189,9 @@ static struct topic *topic_of(struct store *s, const struct record *r, uint64_t 
 
     if (type == RECORD_TRANSACTION_PREPARED || type == RECORD_TRANSACTION_ROLLBACK)
         return NULL;
-    if (!topic || !bytes_equal(r->topic, bytes_of(topic->name, topic->name_len))) {
+    if (!topic || !bytes_equal(r->topic, bytes_of(topic->name, topic->name_len)) ||
+        atomic_load_explicit(&s->follow_look_again, memory_order_relaxed)) {
+        atomic_store(&s->follow_look_again, false);
         topic = metadata_topic(s->metadata, r->topic, NULL);
         if (!topic && offset >= metadata_topic_floor(s->metadata, r->topic))
             topic = make_topic(s, r);

@@ -146,8 +146,9 @@ struct store {
     int64_t boot_recovery_ms;
 
     alignas(64) pthread_mutex_t append_lock;
-    int64_t last_store_ms;      /* append lock, as the next four */
-    _Atomic bool follower;      /* changed under the append lock */
+    int64_t last_store_ms;          /* append lock, as the next four */
+    _Atomic bool follower;          /* changed under the append lock */
+    _Atomic bool follow_look_again; /* topics were deleted */
     struct topic *follow_topic; /* of the last record; the following thread's, as the next two */
     bool follow_blank;          /* the segment's rest behind follow_blank_at is blank */
     uint64_t follow_blank_at;
