@@ -27,6 +27,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/notify.h"
 #include "common/port_file.h"
 
 enum { PORT_TRIES = 200, DRAIN_MS = 10000, DRAIN_LOOK_MS = 5 };
@@ -122,6 +123,7 @@ static void *stopper(void *arg)
 {
     struct broker *b = arg;
 
+    notify_stopping();
     registrar_stop(b->registrar);
     for (unsigned i = 0; i < b->loop_count; i++)
         loop_signal(b->loops[i], BROKER_SIGNAL_STOP);
@@ -447,6 +449,11 @@ int broker_run(struct broker *b, struct err *err)
     }
     if (r == 0)
         r = delay_start(b->delay, err);
+    if (r == 0) {
+        r = watchdog_start(&b->watchdog, b->loops, b->loop_count, BROKER_SIGNAL_WATCHDOG);
+        if (r < 0)
+            err_set(err, r, "arm the watchdog");
+    }
     if (r == 0)
         r = registrar_start(b->registrar, err);
     if (r == 0)
@@ -466,6 +473,9 @@ int broker_run(struct broker *b, struct err *err)
     }
     log_info("broker %s (cluster %s) serves on %s, started in %lld ms", c->broker_name,
              c->broker_cluster_name, b->address, (long long)(clock_wall_ms() - b->boot_ms));
+    if (r == 0)
+        notify_ready("broker %s (cluster %s) serves on %s", c->broker_name, c->broker_cluster_name,
+                     b->address);
     loop_thread(&b->on[0]);
     for (unsigned i = 1; i < started; i++)
         pthread_join(b->threads[i], NULL);

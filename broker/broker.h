@@ -15,6 +15,7 @@
 #include "broker/broker_config.h"
 #include "broker/store/store.h"
 #include "common/conn.h"
+#include "common/watchdog.h"
 
 struct clients;       /* clients.h: who is connected, as producer or consumer of which group */
 struct locks;         /* locks.h: queue locks of ordered consumers */
@@ -87,6 +88,7 @@ struct broker {
     int64_t drain_deadline_ms;     /* monotonic; then the rest is given up */
     int store_lock;                /* of the store folder; -1: not taken */
     int reserved_ha_fd;            /* the replication port, until it is listened on; -1: none */
+    struct watchdog watchdog;
     pthread_t threads[LOOP_MAX], stopper;
     bool stopper_started;
     const struct broker_extra *extra;
@@ -103,6 +105,11 @@ static inline bool broker_is_draining(const struct broker *b)
 }
 
 /* Bits of loop_signal() that the broker uses on its loops. */
-enum { BROKER_SIGNAL_PROGRESS, BROKER_SIGNAL_STOP_ASKED, BROKER_SIGNAL_STOP };
+enum {
+    BROKER_SIGNAL_PROGRESS,
+    BROKER_SIGNAL_STOP_ASKED,
+    BROKER_SIGNAL_STOP,
+    BROKER_SIGNAL_WATCHDOG
+};
 
 #endif

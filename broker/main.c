@@ -12,6 +12,7 @@
 #include "broker/service.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/notify.h"
 #include "common/port_file.h"
 #include "common/standard.h"
 #include "namesrv/namesrv.h"
@@ -234,7 +235,7 @@ int main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 2); /* few threads allocate; arenas would only cost memory */
     r = read_settings(&settings, &options, &err);
     if (r < 0) {
-        fprintf(stderr, "tern-broker: %s\n", err.text);
+        fprintf(stderr, "%stern-broker: %s\n", log_journal_level(LOG_LEVEL_ERROR), err.text);
         return EXIT_REFUSED;
     }
     if (options.print) {
@@ -253,6 +254,8 @@ int main(int argc, char **argv)
     }
     log_level_parse(settings.config.log_level, &level);
     log_set_level(level);
+    notify_open();
+    notify_status("recovering the store %s", settings.config.store_path_root_dir);
     log_info("tern-broker %s, pid %d, store %s", TERN_VERSION, (int)getpid(),
              settings.config.store_path_root_dir);
     if (options.standalone)

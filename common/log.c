@@ -35,12 +35,12 @@ static struct log_limit warn_limit; /* under limit_lock */
 static const struct level_info {
     const char *name;
     const char *shown;
-    int syslog;
+    const char *journal;
 } levels[] = {
-    [LOG_LEVEL_ERROR] = {"error", "ERROR", 3},
-    [LOG_LEVEL_WARN] = {"warn", "WARN ", 4},
-    [LOG_LEVEL_INFO] = {"info", "INFO ", 6},
-    [LOG_LEVEL_DEBUG] = {"debug", "DEBUG", 7},
+    [LOG_LEVEL_ERROR] = {"error", "ERROR", "<3>"},
+    [LOG_LEVEL_WARN] = {"warn", "WARN ", "<4>"},
+    [LOG_LEVEL_INFO] = {"info", "INFO ", "<6>"},
+    [LOG_LEVEL_DEBUG] = {"debug", "DEBUG", "<7>"},
 };
 enum { LEVELS = sizeof(levels) / sizeof(levels[0]) };
 
@@ -77,12 +77,17 @@ static bool stderr_is_journal(void)
     return *end == '\0' && dev == st.st_dev && ino == st.st_ino;
 }
 
+const char *log_journal_level(enum log_level level)
+{
+    return stderr_is_journal() ? levels[level].journal : "";
+}
+
 static size_t put_prefix(char *line, size_t size, enum log_level level)
 {
     int n;
 
     if (stderr_is_journal()) {
-        n = snprintf(line, size, "<%d>", levels[level].syslog);
+        n = snprintf(line, size, "%s", levels[level].journal);
     } else {
         int64_t now_ms = clock_wall_ms();
         time_t seconds = (time_t)(now_ms / 1000);

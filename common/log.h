@@ -19,6 +19,10 @@ void log_set_level(enum log_level level);
 /* "error", "warn", "info", "debug"; false when it is none of them. */
 bool log_level_parse(const char *name, enum log_level *out);
 
+/* What a line that a program writes to stderr itself begins with, so that the journal files it
+ * under `level`: "<3>" for errors when stderr is the journal, else "". */
+const char *log_journal_level(enum log_level level);
+
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/notify.h"
 #include "common/port_file.h"
 #include "common/standard.h"
+#include "common/watchdog.h"
 #include "namesrv/namesrv.h"
 #include "tern_version.h"
 
@@ -46,6 +48,7 @@ struct settings {
 struct running {
     struct namesrv *ns;
     struct loop *loop;
+    struct watchdog watchdog;
 };
 
 /* ---- options ---- */
@@ -58,7 +61,7 @@ static int wrong_usage(const char *what, const char *arg)
 
 static int refused(const struct err *err)
 {
-    fprintf(stderr, "tern-namesrv: %s\n", err->text);
+    fprintf(stderr, "%stern-namesrv: %s\n", log_journal_level(LOG_LEVEL_ERROR), err->text);
     return EXIT_REFUSED;
 }
 
@@ -239,6 +242,9 @@ static int start(struct running *r, const struct settings *s, struct err *err)
     e = loop_on_stop_signals(r->loop, on_stop_signal, r);
     if (e < 0)
         return err_set(err, e, "catch SIGTERM, SIGINT and SIGHUP");
+    e = watchdog_start(&r->watchdog, &r->loop, 1, 0);
+    if (e < 0)
+        return err_set(err, e, "arm the watchdog");
     return port_file_write(port_file, namesrv_port(r->ns), err);
 }
 
@@ -250,13 +256,16 @@ static int run(const struct settings *s)
 
     signal(SIGPIPE, SIG_IGN);
     log_set_level((enum log_level)s->options.log_level);
+    notify_open();
     limit_memory();
     standard_raise_files();
     e = start(&r, s, &err);
     if (e == 0) {
         log_info("tern-namesrv %s listens on %s port %u, pid %ld", TERN_VERSION,
                  s->options.bind_address, namesrv_port(r.ns), (long)getpid());
+        notify_ready("serves on %s port %u", s->options.bind_address, namesrv_port(r.ns));
         e = loop_run(r.loop);
+        notify_stopping();
         if (e < 0)
             err_set(&err, e, "wait for events");
     }

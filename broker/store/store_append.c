@@ -12,6 +12,7 @@
 #include "broker/store/store_internal.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/notify.h"
 
 enum {
     STORE_BATCH_MAX = 4096,
@@ -316,6 +317,7 @@ void store_note_stop(struct store *s)
     if (!commit_log_stopped(s->log, reason) || atomic_exchange(&s->stop_told, true))
         return;
     log_error("store %s takes no more writes until it is restarted: %s", s->root_dir, reason);
+    notify_status("takes no more writes until it is restarted: %s", reason);
     pthread_mutex_lock(&s->tail_lock);
     pthread_cond_broadcast(&s->tail_moved);
     pthread_mutex_unlock(&s->tail_lock);
