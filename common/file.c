@@ -247,8 +247,11 @@ int file_mkdirs(const char *path)
         memcpy(part, path, i);
         part[i] = '\0';
         r = make_dir(part);
-        if (r == 0)
+        if (r == 0) {
             r = file_sync_parent(part);
+            if (r < 0)
+                (void)ops->rmdir(part); /* else the next try would take it for there to stay */
+        }
         if (r < 0)
             return r;
     }

@@ -566,6 +566,18 @@ START_TEST(missing_parents_are_made_and_what_holds_them_is_synced)
 }
 END_TEST
 
+/* The next try would find it there, and never sync where it stands. */
+START_TEST(a_folder_whose_name_cannot_be_synced_does_not_stay)
+{
+    ops.fsync = fsync_fails_for_folders;
+    file_ops_set(&ops);
+    ck_assert_int_eq(file_mkdirs(in_dir("a/b")), -EIO);
+    ck_assert(!exists(in_dir("a")));
+    file_ops_set(NULL);
+    ck_assert_int_eq(file_mkdirs(in_dir("a/b")), 0);
+}
+END_TEST
+
 START_TEST(a_file_in_the_way_of_a_folder_is_an_error)
 {
     put_file(in_dir("f"), "");
@@ -714,6 +726,7 @@ static Suite *file_suite(void)
     tcase_add_test(folders, loading_appends_up_to_the_limit);
     tcase_add_test(folders, the_limit_holds_where_the_size_is_not_known_before);
     tcase_add_test(folders, missing_parents_are_made_and_what_holds_them_is_synced);
+    tcase_add_test(folders, a_folder_whose_name_cannot_be_synced_does_not_stay);
     tcase_add_test(folders, a_file_in_the_way_of_a_folder_is_an_error);
     tcase_add_test(folders, space_of_a_disk_adds_up);
     tcase_add_test(folders, a_relative_path_has_a_parent_too);
