@@ -245,6 +245,13 @@ int log_segments_open(struct log_segments **out, const char *dir, const char *sp
         r = prepare_folders(s, spare_dir, err);
     if (r == 0)
         r = open_all(s, err);
+    if (r == 0) {
+        /* A process that was killed between a rename and its sync has left a name that the next
+         * power cut may take, with all that is written to the segment until then. */
+        r = file_sync_dir(dir);
+        if (r < 0)
+            err_set(err, r, "sync the folder %s", dir);
+    }
     if (r < 0) {
         log_segments_free(s);
         return r;
@@ -394,16 +401,19 @@ int log_segments_extend(struct log_segments *s, uint64_t end)
 
 int log_segments_drop(struct log_segments *s, size_t keep, struct err *err)
 {
-    bool any = s->count > keep;
     int r;
 
     while (s->count > keep) {
         struct log_segment *segment = s->at[s->count - 1];
         char path[PATH_MAX];
 
+        /* One at a time: of several names a power cut may take any, and a segment that is missing
+         * between others keeps the log from opening. */
         r = log_segments_path(s, segment->base, path);
         if (r == 0)
             r = file_unlink(path);
+        if (r == 0)
+            r = file_sync_dir(s->dir);
         if (r < 0)
             return err_set(err, r, "remove the segment %s/%020" PRIu64, s->dir, segment->base);
         pthread_mutex_lock(&s->lock);
@@ -412,11 +422,6 @@ int log_segments_drop(struct log_segments *s, size_t keep, struct err *err)
             atomic_store_explicit(&s->limit, segment->base, memory_order_release);
         pthread_mutex_unlock(&s->lock);
         unuse(s, segment);
-    }
-    if (any) {
-        r = file_sync_dir(s->dir);
-        if (r < 0)
-            return err_set(err, r, "sync the folder %s", s->dir);
     }
     return 0;
 }

@@ -23,6 +23,21 @@ START_TEST(segment_is_durable_before_anybody_sees_it)
 }
 END_TEST
 
+/* A process may have been killed between renaming a segment in and syncing the folder. */
+START_TEST(names_of_segments_that_are_there_are_synced_before_they_are_used)
+{
+    open_ready();
+    the_log = commit_log_close(the_log);
+    disk.trace[0] = '\0';
+    open_log();
+    ck_assert_ptr_nonnull(strstr(disk.trace, "syncdir"));
+    the_log = commit_log_close(the_log);
+    disk.fsync_errno = EIO;
+    ck_assert_int_eq(try_open(), -EIO);
+    ck_assert_ptr_nonnull(strstr(err.text, log_dir));
+}
+END_TEST
+
 START_TEST(one_segment_is_made_ahead_and_no_more)
 {
     open_ready();
@@ -304,6 +319,21 @@ START_TEST(copy_is_durable_before_anything_is_taken_away)
     set_end(SEGMENT + 5000, aside);
     ck_assert_str_eq(disk.trace, "pwrite pwrite fsync syncdir unlink syncdir "
                                  "pwrite fdatasync allocate ");
+}
+END_TEST
+
+/* A power cut may take any of several names that were not synced. */
+START_TEST(segments_behind_the_end_go_one_at_a_time)
+{
+    open_ready();
+    while (commit_log_end(the_log) < 2 * SEGMENT)
+        append(RECORD_MAX);
+    write_log();
+    the_log = commit_log_close(the_log);
+    open_log();
+    disk.trace[0] = '\0';
+    set_end(0, NULL);
+    ck_assert_ptr_nonnull(strstr(disk.trace, "unlink syncdir unlink syncdir "));
 }
 END_TEST
 
@@ -654,6 +684,7 @@ static Suite *suite(void)
     tcase_add_test(segments, one_segment_is_made_ahead_and_no_more);
     tcase_add_test(segments, full_disk_refuses_a_segment_and_the_log_goes_on);
     tcase_add_test(segments, failed_steps_of_making_a_segment_leave_no_file);
+    tcase_add_test(segments, names_of_segments_that_are_there_are_synced_before_they_are_used);
     tcase_add_test(segments, disk_that_cannot_allocate_gets_files_of_full_size);
     tcase_add_test(segments, trim_deletes_segments_without_a_byte);
     tcase_add_test(segments, trim_keeps_the_only_segment);
@@ -666,6 +697,7 @@ static Suite *suite(void)
     tcase_add_test(cut, cut_tail_is_kept_aside_and_zeroed);
     tcase_add_test(cut, cut_does_not_reach_the_other_links_of_a_file);
     tcase_add_test(cut, copy_is_durable_before_anything_is_taken_away);
+    tcase_add_test(cut, segments_behind_the_end_go_one_at_a_time);
     tcase_add_test(cut, log_is_left_alone_when_the_copy_fails);
     tcase_add_test(cut, older_copies_are_not_written_over);
     tcase_add_test(cut, tail_of_zeroes_is_neither_kept_nor_written);
