@@ -153,6 +153,8 @@ static bool collect(struct metadata *m, bool offsets, uint32_t *offsets_at)
 /* Everything that is dirty; consumer offsets and delay cursors only when `offsets`. */
 static int flush(struct metadata *m, bool offsets)
 {
+    bool dropping = false;
+
     for (int round = 0;; round++) {
         uint64_t target;
         uint32_t offsets_at = 0;
@@ -164,15 +166,21 @@ static int flush(struct metadata *m, bool offsets)
             if (r < 0)
                 return r;
         }
-        /* Before the lists: whatever has a sequence up to this one is on a list, or was. */
+        /* Before the lists: whatever has a sequence up to this one is on a list, or was. Offsets
+         * that were dropped before it are among them. */
         target = atomic_load(&m->last);
+        dropping = atomic_exchange(&m->work_drops, false);
+        offsets = offsets || dropping;
         while (more) {
             more = collect(m, offsets, &offsets_at);
             if (m->batch.len == 0)
                 break;
             r = metadata_write_batch(m);
-            if (r < 0)
+            if (r < 0) {
+                if (dropping)
+                    atomic_store(&m->work_drops, true);
                 return r;
+            }
         }
         raise_durable(m, target);
         if (atomic_load(&m->last) == target)
@@ -324,8 +332,7 @@ int64_t metadata_turn(struct metadata *m, int64_t now_ms)
     if (m->offsets_due == 0 && atomic_load(&m->work_offsets))
         m->offsets_due = now_ms + METADATA_OFFSETS_MS;
     changes = atomic_exchange(&m->work_changes, false);
-    offsets = atomic_exchange(&m->work_drops, false);
-    offsets = offsets || (m->offsets_due != 0 && now_ms >= m->offsets_due);
+    offsets = atomic_load(&m->work_drops) || (m->offsets_due != 0 && now_ms >= m->offsets_due);
     if (offsets)
         atomic_store(&m->work_offsets, false);
     if (changes || offsets || m->failing) {

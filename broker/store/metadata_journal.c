@@ -503,7 +503,10 @@ static int load_all(struct loading *l, const struct file_list *list)
         newest = g > newest ? g : newest;
     }
     if (snapshot == 0 && newest == 0) {
-        r = begin_journal(l->j, 1);
+        /* Who made the folder may have been killed before he synced where it stands. */
+        r = file_sync_parent(l->j->dir);
+        if (r == 0)
+            r = begin_journal(l->j, 1);
         return r < 0 ? err_set(l->err, r, "begin a journal in %s", l->j->dir) : 0;
     }
     if (newest < snapshot)

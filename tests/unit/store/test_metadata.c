@@ -710,6 +710,41 @@ START_TEST(a_deletion_is_durable_only_with_its_drops)
 }
 END_TEST
 
+static uint64_t deletion;
+
+static int delete_during_sync(int fd)
+{
+    (void)fd;
+    if (deletion == 0)
+        ck_assert_int_eq(metadata_topic_delete(m, BYTES_LIT("T"), 0, true, &deletion), 0);
+    return 0;
+}
+
+/* The metadata thread has looked for drops, and comes to the deletion in the same turn. */
+START_TEST(a_deletion_that_comes_during_a_sync_is_durable_only_with_its_drops)
+{
+    struct metadata *found;
+
+    open_meta();
+    put_topic("T", 1);
+    commit("T", "G", 0, 1);
+    settle();
+    ops.fdatasync = delete_during_sync;
+    put_group("Other", 1);
+    metadata_turn(m, now);
+    if (metadata_durable(m) >= deletion) {
+        found = open_copy();
+        ck_assert_int_eq(offset_of(found, "T", "G", 0), -1);
+        ck_assert_int_eq(metadata_close(found), 0);
+    }
+    turns();
+    ck_assert_uint_ge(metadata_durable(m), deletion);
+    kill_and_reopen();
+    ck_assert_int_eq(offset_of(m, "T", "G", 0), -1);
+    close_meta();
+}
+END_TEST
+
 START_TEST(offsets_committed_after_a_drop_stay)
 {
     open_meta();
@@ -1446,6 +1481,7 @@ static Suite *suite(void)
     tcase_add_test(c, each_offset_takes_filters);
     tcase_add_test(c, deleting_a_topic_or_group_can_drop_its_offsets);
     tcase_add_test(c, a_deletion_is_durable_only_with_its_drops);
+    tcase_add_test(c, a_deletion_that_comes_during_a_sync_is_durable_only_with_its_drops);
     tcase_add_test(c, offsets_committed_after_a_drop_stay);
     tcase_add_test(c, dropped_pairs_give_their_room_back);
     tcase_add_test(c, a_topic_of_65536_queues_keeps_every_offset);
