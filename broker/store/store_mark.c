@@ -145,10 +145,15 @@ int mark_write(struct mark_file *file, const struct mark *mark)
         r = file_write_all(file->fd, slot, sizeof(slot), at);
         if (r == 0)
             r = file_fdatasync(file->fd);
+        /* Whoever made the file may not have come to that. */
+        if (r == 0 && !file->named)
+            r = file_sync_parent(file->path);
     }
-    if (r == 0)
-        file->sequence = m.sequence;
-    return r;
+    if (r < 0)
+        return r;
+    file->named = true;
+    file->sequence = m.sequence;
+    return 0;
 }
 
 void mark_close(struct mark_file *file)

@@ -52,6 +52,7 @@ struct mark_file {
     char path[PATH_MAX];
     int fd;            /* -1 until something was written */
     uint64_t sequence; /* of the newest slot that is known to be whole */
+    bool named;        /* its folder was synced since it has the name */
 };
 
 /* 0: *mark is the newest valid slot. MARK_NONE: no file, or no valid slot in it. -errno. */

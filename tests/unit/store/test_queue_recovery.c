@@ -438,6 +438,27 @@ START_TEST(files_that_have_lost_their_sizes_are_removed)
 }
 END_TEST
 
+/* Files made since the last checkpoint: a power cut may take one in the middle, and the scan meets
+ * the records of all of them. What the checkpoint had stays, wherever it ends. */
+START_TEST(what_stands_in_front_of_a_missing_file_stays)
+{
+    int64_t checkpoint = _i * (UNITS + 7), count = 4 * UNITS;
+    uint32_t queue;
+
+    append_to(queue_of(0, 0), count);
+    write_all();
+    ck_assert_int_eq(unlink(queue_file("Topic0", 0, 2 * FILE_BYTES)), 0);
+    load_again(0, (uint64_t)checkpoint * RECORD);
+    queue = queue_of(0, 0);
+    expect_range(queue, UINT64_MAX, 0, checkpoint);
+    for (int64_t i = checkpoint; i < count; i++)
+        recover_record(queue, i, (uint64_t)i * RECORD);
+    write_all();
+    expect_range(queue, UINT64_MAX, 0, count);
+    expect_entries(queue, 0, count, 0);
+}
+END_TEST
+
 START_TEST(file_that_is_missing_between_others_is_made_again_without_entries)
 {
     struct queue_entry e;
@@ -1057,6 +1078,7 @@ static Suite *suite(void)
     tcase_add_test(c, file_that_lost_its_end_while_others_did_not_is_made_whole);
     tcase_add_test(c, file_with_another_name_is_named);
     tcase_add_test(c, empty_last_file_is_removed);
+    tcase_add_loop_test(c, what_stands_in_front_of_a_missing_file_stays, 0, 2);
     tcase_add_test(c, files_that_have_lost_their_sizes_are_removed);
     tcase_add_test(c, file_that_is_missing_between_others_is_made_again_without_entries);
     tcase_add_test(c, queue_begins_behind_a_wide_hole);
