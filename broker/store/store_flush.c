@@ -197,6 +197,18 @@ static int64_t keep_mark(struct store *s, int64_t now)
     return NEVER;
 }
 
+static void doubt_queues(struct store *s, int r)
+{
+    char room[128];
+
+    s->flusher.queues_doubted = true;
+    log_error("store %s: the file system of the consume queues cannot be synced: %s; look at the "
+              "disk and restart: until then no checkpoint moves on, and the next start reads the "
+              "log from %llu on",
+              s->root_dir, strerror_r(-r, room, sizeof(room)),
+              (unsigned long long)s->flusher.mark.queues_complete_to);
+}
+
 /* The queue files are on the disk, up to the entries of records above `flushed`. */
 static int sync_queues(struct store *s, int64_t now, struct mark *mark)
 {
@@ -208,7 +220,7 @@ static int sync_queues(struct store *s, int64_t now, struct mark *mark)
     mark->queues_complete_to = complete;
     r = queue_table_write_back(s->queues, mark->flushed < confirmed ? mark->flushed : confirmed,
                                now, true, &complete);
-    if (r < 0)
+    if (r < 0 || s->flusher.queues_doubted)
         return r;
     r = store_path(s, path, "consumequeue");
     if (r < 0)
@@ -218,6 +230,8 @@ static int sync_queues(struct store *s, int64_t now, struct mark *mark)
         return fd;
     r = file_syncfs(fd);
     file_close(fd);
+    if (r < 0)
+        doubt_queues(s, r);
     if (r == 0 && complete > mark->queues_complete_to)
         mark->queues_complete_to = complete < mark->flushed ? complete : mark->flushed;
     return r;

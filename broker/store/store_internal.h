@@ -98,6 +98,10 @@ struct flusher {
     int64_t checkpoint_ms; /* when the traffic began that the next checkpoint will cover; 0: none */
     uint64_t checkpoint_to; /* `flushed` at the last checkpoint */
     bool complaining;       /* the last queue write-back or mark has failed */
+    /* A sync of the queue files has failed: the kernel may call their pages clean, so that no later
+     * sync says anything about them. Nothing more is claimed of queues until the next start, which
+     * makes their entries anew from `queues complete to` on. */
+    bool queues_doubted;
     /* What others may know and ask. */
     _Atomic uint64_t complete_to; /* mark.queues_complete_to, as it is on the disk */
     _Atomic bool checkpoint_asked;

@@ -455,8 +455,9 @@ static int load_queues(struct recovery *v)
         v->whole = true; /* somebody wants them made anew */
     store_forget_extents(s);
     /* Above the checkpoint the files are not believed: an entry may have reached the disk before
-     * its record, or torn. The scan makes those anew. */
-    believed = v->limit;
+     * its record, or torn, or be in memory only, after a sync that failed. The scan makes those
+     * anew. */
+    believed = v->marked ? v->min : v->limit;
     if (v->marked && !v->whole && v->mark.queues_complete_to > v->min)
         believed = v->mark.queues_complete_to;
     r = queue_table_load(s->queues, s->metadata, v->min, believed, make_topic, v, v->err);

@@ -1039,7 +1039,81 @@ START_TEST(a_stop_that_fails_leaves_the_next_start_to_look_at_everything)
 }
 END_TEST
 
+static _Atomic int failed_syncs;
+
+static int syncfs_that_fails_once(int fd)
+{
+    if (atomic_fetch_add(&failed_syncs, 1) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return syncfs(fd);
+}
+
+static bool a_sync_has_failed(void)
+{
+    return failed_syncs > 0;
+}
+
+/* Their pages may be clean by now, and on the disk the old ones: the next sync says nothing. */
+START_TEST(queues_that_could_not_be_synced_are_made_anew)
+{
+    struct mark_file file;
+    struct mark mark;
+
+    open_store();
+    append_many(0, 100);
+    close_as_crashed();
+    ck_assert_int_eq(unlink(in_dir("tern/flushed")), 0); /* no checkpoint is known */
+    ops.syncfs = syncfs_that_fails_once;
+    file_ops_set(&ops);
+    open_store();
+    append_many(100, 100);
+    ck_assert(wait_until(a_sync_has_failed)); /* the first checkpoint after a recovery */
+    ck_assert_int_eq(close_store(), -EIO);
+    ck_assert(exists(in_dir("abort")));
+    ck_assert_int_eq(mark_open(&file, in_dir("tern/flushed"), &mark), 0);
+    ck_assert_uint_lt(mark.queues_complete_to, mark.flushed);
+    mark_close(&file);
+    open_store();
+    ck_assert_uint_ge(stats_now().records_recovered, 100);
+    expect_numbers(200);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
 /* --- the mark --- */
+
+static int folder_syncs;
+
+static int counting_fsync(int fd)
+{
+    struct stat st;
+
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    folder_syncs += S_ISDIR(st.st_mode);
+    return fsync(fd);
+}
+
+/* A process may have been killed between making the file and syncing the folder. */
+START_TEST(the_name_of_a_mark_is_synced_by_who_finds_it)
+{
+    struct mark_file file;
+    struct mark mark = {.flushed = 1000}, got;
+
+    ck_assert_int_eq(mark_open(&file, in_dir("flushed"), &got), MARK_NONE);
+    ck_assert_int_eq(mark_write(&file, &mark), 0);
+    mark_close(&file);
+    ops.fsync = counting_fsync;
+    file_ops_set(&ops);
+    ck_assert_int_eq(mark_open(&file, in_dir("flushed"), &got), 0);
+    ck_assert_int_eq(mark_write(&file, &mark), 0);
+    ck_assert_int_eq(folder_syncs, 1);
+    ck_assert_int_eq(mark_write(&file, &mark), 0);
+    ck_assert_int_eq(folder_syncs, 1);
+    mark_close(&file);
+}
+END_TEST
 
 START_TEST(the_newest_whole_slot_of_the_mark_counts)
 {
@@ -1272,6 +1346,7 @@ static Suite *recovery_suite(void)
     tcase_add_loop_test(crash, acknowledged_messages_survive_sigkill, 0, 2);
     tcase_add_loop_test(crash, what_was_durable_survives_a_power_cut, 0, 2);
     tcase_add_test(crash, a_stop_that_fails_leaves_the_next_start_to_look_at_everything);
+    tcase_add_test(crash, queues_that_could_not_be_synced_are_made_anew);
     tcase_add_test(end, a_torn_tail_is_kept_aside_and_zeroed);
     tcase_add_loop_test(end, whole_records_above_the_mark_are_part_of_the_log, 0, 2);
     tcase_add_test(end, an_unclean_log_is_written_again_before_it_counts_as_flushed);
@@ -1286,6 +1361,7 @@ static Suite *recovery_suite(void)
     tcase_add_loop_test(followers, lost_topics_come_back_from_their_messages, 0, 4);
     tcase_add_loop_test(followers, deleted_topics_stay_deleted, 0, 8);
     tcase_add_loop_test(followers, messages_of_a_topic_made_anew_do_not_need_the_journal, 0, 2);
+    tcase_add_test(mark, the_name_of_a_mark_is_synced_by_who_finds_it);
     tcase_add_test(mark, the_newest_whole_slot_of_the_mark_counts);
     tcase_add_test(mark, a_mark_that_contradicts_itself_is_none);
     tcase_add_test(mark, without_a_mark_nothing_is_lost);
