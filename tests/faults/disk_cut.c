@@ -23,7 +23,7 @@ struct file {
     uint32_t count, room;
 };
 
-enum { SETTLED_FROM = 1, SETTLED_TO = 2, LOST_FROM = 4, LOST_TO = 8 };
+enum { SETTLED_FROM = 1, SETTLED_TO = 2 };
 struct pending_name {
     uint32_t event, folder;
     bool to; /* the second half of a rename to another folder */
@@ -262,21 +262,17 @@ static void file_forget(struct replay *r, struct file *f)
     f->apart = f->count > 0;
 }
 
-static void names_sync(struct replay *r, uint32_t folder, const struct event *failed)
+static void names_sync(struct replay *r, uint32_t folder)
 {
     uint32_t left = 0;
 
     for (uint32_t i = 0; i < r->count; i++) {
         struct pending_name p = r->pending[i];
-        bool kept = !failed || coin(failed->salt, p.event, p.to, 50);
 
-        if (folder != DISK_NOBODY && p.folder != folder) {
+        if (folder != DISK_NOBODY && p.folder != folder)
             r->pending[left++] = p;
-            continue;
-        }
-        r->names[p.event] |= (uint8_t)(kept   ? p.to ? SETTLED_TO : SETTLED_FROM
-                                       : p.to ? LOST_TO
-                                              : LOST_FROM);
+        else
+            r->names[p.event] |= p.to ? SETTLED_TO : SETTLED_FROM;
     }
     r->count = left;
 }
@@ -313,8 +309,9 @@ static void sync_event(struct replay *r, const struct event *e)
         else
             file_sync(r, &r->files[i]);
     }
-    if (all || r->d->inodes[e->inode].folder)
-        names_sync(r, e->inode, failed ? e : NULL);
+    /* Names are in the journal of a file system: when that fails, nothing goes on. */
+    if (!failed && (all || r->d->inodes[e->inode].folder))
+        names_sync(r, e->inode);
 }
 
 static void replay(struct replay *r, const struct disk *d, size_t events)
@@ -427,8 +424,6 @@ static bool name_chosen(const struct replay *r, const struct chooser *by, bool *
 
     if (settled & (to ? SETTLED_TO : SETTLED_FROM))
         return true;
-    if (settled & (to ? LOST_TO : LOST_FROM))
-        return false;
     there = chosen(by, event, key_of(folder, NAME_KEY));
     if (by->cut->names_in_order && stopped[folder])
         there = false;

@@ -13,7 +13,9 @@
 #include "turns.h"
 
 enum {
-    BATCH_MAX = 8,
+    BATCH_MAX = 50,
+    BATCH_BODY_MAX = 200,
+    RECORD_MOST = 1300, /* of a batch */
     DELAY_LEVELS = 2,
     CONFIRM_TRIES = 400,
     BUSY_MS = 30,
@@ -61,6 +63,8 @@ struct life_options life_options_drawn(struct random *r)
         .body_max = random_chance(r, 30) ? 3000 : 300,
         .journal_bytes = random_chance(r, 60) ? 1500 : 1 << 20,
         .steps = (int)random_in(r, 40, 160),
+        .batch_percent = random_chance(r, 30) ? 70 : 15,
+        .dense_percent = random_chance(r, 30) ? 80 : 0,
         .restart_percent = (unsigned)random_in(r, 0, 4),
         .topic_percent = random_chance(r, 50) ? 2 : 12,
     };
@@ -160,7 +164,7 @@ void life_resume(struct life *l, const struct life *from, size_t events, const c
     life_init(l, &from->options, root, disk, seed);
     l->plant = from->plant;
     l->next_id = from->next_id + 1000000;
-    l->timeless = l->quiet = true;
+    l->timeless = l->quiet = l->after_cut = true;
     for (int i = 0; i < LIFE_THINGS; i++) {
         const struct life_thing *old = &from->things[i];
 
@@ -218,7 +222,7 @@ static void give_up(struct life *l)
     l->lock = -1;
 }
 
-int life_try_open(struct life *l, struct err *err)
+static int start(struct life *l, struct err *err)
 {
     struct metadata_options m = {
         .root_dir = l->root, .on_durable = on_mark, .ctx = l, .export_interval_ms = 1000};
@@ -265,6 +269,18 @@ int life_try_open(struct life *l, struct err *err)
         give_up(l);
         return r;
     }
+    return 0;
+}
+
+int life_try_open(struct life *l, struct err *err)
+{
+    int r;
+
+    recorder_opening(true);
+    r = start(l, err);
+    recorder_opening(false);
+    if (r < 0)
+        return r;
     memset(l->deleting, 0, sizeof(l->deleting));
     l->starts++;
     life_settle(l);
@@ -358,7 +374,7 @@ static size_t body_length(struct life *l)
 
 static enum store_outcome append(struct life *l, int topic, int32_t queue_id, int count)
 {
-    static uint8_t bodies[BATCH_MAX][LIFE_BODY_MAX];
+    static uint8_t bodies[LIFE_BODY_MAX];
     static char properties[BATCH_MAX][LIFE_PROPERTIES_SIZE];
     struct store_message messages[BATCH_MAX];
     struct store_position positions[BATCH_MAX];
@@ -374,15 +390,16 @@ static enum store_outcome append(struct life *l, int topic, int32_t queue_id, in
     for (int i = 0; i < count; i++) {
         struct store_message *m = &messages[i];
         uint64_t id = l->next_id++;
-        size_t len = count == 1 ? body_length(l) : 1 + random_below(&l->random, 200);
+        size_t len = count == 1 ? body_length(l) : 1 + random_below(&l->random, BATCH_BODY_MAX);
+        uint8_t *body = bodies + i * BATCH_BODY_MAX;
 
-        life_body(id, bodies[i], len);
+        life_body(id, body, len);
         *m = (struct store_message){
             .topic = to,
             .queue_id = queue_id,
             .born_ms = 1700000000000,
             .born_host = {.ip = {127, 0, 0, 1}, .port = 40000},
-            .body = bytes_of(bodies[i], len),
+            .body = bytes_of(body, len),
             .delay_level = level,
         };
         m->properties = bytes_of(properties[i],
@@ -417,17 +434,31 @@ static enum store_outcome append(struct life *l, int topic, int32_t queue_id, in
 static enum store_outcome append_somewhere(struct life *l, int topic)
 {
     int32_t queues = topic == LIFE_TOPICS - 1 ? DELAY_LEVELS : LIFE_QUEUES;
-    int most = l->options.segment_bytes < 16384 ? 4 : BATCH_MAX;
-    int count = random_chance(&l->random, 20) ? (int)random_in(&l->random, 2, most) : 1;
+    int64_t most = l->options.segment_bytes / RECORD_MOST;
+    int count = 1;
 
+    if (random_chance(&l->random, l->options.batch_percent))
+        count = (int)random_in(&l->random, 2, most < BATCH_MAX ? most : BATCH_MAX);
+    if (random_chance(&l->random, l->options.dense_percent)) {
+        topic = 0;
+        queues = 1;
+    }
     return append(l, topic, (int32_t)random_below(&l->random, (uint64_t)queues), count);
 }
 
 bool life_append(struct life *l, int count)
 {
-    for (int i = 0; i < count; i++) {
-        if (append_somewhere(l, i % LIFE_TOPICS) != 0)
+    for (int i = 0, tries = 0; i < count; tries++) {
+        enum store_outcome r = append_somewhere(l, i % LIFE_TOPICS);
+
+        if (r == 0) {
+            i++;
+        } else if (r == STORE_BUSY && tries < CONFIRM_TRIES) {
+            store_write(l->store); /* entries wait for their records to be flushed */
+            turns_sleep_ms(BUSY_MS);
+        } else {
             return false;
+        }
     }
     return true;
 }

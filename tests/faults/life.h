@@ -24,6 +24,7 @@ struct life_options {
     int64_t journal_bytes; /* a new generation of the metadata journal begins above it */
     int steps;
     unsigned restart_percent, topic_percent; /* of steps */
+    unsigned batch_percent, dense_percent;   /* of appends: in a batch, to one queue of all */
 };
 struct life_options life_options_drawn(struct random *r);
 
@@ -94,6 +95,7 @@ struct life {
     uint64_t next_fault;     /* of syncs; 0: none */
     bool timeless;           /* nothing is promised by time: a disk may fail, or nobody writes */
     bool quiet;              /* the metadata thread is not started */
+    bool after_cut;          /* it goes on from what a power cut has left */
     bool forgot;             /* written bytes may be gone without a power cut */
     int starts;
 };

@@ -250,7 +250,8 @@ void life_settle(struct life *l)
     store_stats(l->store, &stats);
     if (stats.damaged_records > 0)
         life_fail("%" PRIu64 " records are said to be damaged", stats.damaged_records);
-    if (l->metadata->journal.damaged)
+    /* A power cut that takes the middle of an unsynced write looks like damage. */
+    if (l->metadata->journal.damaged && !l->after_cut)
         life_fail("the metadata journal is said to be damaged");
     if (l->metadata->files_taken > 0)
         life_fail("files of config/ that are ours were taken for somebody else's");

@@ -89,8 +89,19 @@ static bool same_content(const char *path, const struct content *a, const struct
             x.queues_complete_to == 0);
 }
 
+/* Holds no file. */
+static bool is_empty(const struct image *image, uint32_t folder)
+{
+    for (uint32_t i = 0; i < image->name_count; i++) {
+        const struct image_name *n = &image->names[i];
+        if (n->folder == folder && (!image->nodes[n->node].folder || !is_empty(image, n->node)))
+            return false;
+    }
+    return true;
+}
+
 static void expect_same_below(const struct image *a, uint32_t folder, const char *path,
-                              const struct image *b)
+                              const struct image *b, const char *which)
 {
     for (uint32_t i = 0; i < a->name_count; i++) {
         const struct image_name *n = &a->names[i];
@@ -101,10 +112,12 @@ static void expect_same_below(const struct image *a, uint32_t folder, const char
             continue;
         snprintf(child, sizeof(child), "%s%s%s", path, *path ? "/" : "", n->name);
         y = image_find(b, child);
+        if (!y && x->folder && is_empty(a, n->node))
+            continue; /* of a topic that was deleted: its end was not synced */
         if (!y)
-            life_fail("%s is there after one recovery and not after the other", child);
+            life_fail("%s is there only after the %s recovery", child, which);
         if (x->folder)
-            expect_same_below(a, n->node, child, b);
+            expect_same_below(a, n->node, child, b, which);
         else if (!same_content(child, &x->content, &y->content))
             life_fail("%s (%zu and %zu bytes) changed with the second recovery", child,
                       x->content.size, y->content.size);
@@ -113,8 +126,8 @@ static void expect_same_below(const struct image *a, uint32_t folder, const char
 
 static void expect_same(struct image *a, struct image *b)
 {
-    expect_same_below(a, 0, "", b);
-    expect_same_below(b, 0, "", a);
+    expect_same_below(a, 0, "", b, "first");
+    expect_same_below(b, 0, "", a, "second");
     image_destroy(a);
     image_destroy(b);
 }
@@ -159,7 +172,7 @@ static void describe(const struct life *l, const struct cut *cut)
 
 static void show_events(const struct life *l, const struct cut *cut)
 {
-    size_t from = cut->events > 40 ? cut->events - 40 : 0;
+    size_t from = cut->events > 400 ? cut->events - 400 : 0;
 
     if (!run.show)
         return;
@@ -255,7 +268,10 @@ static void live(struct life *l, uint64_t number)
     turns_begin(random_next(&r), 0);
     recorder_begin(root, disk, run.plant);
     if (random_chance(&r, SYNC_FAULT_PERCENT)) {
-        recorder_fault(FAULT_SYNC, (uint64_t)random_in(&r, 1, 150), 1);
+        if (random_chance(&r, 30))
+            recorder_fault(FAULT_SYNC_FS, (uint64_t)random_in(&r, 1, 4), 1);
+        else
+            recorder_fault(FAULT_SYNC, (uint64_t)random_in(&r, 1, 150), 1);
         l->timeless = true;
     }
     life_run(l);
@@ -326,18 +342,14 @@ static int run_all(uint64_t first, uint64_t count, unsigned jobs)
 
 static int run_planted(unsigned jobs)
 {
-    /* States within which each must have been found, about five times what it takes on average. */
-    static const uint64_t within[PLANTS] = {
-        [PLANT_EARLY_ANSWER] = 600, [PLANT_LOG_FOLDER] = 1200, [PLANT_TORN_TAIL] = 1200,
-        [PLANT_NEW_SEGMENT] = 1200, [PLANT_QUEUES] = 2400,     [PLANT_JOURNAL] = 600,
-        [PLANT_META_FOLDER] = 1200, [PLANT_SNAPSHOT] = 2400,   [PLANT_ABORT] = 2400,
-        [PLANT_LOG] = 600,
-    };
+    /* States within which it must have been found; most are within twenty. */
+    static const uint64_t within[PLANTS] = {[PLANT_MARK] = 6000, [PLANT_REWRITE] = 2400};
+    enum { WITHIN = 600 };
     unsigned passed = 0, failed = 0;
 
     for (int p = PLANT_NOTHING + 1; p < PLANTS; p++) {
         struct runner r = {
-            .to = within[p],
+            .to = within[p] ? within[p] : WITHIN,
             .group = GROUP,
             .workers = jobs,
             .stop_after = 1,
@@ -354,7 +366,7 @@ static int run_planted(unsigned jobs)
                    result.first_failed, result.text);
         } else {
             failed++;
-            printf("NOT found within %" PRIu64 " states: %s\n", within[p], plant_name(run.plant));
+            printf("NOT found within %" PRIu64 " states: %s\n", r.to, plant_name(run.plant));
         }
     }
     printf("%u passed, %u failed\n", passed, failed);

@@ -21,7 +21,7 @@ static char root[PATH_MAX];
 static size_t root_len;
 static struct disk *disk;
 static enum plant plant;
-static bool dead;
+static bool dead, opening;
 
 static struct {
     enum fault_kind kind;
@@ -39,9 +39,9 @@ static struct {
 /* --- names --- */
 
 static const char *const fault_names[FAULT_KINDS] = {
-    [FAULT_NONE] = "none",   [FAULT_EIO] = "eio",       [FAULT_NO_SPACE] = "enospc",
-    [FAULT_SHORT] = "short", [FAULT_EMFILE] = "emfile", [FAULT_SLOW] = "slow",
-    [FAULT_SYNC] = "sync",
+    [FAULT_NONE] = "none",   [FAULT_EIO] = "eio",        [FAULT_NO_SPACE] = "enospc",
+    [FAULT_SHORT] = "short", [FAULT_EMFILE] = "emfile",  [FAULT_SLOW] = "slow",
+    [FAULT_SYNC] = "sync",   [FAULT_SYNC_FS] = "syncfs",
 };
 
 const char *fault_name(enum fault_kind kind)
@@ -61,6 +61,10 @@ static const char *const plant_names[PLANTS] = {
     [PLANT_SNAPSHOT] = "snapshot",
     [PLANT_ABORT] = "abort",
     [PLANT_LOG] = "log",
+    [PLANT_MARK] = "mark",
+    [PLANT_TERN_FOLDER] = "tern-folder",
+    [PLANT_REWRITE] = "rewrite",
+    [PLANT_CONFIG] = "config",
 };
 
 const char *plant_name(enum plant p)
@@ -132,6 +136,8 @@ static bool concerns(const char *call, bool grows)
     case FAULT_SLOW:
     case FAULT_SYNC:
         return is_sync(call);
+    case FAULT_SYNC_FS:
+        return strcmp(call, "syncfs") == 0;
     default:
         return false;
     }
@@ -188,10 +194,14 @@ const char *recorder_failed_path(void)
 
 /* --- the calls --- */
 
-static void spend(int64_t us)
+/* A call takes its time; others may have their turn, and the process may die meanwhile. */
+static bool lives(int64_t us)
 {
+    if (dead)
+        return false;
     turns_spend_us(us);
     turns_point();
+    return !dead;
 }
 
 static int op_open(const char *path, int flags, mode_t mode)
@@ -202,9 +212,8 @@ static int op_open(const char *path, int flags, mode_t mode)
 
     if (!at)
         return open(path, flags, mode);
-    if (dead && (flags & (O_CREAT | O_TRUNC)))
+    if (!lives(5) && (flags & (O_CREAT | O_TRUNC)))
         return fail_with(EIO);
-    spend(5);
     if (disk)
         inode = disk_find(disk, at, &folder, &name);
     if (!dead && fails("open", at, (flags & O_CREAT) && access(path, F_OK) != 0))
@@ -255,9 +264,8 @@ static ssize_t op_pwrite(int fd, const void *from, size_t n, off_t at)
 
     if (!known(fd))
         return pwrite(fd, from, n, at);
-    if (dead)
+    if (!lives(10))
         return fail_with(EIO);
-    spend(10);
     if (plant == PLANT_TORN_TAIL && starts(name_now(fd), "commitlog/") && all_zero(from, n))
         return (ssize_t)n;
     if (fails("write", name_now(fd), true)) {
@@ -313,6 +321,14 @@ static bool left_out(int fd)
         return strcmp(name, ".") == 0;
     case PLANT_LOG:
         return starts(name, "commitlog/");
+    case PLANT_REWRITE:
+        return opening && starts(name, "commitlog/");
+    case PLANT_MARK:
+        return strcmp(name, "tern/flushed") == 0;
+    case PLANT_TERN_FOLDER:
+        return strcmp(name, "tern") == 0;
+    case PLANT_CONFIG:
+        return starts(name, "config");
     default:
         return false;
     }
@@ -322,9 +338,8 @@ static int sync_one(int fd, const char *call, bool all)
 {
     if (!known(fd))
         return 0;
-    if (dead)
+    if (!lives(200))
         return fail_with(EIO);
-    spend(200);
     if (fails(call, all ? "" : name_now(fd), false)) {
         if (fault.kind == FAULT_SLOW) {
             turns_sleep_ms(SLOW_MS);
@@ -373,9 +388,8 @@ static int op_fallocate(int fd, int mode, off_t at, off_t n)
 
     if (!known(fd))
         return fallocate(fd, mode, at, n);
-    if (dead)
+    if (!lives(20))
         return fail_with(EIO);
-    spend(20);
     if (fails("fallocate", name_now(fd), !(mode & FALLOC_FL_PUNCH_HOLE)))
         return fail_with(fault_errno());
     r = fallocate(fd, mode, at, n);
@@ -392,9 +406,8 @@ static int op_ftruncate(int fd, off_t n)
 
     if (!known(fd))
         return ftruncate(fd, n);
-    if (dead)
+    if (!lives(10))
         return fail_with(EIO);
-    spend(10);
     if (fails("ftruncate", name_now(fd), false))
         return fail_with(fault_errno());
     r = ftruncate(fd, n);
@@ -411,9 +424,8 @@ static int op_rename(const char *from, const char *to)
 
     if (!a || !b)
         return rename(from, to);
-    if (dead)
+    if (!lives(10))
         return fail_with(EIO);
-    spend(10);
     if (fails("rename", a, true))
         return fail_with(fault_errno());
     r = rename(from, to);
@@ -433,9 +445,8 @@ static int op_unlink(const char *path)
 
     if (!at)
         return unlink(path);
-    if (dead)
+    if (!lives(10))
         return fail_with(EIO);
-    spend(10);
     if (access(path, F_OK) == 0 && fails("unlink", at, false))
         return fail_with(fault_errno());
     r = unlink(path);
@@ -454,9 +465,8 @@ static int op_mkdir(const char *path, mode_t mode)
 
     if (!at)
         return mkdir(path, mode);
-    if (dead)
+    if (!lives(10))
         return fail_with(EIO);
-    spend(10);
     if (access(path, F_OK) != 0 && fails("mkdir", at, true))
         return fail_with(fault_errno());
     r = mkdir(path, mode);
@@ -475,9 +485,8 @@ static int op_rmdir(const char *path)
 
     if (!at)
         return rmdir(path);
-    if (dead)
+    if (!lives(10))
         return fail_with(EIO);
-    spend(10);
     if (fails("rmdir", at, false))
         return fail_with(fault_errno());
     r = rmdir(path);
@@ -513,7 +522,7 @@ void recorder_begin(const char *folder, struct disk *to, enum plant planted)
     root_len = strlen(root);
     disk = to;
     plant = planted;
-    dead = false;
+    dead = opening = false;
     memset(fds, 0, sizeof(fds));
     recorder_fault(FAULT_NONE, 0, 0);
     file_ops_set(&recording);
@@ -525,6 +534,11 @@ void recorder_end(void)
     disk = NULL;
     plant = PLANT_NOTHING;
     dead = false;
+}
+
+void recorder_opening(bool is_opening)
+{
+    opening = is_opening;
 }
 
 void recorder_dead(bool is_dead)

@@ -21,6 +21,7 @@ enum fault_kind {
     FAULT_EMFILE,   /* open */
     FAULT_SLOW,     /* a sync takes 5 seconds */
     FAULT_SYNC,     /* EIO of syncs only */
+    FAULT_SYNC_FS,  /* EIO of syncs of the file system only */
     FAULT_KINDS,
 };
 const char *fault_name(enum fault_kind kind);
@@ -38,6 +39,10 @@ enum plant {
     PLANT_SNAPSHOT,     /* a metadata snapshot is renamed before it is synced */
     PLANT_ABORT,        /* the store folder is not synced when `abort` was made */
     PLANT_LOG,          /* the log is not synced */
+    PLANT_MARK,         /* tern/flushed is not synced */
+    PLANT_TERN_FOLDER,  /* tern/ is not synced */
+    PLANT_REWRITE,      /* a start does not sync what it writes to the log again */
+    PLANT_CONFIG,       /* config/ and what is in it are not synced */
     PLANTS,
 };
 const char *plant_name(enum plant plant);
@@ -48,6 +53,8 @@ void recorder_begin(const char *root, struct disk *disk, enum plant plant);
 void recorder_end(void);
 /* The process is dead: nothing that it still does happens. */
 void recorder_dead(bool dead);
+/* A start is under way: for the plants that mean one. */
+void recorder_opening(bool opening);
 /* Calls that the fault concerns are counted from 1; `count` of them fail from `first` on. */
 void recorder_fault(enum fault_kind kind, uint64_t first, uint64_t count);
 uint64_t recorder_fault_calls(void);
