@@ -88,9 +88,11 @@ static int64_t keep_quorum(struct ha_master *m, int64_t now)
     return next;
 }
 
+/* What a slave that is near has not been sent is kept from deletion; one that is far behind does
+ * not fill the disk. */
 static void note_slaves(struct ha_master *m)
 {
-    uint64_t slowest = UINT64_MAX;
+    uint64_t slowest = UINT64_MAX, keep = UINT64_MAX, written = store_written(m->options.store);
     unsigned connections = 0;
 
     for (int i = 0; i < QUORUM_MEMBERS_MAX; i++) {
@@ -101,7 +103,10 @@ static void note_slaves(struct ha_master *m)
         connections++;
         if (s->reported && m->quorum.connections[s->member].acked < slowest)
             slowest = m->quorum.connections[s->member].acked;
+        if (s->reported && s->next < keep && written - s->next < m->options.quorum.behind_max)
+            keep = s->next;
     }
+    store_keep_from(m->options.store, keep);
     atomic_store(&m->slowest, slowest);
     atomic_store(&m->connections, connections);
     atomic_store(&m->idle, connections == 0 && (m->quorum.options.copies <= 1 || m->quorum.open));
