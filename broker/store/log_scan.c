@@ -129,9 +129,13 @@ int log_scan_judge(struct log_scan *scan, uint64_t offset, struct record *record
         *why = "no record begins here";
         return LOG_SCAN_BAD;
     }
-    return record_check(record, bytes_of(b.at, record->total_size), (int64_t)offset, why) == 0
-               ? LOG_SCAN_RECORD
-               : LOG_SCAN_BAD;
+    if (record_check(record, bytes_of(b.at, record->total_size), (int64_t)offset, why) != 0)
+        return LOG_SCAN_BAD;
+    if (offset >= scan->crc_from && offset < scan->crc_to && !record_has_crc(record)) {
+        *why = "it has lost its checksum";
+        return LOG_SCAN_BAD;
+    }
+    return LOG_SCAN_RECORD;
 }
 
 /* First record in [from, bound) that says itself that it stands there. 1 found, 0 not. */

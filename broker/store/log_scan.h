@@ -22,6 +22,8 @@ struct log_scan {
     uint64_t at;
     int fd;
     uint64_t segment; /* where the open segment begins */
+    /* Records in [crc_from, crc_to) have to have the whole-record CRC: 0 and 0 after init. */
+    uint64_t crc_from, crc_to;
     struct err *err;
 };
 

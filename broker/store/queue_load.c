@@ -503,6 +503,24 @@ static int back_over_fillers(struct folder *f, uint64_t oldest, int64_t *min, st
     return 0;
 }
 
+/* Whether the unit before `min`, which says that its message is gone, says so out of order: its
+ * record would lie before that of the entry in front of it. */
+static int is_out_of_order(struct folder *f, int64_t min, bool *out, struct err *err)
+{
+    struct queue_entry last, before;
+    const uint8_t *units;
+    int r;
+
+    *out = false;
+    if (min - 2 < f->first * f->units || (min - 1) % f->units == 0)
+        return 0;
+    r = folder_read(f, min - 2, 2, &units, err);
+    if (r == 0 && queue_unit_decode(units, &before) == UNIT_ENTRY &&
+        queue_unit_decode(units + QUEUE_ENTRY_BYTES, &last) == UNIT_ENTRY)
+        *out = last.log_offset <= before.log_offset;
+    return r;
+}
+
 /* The first entry whose message the log still has; `next` when there is none. A unit that is alive
  * right in front of the border says that a wrong one has led the search astray: it is the border
  * then.
@@ -511,7 +529,7 @@ static int find_min(struct folder *f, int64_t next, int64_t *min, struct err *er
 {
     uint64_t oldest = f->log_min > f->floor ? f->log_min : f->floor;
     int64_t begin = f->first * f->units, at;
-    bool fillers = false;
+    bool fillers = false, wrong = false;
     int r = find_border(f, begin, next, oldest, min, &fillers, err);
 
     if (r == 0 && fillers)
@@ -523,6 +541,10 @@ static int find_min(struct folder *f, int64_t next, int64_t *min, struct err *er
         if (r == 0 && unit_alive(unit, oldest))
             *min = at;
     }
+    if (r == 0)
+        r = is_out_of_order(f, *min, &wrong, err);
+    if (r == 0 && wrong)
+        --*min;
     return r;
 }
 

@@ -162,6 +162,7 @@ static int put_mark(struct store *s, int64_t now, struct mark *mark)
     int r;
 
     mark->store_ms = newest_store_ms(s, NULL);
+    mark->crc_from = atomic_load(&s->crc_from);
     if (atomic_load(&s->queues_dropped)) { /* the digest has queues that are gone */
         mark->queue_ends = 0;
         mark->log_min = MARK_NO_MIN;
@@ -291,7 +292,7 @@ static int64_t keep_checkpoint(struct store *s, int64_t now)
     int r;
 
     if (f->checkpoint_ms == 0) {
-        if (flushed == f->checkpoint_to)
+        if (flushed == f->checkpoint_to && !asked)
             return NEVER;
         f->checkpoint_ms = now;
     }

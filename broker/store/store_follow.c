@@ -301,6 +301,8 @@ static int append_one(struct store *s, const struct record *record, const uint8_
     if (r == 0 && at_offset == offset) {
         memcpy(at, bytes, record->total_size);
         commit_log_commit(s->log, record->total_size);
+        if (!record_has_crc(record))
+            atomic_store(&s->crc_from, offset + record->total_size);
         if (record->store_ms > s->last_store_ms)
             s->last_store_ms = record->store_ms;
         if (topic) {

@@ -145,6 +145,11 @@ struct store {
     /* All queues begin with the first message of a log that begins here; MARK_NO_MIN: it cannot be
      * told. Whoever deletes segments sets it when all queues have followed. */
     _Atomic uint64_t settled_min;
+    /* Records from here on, of those that are flushed, have the whole-record CRC. Follows what is
+     * appended without one; boot_crc_from is what the start has found, for records below boot_end.
+     */
+    _Atomic uint64_t crc_from;
+    uint64_t boot_crc_from;
     _Atomic bool queues_dropped; /* since the last checkpoint */
     uint64_t records_recovered;
     int64_t boot_recovery_ms;

@@ -28,6 +28,7 @@ void mark_encode(uint8_t to[MARK_SLOT_BYTES], const struct mark *mark)
     store_be64(to + 56, mark->queue_ends);
     store_be64(to + 64, mark->queue_mins);
     store_be64(to + 72, mark->log_min);
+    store_be64(to + 80, mark->crc_from);
     store_be32(to + MARK_CRC_AT, crc32_of(0, bytes_of(to, MARK_CRC_AT)));
 }
 
@@ -47,6 +48,7 @@ bool mark_decode(const uint8_t from[MARK_SLOT_BYTES], struct mark *mark)
     m.queue_ends = load_be64(from + 56);
     m.queue_mins = load_be64(from + 64);
     m.log_min = load_be64(from + 72);
+    m.crc_from = load_be64(from + 80);
     if (m.flushed > INT64_MAX || m.queues_complete_to > m.flushed || m.store_ms < 0)
         return false;
     *mark = m;

@@ -28,11 +28,16 @@
  *   40     8  store time          ms; no record below `flushed` has a later one
  *   48     4  tail CRC            clean stop: CRC-32 of the last bytes before `flushed`
  *   52     4  0
- *   56     8  queue ends          digest of where all queues end at "queues complete to"; 0:
- * unknown 64     8  queue mins          digest of where they begin 72     8  log min             of
- * the log when they began there; all ones: unknown 80    44  0 124     4  CRC-32 of bytes 0 to 123
+ *   56     8  queue ends          digest of where all queues end there; 0: it was not taken
+ *   64     8  queue mins          digest of where they begin
+ *   72     8  log min             of the log then; all ones: that cannot be told
+ *   80     8  CRCs from           log offset; records from here on, up to `flushed`, all have the
+ *                                 whole-record CRC; all ones: none need have it
+ *   88    36  0
+ *  124     4  CRC-32 of bytes 0 to 123
  */
 #define MARK_NO_MIN UINT64_MAX
+#define MARK_NO_CRC UINT64_MAX
 enum { MARK_SLOT_BYTES = 128, MARK_SLOT_APART = 4096, MARK_FILE_BYTES = 2 * MARK_SLOT_APART };
 
 struct mark {
@@ -43,6 +48,7 @@ struct mark {
     bool clean;
     uint32_t tail_crc;
     uint64_t queue_ends, queue_mins, log_min;
+    uint64_t crc_from;
 };
 
 void mark_encode(uint8_t to[MARK_SLOT_BYTES], const struct mark *mark);

@@ -322,6 +322,10 @@ enum store_verdict store_judge(struct store *s, uint32_t queue, int64_t offset,
         return VERDICT_RIGHT;
     if (record_check(&r, whole, e->log_offset, why) != 0)
         return VERDICT_DAMAGED;
+    if ((uint64_t)e->log_offset >= s->boot_crc_from && !record_has_crc(&r)) {
+        *why = "it has lost its checksum";
+        return VERDICT_DAMAGED;
+    }
     return store_tags_fit(&r, e->tags_code) ? VERDICT_RIGHT : VERDICT_OTHER;
 }
 
@@ -424,7 +428,8 @@ int store_read_record(struct store *s, uint64_t log_offset, struct buf *out, str
     if (r < 0)
         return r == -ENODATA ? -ENOENT : r;
     if (record_decode(bytes_of(to, size), record) != 0 ||
-        record_check(record, bytes_of(to, size), (int64_t)log_offset, &why) != 0)
+        record_check(record, bytes_of(to, size), (int64_t)log_offset, &why) != 0 ||
+        (log_offset < s->boot_end && log_offset >= s->boot_crc_from && !record_has_crc(record)))
         return -ENOENT;
     out->len += size;
     return 0;

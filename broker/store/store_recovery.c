@@ -47,6 +47,7 @@ struct recovery {
     struct topic *topic; /* of the last record */
     struct topic **made; /* topics made here */
     size_t made_count, made_cap;
+    uint64_t bare_end; /* end of the last record above the mark that has no CRC of its own */
     uint64_t scanned_bytes, records, nameless;
     bool gap; /* a queue lacks entries below `from`: start again from the beginning */
     struct log_scan scan;
@@ -310,6 +311,8 @@ static int scan(struct recovery *v)
             if (record.store_ms > v->newest_ms)
                 v->newest_ms = record.store_ms;
             at += record.total_size;
+            if (at > v->scan.crc_to && !record_has_crc(&record))
+                v->bare_end = at; /* RocketMQ was here, or we were told to do without */
             if (++v->records % 1024 == 0) {
                 progress(v, at);
                 r = queue_table_pressed(v->s->queues) ? relieve(v, at) : 0;
@@ -644,6 +647,10 @@ static int read_mark(struct recovery *v)
     if (r < 0)
         return err_set(v->err, r, "read %s/tern/flushed", s->root_dir);
     v->marked = r == 0;
+    if (v->marked) {
+        v->scan.crc_from = v->mark.crc_from;
+        v->scan.crc_to = v->mark.flushed;
+    }
     if (v->marked && v->mark.flushed > v->limit) {
         log_error("store %s: tern/flushed knows of %" PRIu64
                   " bytes of log, but the segments in %s "
@@ -667,6 +674,23 @@ static int64_t inherited_ms(const struct recovery *v)
              "to the clock",
              v->s->root_dir, (v->newest_ms - now) / 1000);
     return now;
+}
+
+/* From where on records are known to have CRCs: what the mark knows, unless others came behind it.
+ */
+static void settle_crcs(const struct recovery *v)
+{
+    struct store *s = v->s;
+    uint64_t from = v->scan.crc_to > 0 ? v->scan.crc_from : v->end;
+
+    if (from < v->bare_end)
+        from = v->bare_end;
+    s->boot_crc_from = from;
+    if (!s->options.record_crc)
+        from = MARK_NO_CRC;
+    else if (from == MARK_NO_CRC)
+        from = v->end;
+    atomic_store(&s->crc_from, from);
 }
 
 int store_recover(struct store *s, bool *scanned, bool *was_unclean, struct err *err)
@@ -709,10 +733,12 @@ int store_recover(struct store *s, bool *scanned, bool *was_unclean, struct err 
         return r;
     atomic_store(&s->settled_min, *scanned ? v.min : v.mark.log_min);
     s->boot_end = v.end;
+    settle_crcs(&v);
     s->scrub.at = v.min;
     s->scrub.end = *scanned ? v.from : v.end; /* what was read is verified */
     s->last_store_ms = inherited_ms(&v);
     s->flusher.mark = v.mark;
+    s->flusher.mark.crc_from = atomic_load(&s->crc_from);
     s->flusher.mark.flushed = v.end;
     s->flusher.mark.queues_complete_to = v.marked && !v.whole ? v.mark.queues_complete_to : v.min;
     if (s->flusher.mark.queues_complete_to > v.end)

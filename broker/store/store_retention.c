@@ -350,8 +350,12 @@ static void sweep_end(struct store *s)
 
     r->sweeping = false;
     atomic_store_explicit(&r->swept_to, r->sweep_min, memory_order_release);
-    if (r->sweep_failures == 0 && commit_log_min(s->log) == r->sweep_min)
-        atomic_store(&s->settled_min, r->sweep_min);
+    if (r->sweep_failures == 0 && commit_log_min(s->log) == r->sweep_min &&
+        atomic_exchange(&s->settled_min, r->sweep_min) != r->sweep_min) {
+        /* So that the mark says where queues begin now. */
+        atomic_store(&s->flusher.checkpoint_asked, true);
+        flusher_call(s);
+    }
     if (r->sweep_files > 0)
         log_info("store %s: the log begins at %" PRIu64 ", %" PRIu64
                  " queue files in front of that are deleted",

@@ -473,6 +473,8 @@ int scrub_start(struct store *s, struct err *err)
     int r;
 
     log_scan_init(&scrub->scan, s->commit_log_dir, (uint64_t)s->options.segment_bytes, &scrub->err);
+    scrub->scan.crc_from = s->boot_crc_from;
+    scrub->scan.crc_to = s->boot_end;
     atomic_store(&scrub->scrubbed_to, scrub->at < scrub->end ? scrub->at : s->boot_end);
     r = store_thread(&scrub->thread, "tern-scrub", scrub_main, s);
     if (r < 0)

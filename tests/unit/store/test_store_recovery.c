@@ -711,6 +711,57 @@ START_TEST(damage_found_while_reading_is_not_served)
 }
 END_TEST
 
+/* Zeroes the last bytes of a record but one, which makes its checksum something else. */
+static void lose_checksum(uint64_t log_end)
+{
+    uint8_t zeroes[18] = {0};
+
+    put_in_log(log_end - 19, zeroes, sizeof(zeroes));
+}
+
+/* In a log that also has records without checksums of their own, a record that has lost it can be
+ * told from these: the mark knows from where on all have one. */
+START_TEST(a_record_that_lost_its_checksum_is_damage_where_all_have_one)
+{
+    struct store_position p[3];
+    struct buf out = {0};
+    struct record r;
+
+    options.scrub_bytes_s = 0;
+    options.record_crc = false;
+    open_store();
+    p[0] = append(0, 0);
+    ck_assert_int_eq(close_store(), 0);
+    options.record_crc = true;
+    open_store();
+    p[1] = append(0, 4);
+    ck_assert_int_eq(close_store(), 0);
+    open_store();
+    p[2] = append(0, 8);
+    ck_assert_int_eq(close_store(), 0);
+    for (int crash = 0; crash < 2; crash++) {
+        if (crash)
+            ck_assert_int_eq(abort_create(in_dir("abort")), 0);
+        open_store();
+        for (int i = 0; i < 3; i++)
+            ck_assert_int_eq(store_read_record(store, p[i].log_offset, &out, &r), 0);
+        ck_assert_int_eq(close_store(), 0);
+    }
+    lose_checksum(p[1].log_end);
+    open_store();
+    ck_assert_int_eq(store_read_record(store, p[1].log_offset, &out, &r), -ENOENT);
+    ck_assert_int_eq(read_queue(topic, 0, NULL, NULL), 2);
+    ck_assert_uint_eq(stats_now().damaged_records, 1);
+    ck_assert_int_eq(close_store(), 0);
+    remove_tree(in_dir("consumequeue")); /* so that the log is read */
+    ck_assert_int_eq(file_mkdir(in_dir("consumequeue")), 0);
+    open_store();
+    ck_assert_uint_eq(stats_now().damaged_records, 1);
+    ck_assert_int_eq(close_store(), 0);
+    buf_destroy(&out);
+}
+END_TEST
+
 static void spoil_something(unsigned *random)
 {
     char path[1024], child[1024];
@@ -1356,6 +1407,7 @@ static Suite *recovery_suite(void)
     tcase_add_test(damage, damage_at_the_edges_of_segments_is_stepped_over);
     tcase_add_test(damage, a_segment_of_zeroes_is_stepped_over);
     tcase_add_test(damage, damage_found_while_reading_is_not_served);
+    tcase_add_test(damage, a_record_that_lost_its_checksum_is_damage_where_all_have_one);
     tcase_add_loop_test(damage, no_flipped_bit_crashes_a_start, 0, 8);
     tcase_add_loop_test(followers, deleted_queue_files_are_made_again, 0, 4);
     tcase_add_loop_test(followers, lost_topics_come_back_from_their_messages, 0, 4);
