@@ -47,33 +47,6 @@ static int no_memory(struct ctl *ctl)
     return err_say(&ctl->err, TOOL_REFUSED, "out of memory");
 }
 
-/* Asks the master and reads the JSON body; *out stays NULL for `absent`, a code that only says that
- * there is nothing to tell. */
-static int ask_json(struct ctl *ctl, const struct route_broker *b, const char *doing, int32_t code,
-                    const struct rpc_field *fields, size_t count, int32_t absent, json_t **out)
-{
-    struct rpc_request request = {.code = code, .fields = fields, .field_count = count};
-    struct remoting_frame reply;
-    struct err why = {0};
-    char whom[192];
-    int r;
-
-    *out = NULL;
-    snprintf(whom, sizeof(whom), "broker %.120s", b->name);
-    r = client_call(ctl->client, route_master(b), whom, &request, &reply, &ctl->err);
-    if (r != TOOL_DONE)
-        return r;
-    if (reply.code == absent)
-        return TOOL_DONE;
-    if (reply.code != RESPONSE_SUCCESS)
-        return client_refused(route_master(b), whom, doing, &reply, &ctl->err);
-    *out = json_dialect_load(reply.body, &why);
-    if (!*out)
-        return err_say(&ctl->err, TOOL_REFUSED, "the answer of %s cannot be read: %s", whom,
-                       why.text);
-    return TOOL_DONE;
-}
-
 /* ---- queues ---- */
 
 static int by_queue(const void *a, const void *b)
@@ -91,8 +64,8 @@ static int ask_queues(struct ctl *ctl, const char *topic, const struct route_bro
     const char *key;
     json_t *root, *table, *value;
     struct queue_info *grown;
-    int r = ask_json(ctl, b, "read the queues", REQUEST_GET_TOPIC_STATS_INFO, fields, 1,
-                     RESPONSE_TOPIC_NOT_EXIST, &root);
+    int r = ctl_ask_json(ctl, b->name, route_master(b), "read the queues",
+                         REQUEST_GET_TOPIC_STATS_INFO, fields, 1, RESPONSE_TOPIC_NOT_EXIST, &root);
 
     if (r != TOOL_DONE || !root)
         return r;
@@ -153,8 +126,8 @@ static int ask_lag(struct ctl *ctl, const char *topic, const struct route_broker
     const struct rpc_field fields[] = {{"consumerGroup", g->name}, {"topic", topic}};
     const char *key;
     json_t *root, *value;
-    int r = ask_json(ctl, b, "read how far a group is", REQUEST_GET_CONSUME_STATS, fields, 2,
-                     RESPONSE_SYSTEM_ERROR, &root);
+    int r = ctl_ask_json(ctl, b->name, route_master(b), "read how far a group is",
+                         REQUEST_GET_CONSUME_STATS, fields, 2, RESPONSE_SYSTEM_ERROR, &root);
 
     if (r != TOOL_DONE || !root)
         return r;
@@ -177,8 +150,9 @@ static int ask_clients(struct ctl *ctl, const struct route_broker *b, struct gro
     const struct rpc_field fields[] = {{"consumerGroup", g->name}};
     json_t *root;
     size_t clients;
-    int r = ask_json(ctl, b, "list the clients of a group", REQUEST_GET_CONSUMER_CONNECTION_LIST,
-                     fields, 1, RESPONSE_CONSUMER_NOT_ONLINE, &root);
+    int r = ctl_ask_json(ctl, b->name, route_master(b), "list the clients of a group",
+                         REQUEST_GET_CONSUMER_CONNECTION_LIST, fields, 1,
+                         RESPONSE_CONSUMER_NOT_ONLINE, &root);
 
     if (r != TOOL_DONE || !root)
         return r;
@@ -194,8 +168,9 @@ static int ask_groups(struct ctl *ctl, const char *topic, const struct route_bro
 {
     const struct rpc_field fields[] = {{"topic", topic}};
     json_t *root, *list;
-    int r = ask_json(ctl, b, "list the groups", REQUEST_QUERY_TOPIC_CONSUME_BY_WHO, fields, 1,
-                     RESPONSE_TOPIC_NOT_EXIST, &root);
+    int r = ctl_ask_json(ctl, b->name, route_master(b), "list the groups",
+                         REQUEST_QUERY_TOPIC_CONSUME_BY_WHO, fields, 1, RESPONSE_TOPIC_NOT_EXIST,
+                         &root);
 
     if (r != TOOL_DONE || !root)
         return r;

@@ -3,12 +3,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "broker/store/log_scan.h"
 #include "tools/ctl_store.h"
 #include "tools/log_walk.h"
 #include "tools/message.h"
+#include "tools/moment.h"
 
 enum { WRITE_BYTES = 256 << 10 };
 
@@ -25,30 +25,6 @@ struct dump {
     int64_t shown;
     uint64_t damaged;
 };
-
-/* "1767225600000", "2026-01-31", "2026-01-31 23:59[:59]", with a T for the space; local time, or
- * UTC with a Z at the end. */
-static bool parse_time(const char *text, int64_t *ms)
-{
-    static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S",
-                                          "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"};
-
-    if (bytes_to_i64(bytes_str(text), ms))
-        return *ms >= 0;
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        struct tm tm = {.tm_isdst = -1};
-        const char *end = strptime(text, formats[i], &tm);
-        bool utc = end && strcmp(end, "Z") == 0;
-        time_t seconds;
-
-        if (!end || (*end != '\0' && !utc))
-            continue;
-        seconds = utc ? timegm(&tm) : mktime(&tm);
-        *ms = (int64_t)seconds * 1000;
-        return seconds >= 0;
-    }
-    return false;
-}
 
 /* Store time of the first record of a segment; INT64_MAX when there is none. */
 static int first_ms(struct dump *d, uint64_t base, int64_t *ms, struct err *err)
@@ -246,7 +222,7 @@ int ctl_store_dump(struct ctl *ctl, const struct command *command, int argc, cha
         return r;
     if (d.time && d.offset >= 0)
         return err_say(&ctl->err, TOOL_USAGE, "--offset and --time: give one of them");
-    if (d.time && !parse_time(d.time, &d.from_ms))
+    if (d.time && !moment_parse(d.time, &d.from_ms))
         return err_say(&ctl->err, TOOL_USAGE,
                        "--time %.60s: ms since 1970, or 2026-01-31[ 23:59[:59]][Z]", d.time);
     r = dump(&d, argv[0]);

@@ -7,7 +7,6 @@
 #include <zlib.h>
 
 #include "broker/store/properties.h"
-#include "common/json_out.h"
 #include "tools/show.h"
 #include "tools/tags.h"
 
@@ -124,44 +123,51 @@ static void properties_json(struct json_out *j, struct bytes properties)
     jout_object_end(j);
 }
 
-void message_json(const struct message_view *m, const char *broker, struct buf *out)
+void message_members(struct json_out *j, const struct message_view *m, const char *broker,
+                     bool place)
 {
     const struct record *r = &m->record;
-    struct json_out j;
 
-    jout_begin(&j, out);
-    jout_object(&j);
-    jout_kv_bytes(&j, "topic", r->topic);
-    if (broker) {
-        jout_kv_str(&j, "broker", broker);
-    } else {
-        jout_kv_i64(&j, "logOffset", r->log_offset);
-        jout_kv_i64(&j, "size", r->total_size);
-        jout_kv_i64(&j, "sysFlag", r->sys_flag);
+    jout_kv_bytes(j, "topic", r->topic);
+    if (broker)
+        jout_kv_str(j, "broker", broker);
+    if (place) {
+        jout_kv_i64(j, "logOffset", r->log_offset);
+        jout_kv_i64(j, "size", r->total_size);
+        jout_kv_i64(j, "sysFlag", r->sys_flag);
     }
-    jout_kv_i64(&j, "queue", r->queue_id);
-    jout_kv_i64(&j, "offset", r->queue_offset);
-    jout_kv_bytes(&j, "msgId", m->unique_key.len ? m->unique_key : bytes_str(m->id));
-    jout_kv_str(&j, "offsetMsgId", m->id);
-    optional(&j, "tag", m->tags);
-    optional(&j, "keys", m->keys);
-    properties_json(&j, r->properties);
-    jout_kv_i64(&j, "bornTimestamp", r->born_ms);
-    host_json(&j, "bornHost", &r->born_host);
-    jout_kv_i64(&j, "storeTimestamp", r->store_ms);
-    host_json(&j, "storeHost", &r->store_host);
-    jout_kv_i64(&j, "reconsumeTimes", r->reconsume_times);
-    jout_kv_i64(&j, "flag", r->flag);
+    jout_kv_i64(j, "queue", r->queue_id);
+    jout_kv_i64(j, "offset", r->queue_offset);
+    jout_kv_bytes(j, "msgId", m->unique_key.len ? m->unique_key : bytes_str(m->id));
+    jout_kv_str(j, "offsetMsgId", m->id);
+    optional(j, "tag", m->tags);
+    optional(j, "keys", m->keys);
+    properties_json(j, r->properties);
+    jout_kv_i64(j, "bornTimestamp", r->born_ms);
+    host_json(j, "bornHost", &r->born_host);
+    jout_kv_i64(j, "storeTimestamp", r->store_ms);
+    host_json(j, "storeHost", &r->store_host);
+    jout_kv_i64(j, "reconsumeTimes", r->reconsume_times);
+    jout_kv_i64(j, "flag", r->flag);
     if (!m->packed && bytes_is_utf8(m->body)) {
-        jout_kv_bytes(&j, "body", m->body);
+        jout_kv_bytes(j, "body", m->body);
     } else {
         struct buf text = {0};
 
         show_base64(&text, m->body);
-        jout_kv_bytes(&j, m->packed ? "packedBodyBase64" : "bodyBase64", buf_bytes(&text));
-        out->failed |= text.failed;
+        jout_kv_bytes(j, m->packed ? "packedBodyBase64" : "bodyBase64", buf_bytes(&text));
+        j->out->failed |= text.failed;
         buf_destroy(&text);
     }
+}
+
+void message_json(const struct message_view *m, const char *broker, struct buf *out)
+{
+    struct json_out j;
+
+    jout_begin(&j, out);
+    jout_object(&j);
+    message_members(&j, m, broker, !broker);
     jout_object_end(&j);
     buf_add_u8(out, '\n');
 }

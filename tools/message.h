@@ -8,6 +8,7 @@
 
 #include "broker/store/record.h"
 #include "common/buf.h"
+#include "common/json_out.h"
 
 enum { MESSAGE_BODY_MAX = 64 << 20 }; /* an unpacked body; more is not unpacked */
 
@@ -27,6 +28,9 @@ void message_text(const struct message_view *m, const char *broker, bool verbose
 /* One object with a line end; docs/operations/ternctl.md names its members. Without a broker (NULL)
  * it says where the record lies in the log. */
 void message_json(const struct message_view *m, const char *broker, struct buf *out);
+/* Its members, into an object that is open; with `place`, where the record lies in the log too. */
+void message_members(struct json_out *j, const struct message_view *m, const char *broker,
+                     bool place);
 /* "TagA || TagB": whether the string (not only its hash) is among them. "*" and NULL take all. */
 bool message_has_tag(const struct message_view *m, const char *expression);
 

@@ -50,7 +50,7 @@ struct index_check {
     uint32_t *slots, used;
     bool peeked;
     struct index_entry entry;
-    struct index_tally missing, strangers, chains;
+    struct index_tally missing, strangers, chains, beyond;
     uint64_t last_record; /* begin of the record before; its entries may be there twice */
     /* the record at hand */
     uint32_t hashes[KEYS_MAX], hash_count;
@@ -296,7 +296,12 @@ static void say_tallies(struct store_verify *v, struct index_check *x)
         store_verify_problem(v, x->shown, x->chains.at,
                              "%" PRIu64 " entries name a wrong entry as the one before them",
                              x->chains.count);
-    x->strangers = x->chains = (struct index_tally){0};
+    if (x->beyond.count > 0)
+        store_verify_note(v, x->shown, x->beyond.at,
+                          "%" PRIu64 " entries lead behind the end of the log, the first to log "
+                          "offset %" PRIu64 ": a start takes them out",
+                          x->beyond.count, x->beyond.log_offset);
+    x->strangers = x->chains = x->beyond = (struct index_tally){0};
 }
 
 static void say_missing(struct store_verify *v, struct index_check *x)
@@ -492,7 +497,7 @@ int store_verify_index_end(struct store_verify *v)
         uint64_t to = (uint64_t)x->entry.log_offset;
 
         if (to >= store_layout_min(&v->layout) && to != x->last_record && !v->unclean)
-            tally(&x->strangers, entry_byte(x), to);
+            tally(&x->beyond, entry_byte(x), to);
         consume(v, x);
     }
     say_missing(v, x);

@@ -12,6 +12,8 @@
 
 #include "common/standard.h"
 #include "tern_version.h"
+#include "tools/ctl_message.h"
+#include "tools/moment.h"
 #include "tools/show.h"
 
 static const struct command commands[] = {
@@ -38,6 +40,15 @@ static const struct command commands[] = {
      "therefore refuses a group that others consume in (--join overrides). Ctrl-C stores the\n"
      "offsets and leaves with status 0.",
      ctl_consume},
+    {"message get", "ID", "a message by its id, and which groups have consumed it",
+     "ID is an offset message id, as send prints it, or with --topic the unique key that its "
+     "producer\n"
+     "gave it.",
+     ctl_message_get},
+    {"message query", "", "messages with a key, and which groups have consumed them",
+     "TIME is " MOMENT_FORMS ".", ctl_message_query},
+    {"message at", "TOPIC TIME", "the first message of each queue stored then or later",
+     "TIME is " MOMENT_FORMS ".", ctl_message_at},
     {"store verify", "DIR", "check a store folder, offline and without changing it",
      "DIR is the broker's storePathRootDir. Every record of the log, every queue entry and every\n"
      "small file is compared with the others. Exit status: 0 sound, 1 problems, 2 it cannot be\n"

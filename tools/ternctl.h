@@ -61,6 +61,11 @@ int ctl_parse_offline(struct ctl *ctl, const struct command *command,
                       int min_operands, int max_operands, int *operands);
 /* A line on stderr that is no failure. */
 void ctl_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Asks a broker and reads the JSON of its answer, yours; *out stays NULL for `absent`, a code that
+ * only says that there is nothing to tell. `doing` as in client_need(). */
+int ctl_ask_json(struct ctl *ctl, const char *broker, const char *address, const char *doing,
+                 int32_t code, const struct rpc_field *fields, size_t count, int32_t absent,
+                 json_t **out);
 /* Prints a table and forgets it. */
 void ctl_table(struct ctl *ctl, struct table *t);
 

@@ -117,6 +117,7 @@ def commands(program):
 def help_lists_the_commands_and_each_explains_itself_without_a_server():
     equal(sorted(commands(CTL)), sorted(["topic create", "topic list", "topic describe",
                                          "topic delete", "route", "cluster", "send", "consume",
+                                         "message get", "message query", "message at",
                                          "store verify", "store dump", "store repair", "backup"]))
     equal(sorted(commands(BENCH)), sorted(["send", "pull", "echo", "echo-server", "compare"]))
     for program, forms in ((CTL, ("{} --help", "{} -h", "help {}", "--help {}")),
