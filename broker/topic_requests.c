@@ -81,6 +81,9 @@ enum call_result serve_update_topic(struct call *call)
     if (r == -EAGAIN)
         return call_error(call, RESPONSE_SYSTEM_BUSY,
                           "the metadata journal cannot be written; see the broker's log");
+    if (r == -EBUSY)
+        return call_error(call, RESPONSE_SYSTEM_BUSY,
+                          "topic \"%s\" is being deleted; try again in a moment", SAFE(name));
     if (r < 0)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "topic \"%s\" cannot be made: %s",
                           SAFE(name), strerror(-r));
@@ -90,23 +93,27 @@ enum call_result serve_update_topic(struct call *call)
 enum call_result serve_delete_topic(struct call *call)
 {
     struct broker *b = call->broker;
-    struct topic *topic;
     struct bytes name;
     uint64_t sequence = 0;
     int r;
 
     if (is_slave(call) || !call_need_str(call, "topic", &name) || !user_topic(call, name))
         return CALL_DONE;
-    topic = metadata_topic(b->metadata, name, NULL);
-    if (!topic)
-        return call_ok(call);
-    r = metadata_topic_delete(b->metadata, name, store_end(b->store), true, &sequence);
+    r = store_delete_topic(b->store, name, &sequence);
     if (r == -ENOENT)
         return call_ok(call);
+    if (r == -EAGAIN || r == -ETIMEDOUT)
+        return call_error(call, RESPONSE_SYSTEM_BUSY,
+                          "the metadata journal cannot be written; see the broker's log%s",
+                          r == -ETIMEDOUT ? ". The topic is deleted, but may be there again after "
+                                            "a crash; try again"
+                                          : "");
+    if (r == -EBUSY)
+        return call_error(call, RESPONSE_SYSTEM_BUSY, "topic \"%s\" is being deleted already",
+                          SAFE(name));
     if (r < 0)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "topic \"%s\" cannot be deleted: %s",
                           SAFE(name), strerror(-r));
-    store_drop_topic(b->store, topic);
     return call_ok_when_durable(call, sequence, true);
 }
 

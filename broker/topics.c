@@ -145,6 +145,8 @@ static int put_topic(struct broker *b, struct bytes name, const struct topic_con
             "topic \"%s\" cannot be made: the metadata journal cannot be written; see the "
             "broker's log",
             SAFE(name));
+    if (r == -EBUSY)
+        return err_say(err, r, "topic \"%s\" is being deleted; try again in a moment", SAFE(name));
     if (r < 0)
         return err_set(err, r, "topic \"%s\" cannot be made", SAFE(name));
     if (changed)

@@ -60,6 +60,21 @@ uint64_t metadata_last(const struct metadata *m)
     return atomic_load(&m->last);
 }
 
+bool metadata_wait(struct metadata *m, uint64_t sequence, int64_t ms)
+{
+    int64_t until_ms = clock_mono_ms() + ms;
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    int r = 0;
+
+    pthread_mutex_lock(&m->wake_lock);
+    m->waiters++;
+    while (r == 0 && atomic_load(&m->durable) < sequence)
+        r = pthread_cond_timedwait(&m->durable_moved, &m->wake_lock, &until);
+    m->waiters--;
+    pthread_mutex_unlock(&m->wake_lock);
+    return atomic_load(&m->durable) >= sequence;
+}
+
 void metadata_stats(struct metadata *m, struct metadata_stats *out)
 {
     pthread_rwlock_rdlock(&m->groups.lock);
@@ -120,6 +135,10 @@ static void raise_durable(struct metadata *m, uint64_t to)
     if (atomic_load(&m->durable) >= to)
         return;
     atomic_store(&m->durable, to);
+    pthread_mutex_lock(&m->wake_lock);
+    if (m->waiters > 0)
+        pthread_cond_broadcast(&m->durable_moved);
+    pthread_mutex_unlock(&m->wake_lock);
     if (m->options.on_durable && atomic_load(&m->started))
         m->options.on_durable(m->options.ctx);
 }
@@ -458,6 +477,8 @@ struct metadata *metadata_tables_new(void)
         r = -pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
         if (r == 0)
             r = -pthread_cond_init(&m->wake, &attr);
+        if (r == 0)
+            r = -pthread_cond_init(&m->durable_moved, &attr);
         (void)pthread_condattr_destroy(&attr);
     }
     /* On Linux none of these can fail for the attributes given: nothing else to undo. */
@@ -474,6 +495,7 @@ void metadata_tables_free(struct metadata *m)
     topic_table_destroy(&m->topics);
     group_table_destroy(&m->groups);
     offset_table_destroy(&m->offsets);
+    (void)pthread_cond_destroy(&m->durable_moved);
     (void)pthread_cond_destroy(&m->wake);
     (void)pthread_mutex_destroy(&m->wake_lock);
     buf_destroy(&m->batch);

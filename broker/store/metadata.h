@@ -98,6 +98,8 @@ int metadata_close(struct metadata *m);
  * not stop consumption); until then durable does not move. */
 uint64_t metadata_durable(const struct metadata *m);
 uint64_t metadata_last(const struct metadata *m);
+/* Waits until metadata_durable() >= sequence, at most so long; false: it is not. Blocks. */
+bool metadata_wait(struct metadata *m, uint64_t sequence, int64_t ms);
 
 /* --- topics --- */
 /* Name rule of docs/protocol: ^[%|a-zA-Z0-9_-]+$, 1 to 127 bytes. Nothing else becomes a path. */
@@ -110,13 +112,21 @@ uint32_t metadata_topic_count(struct metadata *m);
 /* Creates or changes. `log_floor` counts only when the topic is new (or was deleted). *changed
  * (may be NULL, as sequence and topic) tells whether anything differs. -ENOSPC at TOPICS_MAX,
  * -EINVAL for a bad name or a configuration that is not topic_config_ok(), -EAGAIN at
- * METADATA_PENDING_MAX, -ENOMEM. The data version moves when changed. *sequence is also set when
- * nothing changed: what is there may not be durable yet. */
+ * METADATA_PENDING_MAX, -EBUSY while the queues of a deleted topic of that name stand, -ENOMEM. The
+ * data version moves when changed. *sequence is also set when nothing changed: what is there may
+ * not be durable yet. */
 int metadata_topic_put(struct metadata *m, struct bytes name, const struct topic_config *config,
                        uint64_t log_floor, uint64_t *sequence, bool *changed, struct topic **topic);
 /* 0, -ENOENT or -EAGAIN. Also drops the topic's consumer offsets when `with_offsets`. */
 int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_floor,
                           bool with_offsets, uint64_t *sequence);
+/* The same, and the name stays taken (metadata_topic_put() says -EBUSY) until the caller lets it
+ * go: when the queues of the deleted topic are gone, which must not be before the deletion is
+ * durable. Also for one that is deleted and was let go with its queues still standing. -EBUSY:
+ * somebody else is at it; else as above. */
+int metadata_topic_hold(struct metadata *m, struct bytes name, uint64_t log_floor,
+                        bool with_offsets, uint64_t *sequence, struct topic **topic);
+void metadata_topic_let_go(struct metadata *m, struct topic *topic, bool dropped);
 /* Floor of the newest deleted topic of that name, 0 when there is none (recovery asks before it
  * makes a topic for records whose topic is unknown). */
 uint64_t metadata_topic_floor(struct metadata *m, struct bytes name);

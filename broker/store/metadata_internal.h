@@ -44,6 +44,8 @@ struct topic_entry {
     char *extra;           /* JSON members that we only carry along; NULL: none */
     uint32_t extra_len;
     bool dirty;
+    /* Deleted, and its queues stand: the name is taken. At work: somebody is removing them. */
+    enum { TOPIC_FREE, TOPIC_STANDS, TOPIC_AT_WORK } held;
     struct topic_entry *next_dirty;
     uint64_t change; /* number of its last change since the start; 0: none, and not in the list */
     struct topic_entry *earlier, *later;
@@ -181,8 +183,10 @@ struct metadata {
     bool running;
     pthread_mutex_t wake_lock;
     pthread_cond_t wake; /* monotonic clock */
-    bool stop;           /* wake_lock */
-    int stopped_with;    /* result of the thread's last turn */
+    bool stop;           /* wake_lock, as the next two */
+    unsigned waiters;
+    pthread_cond_t durable_moved; /* monotonic clock */
+    int stopped_with;             /* result of the thread's last turn */
 };
 
 /* Tables alone, nothing on disk. NULL: no memory. metadata_tables_free() frees the rest too. */

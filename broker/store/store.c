@@ -596,6 +596,21 @@ void store_on_waited(struct store *s,
     pthread_mutex_unlock(&s->append_lock);
 }
 
+int store_delete_topic(struct store *s, struct bytes name, uint64_t *sequence)
+{
+    struct topic *topic;
+    bool durable;
+    int r = metadata_topic_hold(s->metadata, name, store_end(s), true, sequence, &topic);
+
+    if (r < 0)
+        return r;
+    durable = metadata_wait(s->metadata, *sequence, STORE_DELETE_MS);
+    if (durable)
+        (void)store_drop_topic(s, topic); /* what could not be removed is not read */
+    metadata_topic_let_go(s->metadata, topic, durable);
+    return durable ? 0 : -ETIMEDOUT;
+}
+
 int store_drop_topic(struct store *s, struct topic *topic)
 {
     int r = queue_table_drop_topic(s->queues, topic);

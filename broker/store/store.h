@@ -298,7 +298,15 @@ void store_on_waited(struct store *s,
                      void (*on_waited)(void *ctx, uint32_t loops_mask, uint32_t queue,
                                        uint64_t log_end),
                      void *ctx);
-/* A topic was deleted: drops its queues. Blocks. */
+/* Deletes a topic, with its consumer offsets: from sight at once, its queues once the deletion is
+ * durable, so that a crash leaves either the topic with its queues or nothing. The name can be
+ * taken again when this has returned 0, and queue offsets begin at 0 then. *sequence is the one to
+ * answer for. Blocks, for the journal at most STORE_DELETE_MS. -ENOENT; -EAGAIN as in metadata.h;
+ * -EBUSY: somebody is deleting it; -ETIMEDOUT: the journal is behind, the name stays taken, try
+ * again or start again. */
+enum { STORE_DELETE_MS = 5000 };
+int store_delete_topic(struct store *s, struct bytes name, uint64_t *sequence);
+/* A topic was deleted, and that is durable: drops its queues. Blocks. */
 int store_drop_topic(struct store *s, struct topic *topic);
 
 struct store_stats {

@@ -359,6 +359,8 @@ static int put_locked(struct metadata *m, struct bytes name, const struct topic_
         *topic = &e->topic;
         return 0;
     }
+    if (e && e->held != TOPIC_FREE)
+        return -EBUSY;
     if (!e || !e->dirty) {
         r = metadata_admit(m);
         if (r < 0)
@@ -417,39 +419,87 @@ int metadata_topic_put(struct metadata *m, struct bytes name, const struct topic
     return topic_table_put(m, name, config, NULL, log_floor, sequence, changed, topic);
 }
 
-int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_floor,
-                          bool with_offsets, uint64_t *sequence)
+/* Write lock held. */
+static int delete_locked(struct metadata *m, struct topic_entry *e, uint64_t log_floor)
 {
-    struct topic_entry *e;
-    uint64_t covered = 0;
-    int r = 0;
+    int r = e->dirty ? 0 : metadata_admit(m);
 
-    pthread_rwlock_wrlock(&m->topics.lock);
-    e = find(m, name);
-    if (!e || e->topic.deleted)
-        r = -ENOENT;
-    else if (!e->dirty)
-        r = metadata_admit(m);
-    if (r == 0) {
-        (void)set_extra(e, (struct bytes){0});
-        e->topic.deleted = true;
-        if (log_floor > e->topic.log_floor)
-            e->topic.log_floor = log_floor;
-        note_change(&m->topics, e, begin_change(m));
-        mark_dirty(m, e);
-        covered = e->at.sequence;
-    }
-    pthread_rwlock_unlock(&m->topics.lock);
     if (r < 0)
         return r;
+    (void)set_extra(e, (struct bytes){0});
+    e->topic.deleted = true;
+    if (log_floor > e->topic.log_floor)
+        e->topic.log_floor = log_floor;
+    note_change(&m->topics, e, begin_change(m));
+    mark_dirty(m, e);
+    return 0;
+}
+
+/* A deletion up to `covered` was noted: what it is durable with. */
+static uint64_t deletion_noted(struct metadata *m, struct bytes name, bool with_offsets,
+                               uint64_t covered)
+{
     if (with_offsets) {
         offset_table_drop(m, name, (struct bytes){0});
         covered = metadata_next_sequence(m); /* durable there: the drops are, too */
     }
     metadata_wake(m, &m->work_changes);
+    return covered;
+}
+
+int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_floor,
+                          bool with_offsets, uint64_t *sequence)
+{
+    struct topic_entry *e;
+    uint64_t covered = 0;
+    int r = -ENOENT;
+
+    pthread_rwlock_wrlock(&m->topics.lock);
+    e = find(m, name);
+    if (e && !e->topic.deleted) {
+        r = delete_locked(m, e, log_floor);
+        covered = e->at.sequence;
+    }
+    pthread_rwlock_unlock(&m->topics.lock);
+    if (r < 0)
+        return r;
+    covered = deletion_noted(m, name, with_offsets, covered);
     if (sequence)
         *sequence = covered;
     return 0;
+}
+
+int metadata_topic_hold(struct metadata *m, struct bytes name, uint64_t log_floor,
+                        bool with_offsets, uint64_t *sequence, struct topic **topic)
+{
+    struct topic_entry *e;
+    uint64_t covered = 0;
+    int r = -ENOENT;
+
+    pthread_rwlock_wrlock(&m->topics.lock);
+    e = find(m, name);
+    if (e && e->held == TOPIC_AT_WORK)
+        r = -EBUSY;
+    else if (e && !e->topic.deleted)
+        r = delete_locked(m, e, log_floor);
+    else if (e && e->held == TOPIC_STANDS)
+        r = 0;
+    if (r == 0) {
+        e->held = TOPIC_AT_WORK;
+        covered = e->at.sequence;
+        *topic = &e->topic;
+    }
+    pthread_rwlock_unlock(&m->topics.lock);
+    if (r == 0)
+        *sequence = deletion_noted(m, name, with_offsets, covered);
+    return r;
+}
+
+void metadata_topic_let_go(struct metadata *m, struct topic *topic, bool dropped)
+{
+    pthread_rwlock_wrlock(&m->topics.lock);
+    m->topics.entries[topic->index]->held = dropped ? TOPIC_FREE : TOPIC_STANDS;
+    pthread_rwlock_unlock(&m->topics.lock);
 }
 
 int metadata_topics_touch(struct metadata *m)

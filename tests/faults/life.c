@@ -303,7 +303,7 @@ static int close_all(struct life *l)
     int r, m;
 
     for (int i = 0; i < LIFE_TOPICS; i++)
-        deleting |= l->deleting[i] != 0;
+        deleting |= l->deleting[i];
 
     l->written_at_end = store_written(l->store);
     r = store_close(l->store);
@@ -481,6 +481,31 @@ bool life_confirm(struct life *l)
 
 /* --- the other steps --- */
 
+/* Known to be under way before it is done: a power cut may come in between. */
+static void delete_topic(struct life *l, int i)
+{
+    struct life_thing *things[1 + LIFE_OFFSETS] = {life_topic(l, i)};
+    int values[1 + LIFE_OFFSETS], count = 1, of, group, r;
+    uint64_t sequence = UINT64_MAX;
+    int32_t queue_id;
+
+    for (int o = 0; o < LIFE_OFFSETS; o++) {
+        life_offset_place(o, &of, &group, &queue_id);
+        if (of == i)
+            things[count++] = life_offset(l, o);
+    }
+    for (int k = 0; k < count; k++) {
+        set_value(l, things[k], LIFE_NONE, sequence);
+        values[k] = things[k]->count - 1;
+    }
+    r = store_delete_topic(l->store, bytes_str(life_topic_name(i)), &sequence);
+    if (r < 0 && r != -ETIMEDOUT)
+        life_fail("topic %s cannot be deleted: %s", life_topic_name(i), strerror(-r));
+    for (int k = 0; k < count; k++)
+        things[k]->values[values[k]].sequence = sequence;
+    l->deleting[i] = r < 0;
+}
+
 static void change_topic(struct life *l)
 {
     int i = (int)random_below(&l->random, LIFE_TOPICS - 1);
@@ -490,18 +515,8 @@ static void change_topic(struct life *l)
         .read_queues = LIFE_QUEUES, .write_queues = LIFE_QUEUES, .perm = PERM_READ | PERM_WRITE};
     uint64_t sequence = 0;
 
-    if (topic && random_chance(&l->random, 60)) {
-        if (metadata_topic_delete(l->metadata, name, store_end(l->store), true, &sequence) < 0)
-            return;
-        set_value(l, life_topic(l, i), LIFE_NONE, sequence);
-        for (int o = 0; o < LIFE_OFFSETS; o++) {
-            int of, group;
-            int32_t queue_id;
-            life_offset_place(o, &of, &group, &queue_id);
-            if (of == i)
-                set_value(l, life_offset(l, o), LIFE_NONE, sequence);
-        }
-        l->deleting[i] = sequence;
+    if ((topic || l->deleting[i]) && random_chance(&l->random, 60)) {
+        delete_topic(l, i);
         return;
     }
     if (!topic && l->deleting[i])
@@ -510,21 +525,6 @@ static void change_topic(struct life *l)
     if (metadata_topic_put(l->metadata, name, &config, store_end(l->store), &sequence, NULL,
                            NULL) == 0)
         set_value(l, life_topic(l, i), config.sys_flag, sequence);
-}
-
-/* The queues of a deleted topic go once nothing can bring it back. */
-static void drop_deleted(struct life *l)
-{
-    for (int i = 0; i < LIFE_TOPICS; i++) {
-        if (!l->deleting[i] || metadata_durable(l->metadata) < l->deleting[i])
-            continue;
-        l->deleting[i] = 0;
-        for (uint32_t k = 0; k < metadata_topic_count(l->metadata); k++) {
-            struct topic *t = metadata_topic_at(l->metadata, k);
-            if (strcmp(t->name, life_topic_name(i)) == 0)
-                (void)store_drop_topic(l->store, t);
-        }
-    }
 }
 
 static void change_group(struct life *l)
@@ -594,7 +594,6 @@ static void step(struct life *l)
 {
     unsigned what = (unsigned)random_below(&l->random, 100);
 
-    drop_deleted(l);
     if (store_stopped(l->store, NULL) || what < l->options.restart_percent) {
         restart(l);
     } else if (what < 4 + l->options.topic_percent) {

@@ -745,6 +745,35 @@ START_TEST(a_deletion_that_comes_during_a_sync_is_durable_only_with_its_drops)
 }
 END_TEST
 
+/* Else a crash could leave a topic that is there without its queues, or with two of a kind. */
+START_TEST(the_name_of_a_deleted_topic_is_taken_until_its_queues_are_gone)
+{
+    struct topic_config config = config_of(1);
+    struct topic *topic, *again;
+    uint64_t sequence;
+
+    open_meta();
+    put_topic("T", 1);
+    ck_assert_int_eq(metadata_topic_hold(m, BYTES_LIT("U"), 0, true, &sequence, &topic), -ENOENT);
+    ck_assert_int_eq(metadata_topic_hold(m, BYTES_LIT("T"), 0, true, &sequence, &topic), 0);
+    ck_assert_ptr_null(metadata_topic(m, BYTES_LIT("T"), NULL));
+    ck_assert(!metadata_wait(m, sequence, 0));
+    ck_assert_int_eq(metadata_topic_put(m, BYTES_LIT("T"), &config, 0, NULL, NULL, NULL), -EBUSY);
+    ck_assert_int_eq(metadata_topic_hold(m, BYTES_LIT("T"), 0, true, &sequence, &again), -EBUSY);
+    metadata_topic_let_go(m, topic, false); /* the journal was behind */
+    ck_assert_int_eq(metadata_topic_put(m, BYTES_LIT("T"), &config, 0, NULL, NULL, NULL), -EBUSY);
+    turns();
+    ck_assert_int_eq(metadata_topic_hold(m, BYTES_LIT("T"), 0, true, &sequence, &again), 0);
+    ck_assert_ptr_eq(again, topic);
+    turns();
+    ck_assert(metadata_wait(m, sequence, 0));
+    metadata_topic_let_go(m, again, true);
+    ck_assert_int_eq(metadata_topic_hold(m, BYTES_LIT("T"), 0, true, &sequence, &again), -ENOENT);
+    put_topic("T", 1);
+    close_meta();
+}
+END_TEST
+
 START_TEST(offsets_committed_after_a_drop_stay)
 {
     open_meta();
@@ -1481,6 +1510,7 @@ static Suite *suite(void)
     tcase_add_test(c, each_offset_takes_filters);
     tcase_add_test(c, deleting_a_topic_or_group_can_drop_its_offsets);
     tcase_add_test(c, a_deletion_is_durable_only_with_its_drops);
+    tcase_add_test(c, the_name_of_a_deleted_topic_is_taken_until_its_queues_are_gone);
     tcase_add_test(c, a_deletion_that_comes_during_a_sync_is_durable_only_with_its_drops);
     tcase_add_test(c, offsets_committed_after_a_drop_stay);
     tcase_add_test(c, dropped_pairs_give_their_room_back);

@@ -784,6 +784,42 @@ START_TEST(a_clean_stop_spares_the_next_start_its_scan)
 }
 END_TEST
 
+static bool queues_stood; /* when the journal was synced */
+
+static int fdatasync_of_journal(int fd)
+{
+    queues_stood = exists(in_dir("consumequeue/Orders/0"));
+    return fdatasync(fd);
+}
+
+/* A power cut before the journal has the deletion must find the topic whole. */
+START_TEST(queues_of_a_topic_go_once_its_deletion_is_durable)
+{
+    struct topic_config config = {.read_queues = 4, .write_queues = 4, .perm = 6};
+    struct file_ops noting = file_ops_system;
+    uint64_t sequence;
+
+    open_store();
+    append_many(0, 1000);
+    ck_assert_int_eq(close_store(), 0);
+    open_store();
+    ck_assert(exists(in_dir("consumequeue/Orders/0")));
+    noting.fdatasync = fdatasync_of_journal;
+    file_ops_set(&noting);
+    ck_assert_int_eq(store_delete_topic(store, BYTES_LIT("Orders"), &sequence), 0);
+    file_ops_set(NULL);
+    ck_assert(queues_stood);
+    ck_assert(!exists(in_dir("consumequeue/Orders")));
+    ck_assert_int_eq(store_delete_topic(store, BYTES_LIT("Orders"), &sequence), -ENOENT);
+    ck_assert_int_eq(metadata_topic_put(metadata, BYTES_LIT("Orders"), &config, store_end(store),
+                                        &sequence, NULL, &topic),
+                     0);
+    append_many(0, 100);
+    expect_numbers(100);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
 START_TEST(an_empty_store_opens_and_closes)
 {
     for (int i = 0; i < 3; i++) {
@@ -872,6 +908,7 @@ static Suite *store_suite(void)
     tcase_add_loop_test(threads, appenders_and_readers_share_the_store, 0, 2);
     tcase_add_test(threads, reader_threads_take_a_bounded_number_of_jobs_and_run_all_they_took);
     tcase_add_test(life, a_clean_stop_spares_the_next_start_its_scan);
+    tcase_add_test(life, queues_of_a_topic_go_once_its_deletion_is_durable);
     tcase_add_test(life, an_empty_store_opens_and_closes);
     tcase_add_test(life, a_store_in_use_is_refused_by_naming_the_process);
     tcase_add_test(life, several_commit_log_folders_are_refused);
