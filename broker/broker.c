@@ -223,6 +223,10 @@ static int open_store(struct broker *b, struct err *err)
         .scrub_bytes_s = (uint64_t)c->scrub_bytes_per_second,
         .store_host = b->host,
         .delay_levels = b->delay_levels,
+        .follower = c->broker_role == ROLE_SLAVE,
+        .near_percent = c->access_message_in_memory_max_ratio > 0
+                            ? (int)c->access_message_in_memory_max_ratio
+                            : STORE_NEAR_NOTHING,
         .on_progress = on_progress,
         .ctx = b,
     };
@@ -447,7 +451,7 @@ int broker_run(struct broker *b, struct err *err)
         r = replication_start(b->replication, b->reserved_ha_fd, err);
         b->reserved_ha_fd = -1;
     }
-    if (r == 0)
+    if (r == 0 && !replication_is_slave(b->replication)) /* its deliveries come with the log */
         r = delay_start(b->delay, err);
     if (r == 0) {
         r = watchdog_start(&b->watchdog, b->loops, b->loop_count, BROKER_SIGNAL_WATCHDOG);

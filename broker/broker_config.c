@@ -18,6 +18,7 @@
 #include "broker/store/metadata.h"
 #include "broker/store/retention.h"
 #include "common/clock.h"
+#include "common/dial.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/rpc.h"
@@ -64,6 +65,14 @@ static bool check_name_servers(const char *value, char *expected, size_t expecte
         value += len + (value[len] == ';');
     }
     return true;
+}
+
+static bool check_address(const char *value, char *expected, size_t expected_size)
+{
+    struct dial_address address;
+
+    snprintf(expected, expected_size, "host:port or [IPv6 address]:port");
+    return value[0] == '\0' || dial_parse(&address, value, NULL) == 0;
 }
 
 static bool check_name(const char *value, char *expected, size_t expected_size)
@@ -137,7 +146,18 @@ static const struct config_key keys[] = {
     STRING("brokerName", broker_name, "broker-a", "name of the master/slave group", 0, check_name),
     INT("brokerId", broker_id, 0, INT32_MAX, "0", "0 for a master, above 0 for a slave", 0),
     CHOICE("brokerRole", broker_role, roles, "ASYNC_MASTER",
-           "ASYNC_MASTER, or SYNC_MASTER: a send is answered when slaves have the message"),
+           "ASYNC_MASTER; SYNC_MASTER: a send is answered when slaves have the message; SLAVE"),
+    STRING("haMasterAddress", ha_master_address, "",
+           "a slave's master, host:port of its replication port; default: as name servers say", 0,
+           check_address),
+    INT("slaveMetadataInterval", slave_metadata_interval, 10, 3600000, "10000",
+        "ms between a slave's looks at its master's topics, groups and offsets", 0),
+    BOOL("slaveReadEnable", slave_read_enable, "false",
+         "consumers that are far behind are sent to the slave that their group names", CONFIG_LIVE),
+    BOOL("offsetCheckInSlave", offset_check_in_slave, "false",
+         "a slave corrects pulls at offsets that it does not have, as a master does", CONFIG_LIVE),
+    INT("accessMessageInMemoryMaxRatio", access_message_in_memory_max_ratio, 0, 100, "40",
+        "percent of the machine's memory: what is further behind the end counts as far behind", 0),
     INT("inSyncReplicas", in_sync_replicas, 0, 32, "0",
         "SYNC_MASTER: copies of a message answered with success, this one included; 0: two", 0),
     CHOICE("replicaAck", replica_ack, replica_acks, "rocketmq",
@@ -280,7 +300,6 @@ static const struct config_key keys[] = {
 
 /* Keys of RocketMQ 4.9 and 5 that change nothing here. */
 static const char *const ignored[] = {
-    "accessMessageInMemoryMaxRatio",
     "adminBrokerThreadPoolNums",
     "allAckInSyncStateSet",
     "asyncSenderThreadPoolQueueCapacity",
@@ -346,7 +365,6 @@ static const char *const ignored[] = {
     "flushIntervalConsumeQueue",
     "flushLeastPagesWhenWarmMapedFile",
     "forceVerifyPropCRC",
-    "haMasterAddress",
     "heartbeatThreadPoolNums",
     "heartbeatThreadPoolQueueCapacity",
     "highSpeedMode",
@@ -366,7 +384,6 @@ static const char *const ignored[] = {
     "msgTraceTopicName",
     "namesrvAddrBak",
     "notifyConsumerIdsChangedEnable",
-    "offsetCheckInSlave",
     "osPageCacheBusyTimeOutMills",
     "processReplyMessageThreadPoolNums",
     "pullMessageThreadPoolNums",
@@ -390,7 +407,6 @@ static const char *const ignored[] = {
     "serverSocketRcvBufSize",
     "serverSocketSndBufSize",
     "serverWorkerThreads",
-    "slaveReadEnable",
     "storePathAbortFile",
     "storePathConsumeQueue",
     "storeCheckpoint",
@@ -611,20 +627,37 @@ static void finish_retention(const struct broker_config *c)
             (long long)c->commit_log_bytes_max, (long long)c->mapped_file_size_commit_log);
 }
 
+static int check_role(const struct broker_config *c, bool standalone, struct err *err)
+{
+    if (c->broker_role != ROLE_SLAVE)
+        return c->broker_id == 0
+                   ? 0
+                   : err_say(err, -EINVAL,
+                             "brokerId=%lld: a master has brokerId=0; for a slave add the line "
+                             "brokerRole=SLAVE",
+                             (long long)c->broker_id);
+    if (c->broker_id == 0)
+        return err_say(
+            err, -EINVAL,
+            "brokerRole=SLAVE: a slave has a brokerId above 0 that no other broker named "
+            "%s has; add the line brokerId=1",
+            c->broker_name);
+    if (c->namesrv_addr[0] == '\0' && c->ha_master_address[0] == '\0' && !standalone)
+        return err_say(err, -EINVAL,
+                       "brokerRole=SLAVE: nobody says where the master is; set namesrvAddr, or "
+                       "haMasterAddress");
+    return 0;
+}
+
 int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
 {
     struct broker_config *c = &s->config;
     const char *home = getenv("HOME");
     int r;
 
-    if (c->broker_role == ROLE_SLAVE)
-        return err_say(err, -ENOTSUP,
-                       "brokerRole=%s is not in this version; use ASYNC_MASTER or SYNC_MASTER",
-                       roles[c->broker_role]);
-    if (c->broker_id != 0)
-        return err_say(err, -EINVAL, "brokerId=%lld: a master has brokerId=0",
-                       (long long)c->broker_id);
-    r = check_ports(c, standalone, err);
+    r = check_role(c, standalone, err);
+    if (r == 0)
+        r = check_ports(c, standalone, err);
     if (r == 0)
         r = expand_paths(c, err);
     if (r < 0)

@@ -28,6 +28,10 @@ struct broker_config {
     int64_t in_sync_replicas, slave_timeout, ha_slave_fallbehind_max, ha_send_heartbeat_interval,
         ha_housekeeping_interval, ha_transfer_batch_size;
     int replica_ack, ha_fresh_slave_from;
+    /* being a slave, and having one */
+    char ha_master_address[300];
+    int64_t slave_metadata_interval, access_message_in_memory_max_ratio;
+    bool slave_read_enable, offset_check_in_slave;
     /* store */
     int64_t mapped_file_size_commit_log, mapped_file_size_consume_queue, flush_interval_commit_log;
     int64_t max_hash_slot_num, max_index_num; /* key index */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "broker/clients.h"
+#include "broker/replication/replication.h"
 #include "broker/topics.h"
 #include "common/json.h"
 
@@ -25,7 +26,8 @@ static bool take_consumer(struct call *call, const struct client_identity *who,
     bool changed = false;
     int r;
 
-    if (groups_find_or_make(b, consumer->group, &config) && config.retry_queues > 0) {
+    if (!replication_is_slave(b->replication) && groups_find_or_make(b, consumer->group, &config) &&
+        config.retry_queues > 0) {
         struct bytes name = topic_of_group(retry, "%RETRY%", consumer->group);
 
         if (name.len > 0 &&

@@ -56,7 +56,8 @@ static uint32_t find_queue(struct broker *b, const struct queue_header *h)
 static bool begins_at_zero(struct broker *b, const struct queue_header *h)
 {
     uint32_t queue = find_queue(b, h);
-    int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    int64_t near = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 100 *
+                   b->settings->config.access_message_in_memory_max_ratio;
     struct queue_range range = store_range_settled(b->store, queue);
     struct queue_entry first;
 
@@ -65,10 +66,10 @@ static bool begins_at_zero(struct broker *b, const struct queue_header *h)
     if (range.min > 0)
         return false;
     /* The whole log is that small, so is the distance to its end. */
-    if (store_confirmed(b->store) - store_min(b->store) <= (uint64_t)(memory / 100 * 40))
+    if (store_confirmed(b->store) - store_min(b->store) <= (uint64_t)near)
         return true;
     return store_entry(b->store, queue, 0, &first) == 0 &&
-           (int64_t)store_confirmed(b->store) - first.log_offset <= memory / 100 * 40;
+           (int64_t)store_confirmed(b->store) - first.log_offset <= near;
 }
 
 enum call_result serve_query_consumer_offset(struct call *call)

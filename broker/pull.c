@@ -166,6 +166,20 @@ static enum call_result refuse_read(struct call *call, const struct pull_header 
                        SAFE(h->topic));
 }
 
+static void suggest(struct broker *b, const struct group_config *group,
+                    struct pull_request *request)
+{
+    const struct broker_config *c = &b->settings->config;
+
+    if (settings_bool(b->settings, &c->slave_read_enable)) {
+        request->suggest = group->broker_id;
+        request->suggest_far = group->which_broker_when_slow;
+    }
+    request->as_it_is =
+        c->broker_role == ROLE_SLAVE && !settings_bool(b->settings, &c->offset_check_in_slave);
+    request->suggest_elsewhere = group->broker_id;
+}
+
 enum call_result serve_pull(struct call *call)
 {
     struct broker *b = call->broker;
@@ -223,6 +237,7 @@ enum call_result serve_pull(struct call *call)
             request.suspend_ms =
                 settings_int(b->settings, &b->settings->config.short_polling_time_mills);
     }
+    suggest(b, &group, &request);
     if ((h.sys_flag & PULL_COMMIT) && b->settings->config.broker_role != ROLE_SLAVE)
         offsets_commit(b, request.topic, h.topic, h.group, h.queue_id, h.commit_offset);
 
@@ -251,9 +266,11 @@ struct answer {
     int32_t code;
     int64_t next;
     const char *remark;
+    bool elsewhere; /* the queue is not known here at that offset */
 };
 
-static struct answer answer_for(const struct pull_request *request, const struct store_got *got)
+static struct answer master_answer_for(const struct pull_request *request,
+                                       const struct store_got *got)
 {
     int32_t moved = request->offset == 0 ? RESPONSE_PULL_NOT_FOUND : RESPONSE_PULL_OFFSET_MOVED;
 
@@ -285,12 +302,27 @@ static struct answer answer_for(const struct pull_request *request, const struct
     return (struct answer){RESPONSE_PULL_NOT_FOUND, got->next_offset, "OFFSET_FOUND_NULL"};
 }
 
+static struct answer answer_for(const struct pull_request *request, const struct store_got *got)
+{
+    struct answer answer = master_answer_for(request, got);
+
+    if (request->as_it_is && answer.code == RESPONSE_PULL_OFFSET_MOVED) {
+        answer.code = RESPONSE_PULL_RETRY_IMMEDIATELY;
+        answer.next = request->offset;
+        answer.elsewhere = true;
+    }
+    return answer;
+}
+
 static void begin_answer(struct remoting_writer *w, struct buf *out,
                          const struct pull_request *request, const struct answer *answer,
                          const struct store_got *got)
 {
     reply_begin(w, out, &request->to, answer->code, bytes_str(answer->remark), true);
-    remoting_put_i64(w, "suggestWhichBrokerId", 0);
+    remoting_put_i64(w, "suggestWhichBrokerId",
+                     answer->elsewhere ? request->suggest_elsewhere
+                     : got->far_behind ? request->suggest_far
+                                       : request->suggest);
     remoting_put_i64(w, "nextBeginOffset", answer->next);
     remoting_put_i64(w, "minOffset", got->min);
     remoting_put_i64(w, "maxOffset", got->max);
@@ -346,8 +378,9 @@ enum pull_outcome pull_evaluate(struct broker *b, const struct pull_request *req
         if (found->got.status == STORE_GET_WOULD_BLOCK)
             return PULL_WOULD_BLOCK;
         answer = answer_for(request, &found->got);
-        if (answer.code == RESPONSE_PULL_NOT_FOUND && suspend && answer.next == request->offset)
-            return PULL_NOTHING;
+        if (suspend && (answer.elsewhere ||
+                        (answer.code == RESPONSE_PULL_NOT_FOUND && answer.next == request->offset)))
+            return PULL_NOTHING; /* elsewhere: asked again at once it would be the same */
         begin_answer(&w, out, request, &answer, &found->got);
         r = answer.code == RESPONSE_SUCCESS ? store_fill(b->store, found, out, may_block, &bad) : 0;
         if (r == -ESTALE)
@@ -405,6 +438,9 @@ bool pull_has_match(struct broker *b, const struct pull_request *request, int64_
         case STORE_GET_NO_QUEUE:
         case STORE_GET_REPAIRING:
             return false;
+        case STORE_GET_TOO_SMALL:
+        case STORE_GET_BEYOND_END:
+            return !request->as_it_is; /* nothing that came has changed that */
         case STORE_GET_NO_MATCH:
             if (found->got.next_offset <= get.offset)
                 return true;

@@ -19,6 +19,13 @@ struct pull_request {
     struct consume_counter counter;
     struct tag_filter filter;      /* owned or borrowed as the holder says */
     struct subscription_mark mark; /* of the filter; none when it came with the request */
+    /* Which broker of the group is suggested for the next pull: in general, and when this one has
+     * to go to the disk for it. */
+    int64_t suggest, suggest_far;
+    /* A slave that is to leave offsets as they are (offsetCheckInSlave=false): what it does not
+     * have may be on the master, on that broker of the group. */
+    bool as_it_is;
+    int64_t suggest_elsewhere;
 };
 
 enum call_result serve_pull(struct call *call);

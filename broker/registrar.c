@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker/registration_body.h"
+#include "broker/replication/replication.h"
 #include "common/clock.h"
 #include "common/crc.h"
 #include "common/json.h"
@@ -33,6 +34,7 @@ struct registration {
     bool started;
     uint64_t told;  /* the change this server knows; under the registrar's lock */
     bool reachable; /* answered the last time; likewise */
+    bool asked;     /* likewise; registrar_ask() */
     /* thread only */
     bool said_failure;
     bool knows; /* it has the whole table, as of `mark`, told over this connection */
@@ -51,7 +53,7 @@ struct registrar {
     struct broker *broker;
     pthread_mutex_t lock;
     uint64_t change; /* counts topic changes; 1 at start */
-    bool stop;
+    bool started, stop;
     struct waiting *waits;
     unsigned wait_count;
     struct registration servers[SERVERS_MAX];
@@ -101,6 +103,21 @@ static void take_order_table(struct broker *b, struct bytes body)
         free(names);
     }
     json_decref(root);
+}
+
+/* A slave is told where the master of its group is, when there is one. */
+static void take_master(struct broker *b, const struct remoting_frame *reply)
+{
+    const struct bytes *main = remoting_field(reply, "masterAddr");
+    const struct bytes *ha = remoting_field(reply, "haServerAddr");
+
+    if (main && ha)
+        replication_master_told(b->replication, *main, *ha);
+}
+
+static bool is_slave(const struct registration *s)
+{
+    return replication_is_slave(s->registrar->broker->replication);
 }
 
 static int call_name_server(struct registration *s, int32_t code, struct bytes body,
@@ -197,13 +214,17 @@ static int tell_all(struct registration *s, struct err *err)
     } while (more);
     s->knows = true;
     s->mark = mark;
-    take_order_table(b, reply.body);
+    if (is_slave(s))
+        take_master(b, &reply); /* and its topics from there, which ones are ordered too */
+    else
+        take_order_table(b, reply.body);
     return 0;
 }
 
-/* Tells what has changed since the last registration. TELL_ALL: that is not enough here. */
+/* Tells what has changed since the last registration; nothing when nothing has, unless it is said
+ * to `ask`. TELL_ALL: that is not enough here. */
 enum { TELL_ALL = 1 };
-static int tell_changes(struct registration *s, struct err *err)
+static int tell_changes(struct registration *s, bool ask, struct err *err)
 {
     struct broker *b = s->registrar->broker;
     struct remoting_frame reply;
@@ -215,13 +236,16 @@ static int tell_changes(struct registration *s, struct err *err)
     registration_body_begin(&w, permission(b));
     r = metadata_topics_since(b->metadata, s->mark.change, registration_body_visit, &w, &mark);
     registration_body_end(&w, &mark.version, &body);
-    if (r != 0 || mark.change == s->mark.change) {
+    if (r != 0 || (mark.change == s->mark.change && !ask)) {
         buf_destroy(&body);
         return r == 0 ? 0 : TELL_ALL;
     }
     r = send_body(s, REQUEST_REGISTER_BROKER, &body, true, &reply, err);
-    if (r == 0)
+    if (r == 0) {
         s->mark = mark;
+        if (is_slave(s))
+            take_master(b, &reply);
+    }
     return r == -ENOTCONN ? TELL_ALL : r;
 }
 
@@ -245,14 +269,16 @@ static int compare_version(struct registration *s, struct err *err)
 /* Makes the name server know everything up to *number; its period is over when `due`. */
 static int bring_up_to_date(struct registration *s, bool due, uint64_t *number, struct err *err)
 {
-    bool force = s->registrar->broker->settings->config.force_register;
+    bool force = s->registrar->broker->settings->config.force_register, asked;
     int r = TELL_ALL;
 
     pthread_mutex_lock(&s->registrar->lock);
     *number = s->registrar->change;
+    asked = s->asked;
+    s->asked = false;
     pthread_mutex_unlock(&s->registrar->lock);
     if (s->knows && !(due && force))
-        r = tell_changes(s, err);
+        r = tell_changes(s, asked || (due && is_slave(s)), err);
     if (r == 0 && due)
         r = compare_version(s, err);
     return r == TELL_ALL ? tell_all(s, err) : r;
@@ -373,6 +399,19 @@ uint64_t registrar_changed(struct registrar *r)
     return number;
 }
 
+void registrar_ask(struct registrar *r)
+{
+    bool ask;
+
+    pthread_mutex_lock(&r->lock);
+    ask = r->started && !r->stop;
+    for (unsigned i = 0; i < r->count && ask; i++)
+        r->servers[i].asked = true;
+    pthread_mutex_unlock(&r->lock);
+    for (unsigned i = 0; i < r->count && ask; i++)
+        wake(&r->servers[i]);
+}
+
 void registrar_status(struct registrar *r, unsigned *current, unsigned *configured)
 {
     *current = 0;
@@ -450,7 +489,7 @@ static bool has_news(struct registration *s)
     bool news;
 
     pthread_mutex_lock(&s->registrar->lock);
-    news = s->told != s->registrar->change;
+    news = s->told != s->registrar->change || s->asked;
     pthread_mutex_unlock(&s->registrar->lock);
     return news;
 }
@@ -529,6 +568,9 @@ int registrar_start(struct registrar *r, struct err *err)
                            rpc_address(r->servers[i].rpc));
         r->servers[i].started = true;
     }
+    pthread_mutex_lock(&r->lock);
+    r->started = true;
+    pthread_mutex_unlock(&r->lock);
     return 0;
 }
 

@@ -28,6 +28,10 @@ uint64_t registrar_changed(struct registrar *r);
  * after about REGISTRAR_WAIT_MS; at once (on the calling thread) when it is so already or there is
  * none. `done` runs on a registrar thread otherwise. 0 or -ENOMEM (done is not called). */
 int registrar_when(struct registrar *r, uint64_t number, void (*done)(void *ctx), void *ctx);
+/* A slave asks all name servers again where its master is: replication_master_told() with what they
+ * say, as with each of its registrations. Any thread, also before registrar_start() and after
+ * registrar_stop(), when it does nothing. */
+void registrar_ask(struct registrar *r);
 /* Name servers that hold the last change / that are configured. */
 void registrar_status(struct registrar *r, unsigned *current, unsigned *configured);
 

@@ -253,6 +253,28 @@ static void add_replication(struct json_out *j, struct broker *b)
     add_number(j, "ternReplicationRefused", status.refused);
 }
 
+static void add_slave(struct json_out *j, struct broker *b)
+{
+    struct ha_slave_status s;
+    uint64_t end = store_end(b->store);
+    int64_t age;
+
+    if (!replication_slave_status(b->replication, &s, &age))
+        return;
+    add_text(j, "ternMaster", "%s", s.master.main);
+    add_text(j, "ternMasterHa", "%s", s.master.ha);
+    add_text(j, "ternSlaveState", "%s", ha_slave_state_names[s.state]);
+    /* As of the last frame, or of the last time the master was asked. */
+    add_number(j, "ternSlaveLag", s.master_end > end ? s.master_end - end : 0);
+    add_number(j, "ternMasterLogEnd", s.master_end);
+    add_number(j, "ternSlaveReported", s.reported);
+    add_number(j, "ternSlaveConnections", s.connections);
+    add_number(j, "ternSlaveFrames", s.frames);
+    add_number(j, "ternSlaveBytes", s.bytes);
+    add_text(j, "ternSlaveSilentMs", "%lld", (long long)s.silent_ms);
+    add_text(j, "ternSlaveMetadataAgeMs", "%lld", (long long)age);
+}
+
 static void add_loops(struct json_out *j, struct broker *b)
 {
     struct loop_stats sum = {0};
@@ -318,6 +340,7 @@ enum call_result serve_runtime_info(struct call *call)
     add_disk(&j, c);
     add_delays(&j, b);
     add_replication(&j, b);
+    add_slave(&j, b);
     add_loops(&j, b);
     jout_object_end(&j);
     jout_object_end(&j);

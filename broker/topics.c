@@ -6,6 +6,7 @@
 
 #include "broker/delay.h"
 #include "broker/registrar.h"
+#include "broker/replication/replication.h"
 #include "common/log.h"
 
 /* Clients may not send to these. */
@@ -37,6 +38,11 @@ static bool is_one_of(struct bytes name, const char *const *names, size_t count)
 bool topic_send_forbidden(struct bytes name)
 {
     return is_one_of(name, forbidden, COUNT(forbidden));
+}
+
+bool group_is_builtin(struct bytes name)
+{
+    return is_one_of(name, builtin_groups, COUNT(builtin_groups));
 }
 
 /* "<cluster>_REPLY_TOPIC" */
@@ -86,7 +92,10 @@ static int make_builtin(struct broker *b, const struct builtin *t, struct err *e
         return 0;
     config =
         (struct topic_config){.read_queues = t->queues, .write_queues = t->queues, .perm = t->perm};
-    r = metadata_topic_put(b->metadata, name, &config, store_end(b->store), NULL, NULL, NULL);
+    /* What a slave's log has of it already came from the master. */
+    r = metadata_topic_put(b->metadata, name, &config,
+                           replication_is_slave(b->replication) ? 0 : store_end(b->store), NULL,
+                           NULL, NULL);
     return r < 0 ? err_set(err, r, "make the built-in topic %s", t->name) : 0;
 }
 
@@ -167,6 +176,10 @@ struct topic *topics_make(struct broker *b, struct bytes name, int32_t queues, i
         err_say(err, -EINVAL, "the group's name is too long for a retry or dead-letter topic");
         return NULL;
     }
+    if (replication_is_slave(b->replication)) {
+        err_say(err, -EROFS, "a slave makes no topics");
+        return NULL;
+    }
     if (put_topic(b, name, &wanted, &topic, err) < 0)
         return NULL;
     if (config)
@@ -185,6 +198,9 @@ bool groups_find_or_make(struct broker *b, struct bytes name, struct group_confi
     if (!allowed || !group_name_ok(name))
         return false;
     *config = group_config_default();
+    /* A slave serves it as the master would, and leaves it to the master to make it. */
+    if (replication_is_slave(b->replication))
+        return true;
     return metadata_group_put(b->metadata, name, config, NULL, NULL) == 0;
 }
 

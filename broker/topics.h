@@ -9,6 +9,7 @@
 int topics_make_builtin(struct broker *b, struct err *err);
 bool topic_is_system(struct broker *b, struct bytes name);
 bool topic_send_forbidden(struct bytes name);
+bool group_is_builtin(struct bytes name);
 
 enum { TOPIC_QUEUES_UNSAID = INT32_MIN }; /* for default_queues */
 /* The topic a send goes to: known, or made from `default_topic` by the auto-creation rules, or (for

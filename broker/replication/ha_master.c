@@ -485,13 +485,12 @@ int ha_master_new(struct ha_master **out, const struct ha_master_options *option
     return 0;
 }
 
-struct ha_master *ha_master_free(struct ha_master *m)
+void ha_master_stop(struct ha_master *m)
 {
     uint64_t one = 1;
 
-    if (!m)
-        return NULL;
-    atomic_store(&m->stop, true);
+    if (!m || atomic_exchange(&m->stop, true))
+        return;
     if (write(m->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
         log_warn("eventfd: %s", strerror(errno));
     pthread_join(m->thread, NULL);
@@ -500,6 +499,13 @@ struct ha_master *ha_master_free(struct ha_master *m)
             close(m->slaves[i].fd);
     }
     close(m->listen_fd);
+}
+
+struct ha_master *ha_master_free(struct ha_master *m)
+{
+    if (!m)
+        return NULL;
+    ha_master_stop(m);
     close(m->wake_fd);
     free(m);
     return NULL;

@@ -29,8 +29,10 @@ struct ha_master_options {
 };
 /* Holds `confirmed` back from here on as the options say. Starts the thread. */
 int ha_master_new(struct ha_master **out, const struct ha_master_options *options, struct err *err);
-/* Ends the thread, closes all connections; the limit stays. Returns NULL. */
-struct ha_master *ha_master_free(struct ha_master *m);
+/* Ends the thread, closes all connections; the limit stays, and what else is called finds all as it
+ * was. Safe twice; NULL is fine. */
+void ha_master_stop(struct ha_master *m);
+struct ha_master *ha_master_free(struct ha_master *m); /* stops first; returns NULL */
 
 /* `written` has moved. Any thread; cheap. */
 void ha_master_progress(struct ha_master *m);

@@ -8,12 +8,18 @@
 
 #include "broker/broker.h"
 #include "broker/replication/ha_master.h"
+#include "broker/replication/ha_slave.h"
 
 struct replication *replication_new(struct broker *b);
-/* `listen_fd`: bound to the HA port, taken over. */
+bool replication_is_slave(const struct replication *r);
+/* `listen_fd`: bound to the HA port, taken over; a slave listens on it to nobody. */
 int replication_start(struct replication *r, int listen_fd, struct err *err);
 void replication_stop(struct replication *r);
 struct replication *replication_free(struct replication *r); /* returns NULL */
+
+/* A name server has said where the master of the group is (main port, HA port); empty: it does not
+ * know. Any thread. */
+void replication_master_told(struct replication *r, struct bytes main, struct bytes ha);
 
 /* The store's watermarks have moved. */
 void replication_progress(struct replication *r);
@@ -27,5 +33,8 @@ bool replication_takes_sends(const struct replication *r);
 unsigned replication_copies(const struct replication *r);
 /* All zero but `acked` and `slowest` when there is no HA port. */
 void replication_status(const struct replication *r, struct ha_status *out);
+/* Of a slave: false when it is none, or not started. */
+bool replication_slave_status(const struct replication *r, struct ha_slave_status *out,
+                              int64_t *metadata_age_ms);
 
 #endif

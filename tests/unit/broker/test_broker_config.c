@@ -159,11 +159,24 @@ START_TEST(connections_leave_files_to_the_log)
 }
 END_TEST
 
-START_TEST(roles_that_need_replication_stop_the_start)
+START_TEST(a_slave_has_an_id_of_its_own_and_knows_who_says_where_its_master_is)
 {
     set("brokerRole=SLAVE");
     ck_assert_int_lt(settings_finish(&s, false, &err), 0);
-    ck_assert_ptr_nonnull(strstr(err.text, "SLAVE"));
+    ck_assert_ptr_nonnull(strstr(err.text, "brokerId"));
+    set("brokerId=1");
+    ck_assert_int_lt(settings_finish(&s, false, &err), 0);
+    ck_assert_ptr_nonnull(strstr(err.text, "namesrvAddr"));
+    set("haMasterAddress=127.0.0.1:10912");
+    ck_assert_int_eq(settings_finish(&s, false, &err), 0);
+}
+END_TEST
+
+START_TEST(a_master_has_id_0)
+{
+    set("brokerId=1");
+    ck_assert_int_lt(settings_finish(&s, false, &err), 0);
+    ck_assert_ptr_nonnull(strstr(err.text, "brokerRole=SLAVE"));
 }
 END_TEST
 
@@ -320,7 +333,8 @@ static Suite *suite(void)
     tcase_add_test(t, ports_that_collide_are_refused);
     tcase_add_test(t, addresses_of_name_servers_are_looked_at);
     tcase_add_test(t, brokerIP1_follows_bindAddress);
-    tcase_add_test(t, roles_that_need_replication_stop_the_start);
+    tcase_add_test(t, a_slave_has_an_id_of_its_own_and_knows_who_says_where_its_master_is);
+    tcase_add_test(t, a_master_has_id_0);
     tcase_add_test(t, switches_that_nothing_stands_behind_cannot_be_on);
     tcase_add_test(t, the_memory_budget_is_shared_out_and_never_exceeded);
     tcase_add_test(t, a_budget_that_does_not_hold_its_parts_is_refused);
