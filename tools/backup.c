@@ -95,8 +95,11 @@ static int find_end(struct backup *b)
     int what = LOG_WALK_RECORD;
 
     log_walk_init(&walk, &b->layout, &b->mark, b->mark.flushed, limit);
-    while (what == LOG_WALK_RECORD)
+    while (what == LOG_WALK_RECORD) {
         what = log_walk_next(&walk, &record);
+        if (what == LOG_WALK_RECORD && !record_has_crc(&record))
+            b->bare_end = walk.to;
+    }
     b->result->log_end = walk.at;
     b->store_ms = walk.newest_ms > b->mark.store_ms ? walk.newest_ms : b->mark.store_ms;
     if (what < 0 || what == LOG_WALK_UNREADABLE)
@@ -176,12 +179,7 @@ static int copy_log(struct backup *b)
 
 static int write_marks(struct backup *b)
 {
-    struct mark mark = {
-        .flushed = b->result->log_end,
-        .queues_complete_to = b->result->complete_to,
-        .store_ms = b->store_ms,
-        .log_min = MARK_NO_MIN,
-    };
+    struct mark mark = b->mark; /* what it knows below `flushed` is as true of the copy */
     struct mark_file file;
     char from[PATH_MAX], to[PATH_MAX];
     struct mark ignored;
@@ -189,11 +187,16 @@ static int write_marks(struct backup *b)
 
     if (r < 0)
         return r;
-    /* The digest is of the queues at that offset: it tells when one was deleted meanwhile. */
-    if (mark.queues_complete_to == b->mark.queues_complete_to) {
-        mark.queue_ends = b->mark.queue_ends;
-        mark.queue_mins = b->mark.queue_mins;
-        mark.log_min = b->mark.log_min;
+    mark.flushed = b->result->log_end;
+    mark.store_ms = b->store_ms;
+    mark.clean = false;
+    mark.tail_crc = 0;
+    if (mark.crc_from < b->bare_end)
+        mark.crc_from = b->bare_end;
+    if (mark.queues_complete_to != b->result->complete_to) {
+        mark.queues_complete_to = b->result->complete_to;
+        mark.queue_ends = 0;
+        mark.log_min = MARK_NO_MIN;
     }
     r = mark_open(&file, to, &ignored);
     if (r == MARK_NONE)

@@ -56,6 +56,7 @@ struct backup {
     struct mark mark;
     char partial[PATH_MAX];     /* where the copy is made: to.partial */
     int64_t store_ms;           /* of the newest record below the end */
+    uint64_t bare_end;          /* end of the last record above the mark without a CRC of its own */
     struct queue_ledger topics; /* of the copied journal, with their floors */
 };
 /* partial/name and root/name. -ENAMETOOLONG with err. */

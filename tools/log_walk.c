@@ -14,6 +14,10 @@ void log_walk_init(struct log_walk *w, const struct store_layout *layout, const 
         .why = limit > 0 ? "the last segment is full" : "empty",
     };
     log_scan_init(&w->scan, layout->log_dir, layout->segment_bytes, &w->err);
+    if (mark) {
+        w->scan.crc_from = mark->crc_from;
+        w->scan.crc_to = mark->flushed;
+    }
 }
 
 void log_walk_destroy(struct log_walk *w)

@@ -36,7 +36,8 @@ static void note(struct repairing *r, const char *text)
 int repair_check_cut(const struct store_layout *layout, uint64_t at, struct err *err)
 {
     uint64_t min = store_layout_min(layout), limit = store_layout_limit(layout);
-    struct mark all = {.flushed = limit}; /* so that damage is stepped over */
+    struct mark all = {.flushed = limit,
+                       .crc_from = MARK_NO_CRC}; /* so that damage is stepped over */
     struct log_walk w;
     struct record record;
     uint64_t near;

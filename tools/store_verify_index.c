@@ -496,8 +496,10 @@ int store_verify_index_end(struct store_verify *v)
     while (peek(v, x)) {
         uint64_t to = (uint64_t)x->entry.log_offset;
 
-        if (to >= store_layout_min(&v->layout) && to != x->last_record && !v->unclean)
+        if (to >= v->end)
             tally(&x->beyond, entry_byte(x), to);
+        else if (to >= store_layout_min(&v->layout) && to != x->last_record && !v->unclean)
+            tally(&x->strangers, entry_byte(x), to);
         consume(v, x);
     }
     say_missing(v, x);

@@ -80,7 +80,7 @@ static int read_claims(struct rebuild *b)
         return 0;
     end = snapshot_end(b);
     b->marked = end > 0 && end <= b->what->limit;
-    b->mark = (struct mark){.flushed = end};
+    b->mark = (struct mark){.flushed = end, .crc_from = MARK_NO_CRC};
     /* A file without a valid slot is begun anew. */
     mark_close(&b->mark_file);
     r = file_unlink(path);
@@ -112,6 +112,8 @@ static int leave_clean_state(struct rebuild *b)
         return fail(b, r, "prepare the folder");
     if (b->what->cut && b->mark.flushed > b->what->cut_at)
         b->mark.flushed = b->what->cut_at;
+    if (b->what->cut && b->mark.crc_from != MARK_NO_CRC && b->mark.crc_from > b->what->cut_at)
+        b->mark.crc_from = b->what->cut_at;
     b->mark.queues_complete_to = b->what->min < b->mark.flushed ? b->what->min : b->mark.flushed;
     b->mark.clean = false;
     b->mark.tail_crc = 0;

@@ -772,6 +772,10 @@ int store_replay(struct store *s, const struct mark *mark, uint64_t min, uint64_
         v.mark = *mark;
     v.progress_ms = v.began_ms;
     log_scan_init(&v.scan, s->commit_log_dir, (uint64_t)s->options.segment_bytes, err);
+    if (mark) {
+        v.scan.crc_from = mark->crc_from;
+        v.scan.crc_to = mark->flushed;
+    }
     store_forget_extents(s);
     r = scan(&v);
     log_scan_destroy(&v.scan);

@@ -20,6 +20,7 @@ SMALL = {"mappedFileSizeCommitLog": 65536, "maxMessageSize": 16384,
          "mappedFileSizeConsumeQueue": 2000}
 QUEUES, PER_QUEUE = 3, 130
 # As broker.conf in the archives of RocketMQ's folders says.
+INDEX_ENTRIES_AT = 40 + 4 * 5000000
 ROCKETMQ_INDEX = "--index-slots", "500", "--index-entries", "2000"
 
 
@@ -109,6 +110,7 @@ def a_store_after_a_clean_stop_is_sound():
     # the first "Again" lies below the floor that its deletion left
     equal(summary["records"], 20 + QUEUES * PER_QUEUE + 7 + 7)
     equal(summary["entriesCompared"], QUEUES * PER_QUEUE + 7 + 7)
+    true(summary["indexEntriesCompared"] >= QUEUES * PER_QUEUE, "keys")
     true(summary["cleanStop"], "a clean stop")
     true(summary["segments"] > 2, "several segments")
 
@@ -255,6 +257,9 @@ KINDS = {
     "checkpoint": lambda s: ("checkpoint", 9, 8),
     "journal": lambda s: (file_of(s, r"tern/meta/journal-\d+"), 60, None),
     "topics_json": lambda s: ("config/topics.json", 0, None),
+    "index_entry": lambda s: (file_of(s, r"index/\d{17}"), INDEX_ENTRIES_AT + 20 * 7 + 3,
+                              INDEX_ENTRIES_AT + 20 * 7),
+    "index_state": lambda s: ("tern/index", 30, None),
 }
 
 
@@ -286,7 +291,7 @@ def register(kind, place):
         if named is not None:
             equal(mine[0][2], named, f"the byte of {mine[0]}")
         if not kind.startswith("commit_log"):
-            check_repair(store)
+            check_repair(store, *(["--index"] if kind.startswith("index") else []))
     what = "named" if kind.startswith("commit_log") else "named_and_repaired"
     claims.add(f"a_flipped_byte_is_{what}_{kind}", check)
 
