@@ -1,6 +1,7 @@
 /* index_internal.h - what the files of the key index share. Nobody else includes it.
  *
- *   index.c         the thread: following the log, rolls, checkpoints; open and close
+ *   index.c         the thread: what it does when; open and close
+ *   index_put.c     records into entries and files, rolls, checkpoints
  *   index_load.c    what a start makes of the files and the state that it finds
  *   index_repair.c  files that were lost, made again from their part of the log
  *   index_find.c    looking for a key
@@ -84,6 +85,10 @@ static inline uint64_t index_confirmed(const struct index *x)
 {
     return x->options.confirmed(x->options.ctx);
 }
+/* A search met damage in that file. Any thread. */
+void index_suspect(struct index *x, int64_t name);
+
+/* --- index_put.c --- */
 /* The places of files. -ENAMETOOLONG. */
 int index_file_path(const struct index *x, char to[PATH_MAX], int64_t name);
 int index_tern_path(const struct index *x, char to[PATH_MAX], const char *name);
@@ -91,8 +96,20 @@ int index_tern_path(const struct index *x, char to[PATH_MAX], const char *name);
 int index_files_insert(struct index *x, uint32_t i, const struct index_known *file);
 void index_files_remove(struct index *x, uint32_t i);
 
-/* A search met damage in that file. Any thread. */
-void index_suspect(struct index *x, int64_t name);
+/* Says so, once a minute; returns when to try again. */
+int64_t index_failed(struct index *x, const char *what, int r);
+/* The newest file is not to be trusted: its part of the log is read again. */
+void index_drop_newest(struct index *x, const char *why);
+/* The writer goes on with the newest file as it is listed. 0 or -errno. */
+int index_open_newest(struct index *x);
+/* each() of index_feed_read(): enters the record; x->error says why it does not. */
+int index_on_record(void *ctx, const struct record *r);
+/* The batch goes into the file. 0 or -errno. */
+int index_put(struct index *x);
+/* Those who wait for records below `to` may go on. */
+void index_put_reached(struct index *x, uint64_t to);
+/* Puts, syncs, writes tern/index. 0 or -errno. */
+int index_checkpoint(struct index *x, bool clean);
 
 /* --- index_load.c --- */
 /* Fills files, from, the positions and what is to be restored. */
