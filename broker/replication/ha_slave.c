@@ -221,8 +221,8 @@ static void lose(struct ha_slave *h, const char *why)
     snprintf(text, sizeof(text), "replication from master %.160s: %.300s", h->status.master.ha,
              why);
     say(h, SAID_LOST, text);
-    disconnect(h);
     set_state(h, HA_SLAVE_CONNECTING);
+    disconnect(h);
     if (h->flows)
         h->wait_ms = h->retry_ms = 0;
     else
@@ -233,11 +233,13 @@ static void lose(struct ha_slave *h, const char *why)
 /* Nothing that comes by itself: an operator has to look at it. */
 static void give_up(struct ha_slave *h, enum ha_slave_state state, const char *text)
 {
+    int64_t first = h->options.heartbeat_ms;
+
     say(h, state == HA_SLAVE_APART ? SAID_APART : SAID_BAD, text);
-    disconnect(h);
     set_state(h, state);
+    disconnect(h);
     h->flows = false;
-    wait_longer(h, TROUBLE_FIRST_MS, TROUBLE_MAX_MS);
+    wait_longer(h, first < TROUBLE_FIRST_MS ? first : TROUBLE_FIRST_MS, TROUBLE_MAX_MS);
 }
 
 /* --- reports --- */
@@ -309,8 +311,8 @@ static void stop_following(struct ha_slave *h, const char *why)
     snprintf(text, sizeof(text), "replication from master %.160s ends: %.300s", h->status.master.ha,
              why);
     say(h, SAID_BAD, text);
-    disconnect(h);
     set_state(h, HA_SLAVE_STOPPED);
+    disconnect(h);
     h->retry_ms = INT64_MAX;
 }
 

@@ -1,0 +1,217 @@
+"""A master made of bytes, as RocketMQ 4.9 looks to its slaves: the replication port, the main port and the
+one two below it. It streams what it is told to, and remembers what it was asked and told."""
+import json
+import queue
+import socket
+import struct
+import threading
+import time
+
+from lib import codes, messages, remoting
+from lib.claims import Broken
+
+FILE = 131072
+
+
+def record(topic, queue_id, queue_offset, log_offset, body, store_time=1795364003581):
+    """A stored message as RocketMQ 4.9 writes it."""
+    topic, properties = topic.encode(), b"UNIQ_KEY\x017F0000010001\x02WAIT\x01true"
+    host = socket.inet_aton("127.0.0.1") + struct.pack(">i", 10911)
+    rest = (struct.pack(">iIiiiqqiq", 0, messages.MAGIC, messages.crc31(body), queue_id, 0,
+                        queue_offset, log_offset, 0, store_time - 1) + host +
+            struct.pack(">q", store_time) + host + struct.pack(">iq", 0, 0) +
+            struct.pack(">i", len(body)) + body + bytes([len(topic)]) + topic +
+            struct.pack(">h", len(properties)) + properties)
+    return struct.pack(">i", len(rest)) + rest[4:]
+
+
+class Log:
+    """What has been stored from `begin` on, with blanks where a message did not fit its file."""
+
+    def __init__(self, begin=0, file_size=FILE):
+        self.begin, self.file_size, self.data = begin, file_size, b""
+        self.ends, self.queues = [begin], {}
+
+    @property
+    def end(self):
+        return self.begin + len(self.data)
+
+    def append(self, topic, body, queue_id=0):
+        offset = self.queues.get((topic, queue_id), 0)
+        size = len(record(topic, queue_id, offset, 0, body))
+        left = self.file_size - self.end % self.file_size
+        if size + 8 > left:
+            self.data += struct.pack(">iI", left, messages.BLANK_MAGIC) + bytes(left - 8)
+        self.data += record(topic, queue_id, offset, self.end, body)
+        self.queues[topic, queue_id] = offset + 1
+        self.ends.append(self.end)
+        return self
+
+    def fill(self, topic, count, size=1000):
+        for i in range(count):
+            self.append(topic, b"%d." % i + b"b" * (i * 977 % size), i % 2)
+        return self
+
+    def bytes(self, begin, end=None):
+        return self.data[begin - self.begin:None if end is None else end - self.begin]
+
+
+class Connection:
+    """A slave's replication connection."""
+
+    def __init__(self, connection):
+        self.socket = connection
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.opened = time.monotonic()
+        self.input = b""
+
+    def close(self):
+        self.socket.close()
+
+    def frame(self, offset, data=b"", size=None):
+        self.raw(struct.pack(">qi", offset, len(data) if size is None else size) + data)
+
+    def raw(self, data):
+        self.socket.settimeout(60)
+        self.socket.sendall(data)
+
+    def report(self, seconds=60):
+        """The next report."""
+        end = time.monotonic() + seconds
+        while len(self.input) < 8:
+            self.socket.settimeout(max(0.001, end - time.monotonic()))
+            try:
+                more = self.socket.recv(4096)
+            except socket.timeout:
+                raise Broken(f"no report within {seconds} s") from None
+            if not more:
+                raise ConnectionResetError("closed by the slave")
+            self.input += more
+        found, self.input = self.input[:8], self.input[8:]
+        return struct.unpack(">q", found)[0]
+
+    def reported(self, offset):
+        """Reads reports until this one; it may not be passed."""
+        while True:
+            found = self.report()
+            if found == offset:
+                return
+            if found > offset:
+                raise Broken(f"reports {found}, beyond {offset}")
+
+    def reports_until_closed(self):
+        found = []
+        try:
+            while True:
+                found.append(self.report())
+        except (ConnectionResetError, BrokenPipeError):
+            return found
+
+
+class Master:
+    def __init__(self, log=None, **tables):
+        self.log = log or Log()
+        self.min = None  # what it says that its log begins at; None: the truth
+        self.tables = {codes.ALL_TOPICS: {"dataVersion": {"counter": 1, "timestamp": 1},
+                                          "topicConfigTable": {}},
+                       codes.ALL_OFFSETS: {"offsetTable": {}},
+                       codes.ALL_DELAYS: {"offsetTable": {}},
+                       codes.ALL_GROUPS: {"dataVersion": {"counter": 0, "timestamp": 1},
+                                          "subscriptionGroupTable": {}}}
+        self.asked = []  # (port: "main" or "vip", code, fields)
+        self.refused = set()  # request codes answered with an error
+        self.connections = queue.Queue()
+        self._sockets, self._lock = [], threading.Lock()
+        self._bind()
+        for name, listener in self.listeners.items():
+            threading.Thread(target=self._accept, args=(name, listener), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def _bind(self):
+        for _ in range(200):
+            listeners = {"main": socket.create_server(("127.0.0.1", 0))}
+            self.port = listeners["main"].getsockname()[1]
+            try:
+                listeners["vip"] = socket.create_server(("127.0.0.1", self.port - 2))
+                listeners["ha"] = socket.create_server(("127.0.0.1", self.port + 1))
+                self.listeners = listeners
+                return
+            except OSError:
+                for listener in listeners.values():
+                    listener.close()
+        raise Broken("no three free ports")
+
+    @property
+    def ha_address(self):
+        return f"127.0.0.1:{self.port + 1}"
+
+    def close(self):
+        with self._lock:
+            for one in list(self.listeners.values()) + self._sockets:
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                one.close()
+
+    def _accept(self, name, listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._sockets.append(connection)
+            if name == "ha":
+                self.connections.put(Connection(connection))
+            else:
+                threading.Thread(target=self._serve, args=(name, connection), daemon=True).start()
+
+    def slave(self, seconds=60):
+        """The next replication connection."""
+        try:
+            return self.connections.get(timeout=seconds)
+        except queue.Empty:
+            raise Broken(f"no slave has connected within {seconds} s") from None
+
+    def _serve(self, name, connection):
+        stream = connection.makefile("rb")
+        try:
+            while True:
+                head = stream.read(4)
+                if len(head) < 4:
+                    return
+                request = remoting.decode(stream.read(struct.unpack(">I", head)[0]))
+                self.asked.append((name, request.code, request.fields))
+                connection.sendall(remoting.encode(self._answer(request)))
+        except OSError:
+            pass
+
+    def _answer(self, request):
+        body, code = b"", 0
+        if request.code in self.refused:
+            code = 1
+        elif request.code == codes.RUNTIME_INFO:
+            begin = self.log.begin if self.min is None else self.min
+            body = json.dumps({"table": {"commitLogMinOffset": str(begin),
+                                         "commitLogMaxOffset": str(self.log.end),
+                                         "brokerVersionDesc": "V4_9_8"}}).encode()
+        elif request.code == codes.VIEW_MESSAGE:
+            body = self._message(int(request.fields["offset"]))
+            code = 0 if body else 1
+        elif request.code in self.tables:
+            body = json.dumps(self.tables[request.code]).encode()
+        else:
+            code = 3
+        return remoting.Frame(code, None, body, request.opaque, remoting.FLAG_RESPONSE)
+
+    def _message(self, offset):
+        if not self.log.begin <= offset < self.log.end:
+            return b""
+        size = struct.unpack(">i", self.log.bytes(offset, offset + 4))[0]
+        return self.log.bytes(offset, offset + size)
