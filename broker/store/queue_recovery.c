@@ -185,7 +185,8 @@ static int check_known(struct queue_table *t, uint32_t queue, int64_t offset,
         return r;
     if (r > 0 && queue_unit_decode(unit, &there) == UNIT_ENTRY && same_entry(&there, entry))
         return 0;
-    if (r > 0 && queue_entry_end(&there) > 0 && there.log_offset < entry->log_offset)
+    if (r > 0 && queue_entry_end(&there) > 0 && there.log_offset < entry->log_offset &&
+        at >= s->min)
         return at == offset ? QUEUE_OTHER_RECORD : 0;
     log_warn_limited(t->dir,
                      "queue %s/%d: entry %lld is not that of its record, made again from there",
