@@ -165,4 +165,228 @@ def a_slave_follows_a_master_that_comes_back_elsewhere():
         group.same_bytes(slave)
 
 
+@claims.claim
+def a_sync_master_answers_with_the_slaves_copy_and_shows_nothing_before():
+    with Group("SYNC_MASTER", replicaAck="strict", slaveTimeout=60000) as group:
+        master = group.client(group.master)
+        slave = group.start_slave()
+        until(lambda: group.info(group.master)["ternSlavesNear"] == "1", "the slave is near")
+        send(master, "Sync", b"one")
+        equal([m.body for m in messages.pull_all(group.client(slave), "Sync")], [b"one"])
+        slave.signal(signal.SIGSTOP)
+        opaque = master.send(codes.SEND_V2, messages.send_fields("Sync"), b"two")
+        with remoting.Client(group.master.port) as reader:
+            until(lambda: group.end(group.master) > int(group.info(group.master)
+                                                        ["commitLogMaxOffset"]), "it is stored")
+            equal([m.body for m in messages.pull_all(reader, "Sync")], [b"one"])
+            true(not master.has_reply(opaque), "no answer without the copy")
+            slave.signal(signal.SIGCONT)
+            equal(master.reply(opaque).code, 0)
+            equal([m.body for m in messages.pull_all(reader, "Sync")], [b"one", b"two"])
+
+
+@claims.claim
+def a_sync_master_goes_on_as_rocketmq_does_while_the_slave_is_away():
+    with Group("SYNC_MASTER") as group:
+        master = group.client(group.master)
+        send(master, "Away", b"alone", expect=11)
+        slave = group.start_slave()
+        until(lambda: group.info(group.master)["ternSlavesNear"] == "1", "the slave is near")
+        send(master, "Away", b"copied")
+        slave.kill()
+        until(lambda: group.info(group.master)["ternSlavesNear"] == "0", "the slave is gone")
+        send(master, "Away", b"alone again", expect=11)
+        slave = group.start_slave(store=slave.store)
+        until(lambda: group.info(group.master)["ternSlavesNear"] == "1", "the slave is back")
+        send(master, "Away", b"copied again")
+        group.same_bytes(slave)
+
+
+@claims.claim
+def two_slaves_on_hosts_of_their_own_are_two_copies():
+    with Group("SYNC_MASTER", inSyncReplicas=3) as group:
+        master = group.client(group.master)
+        first = group.start_slave(1, bindAddress="127.0.0.2")
+        until(lambda: group.info(group.master)["ternSlavesNear"] == "1", "one slave")
+        send(master, "Two", b"too few", expect=11)
+        second = group.start_slave(2, bindAddress="127.0.0.3")
+        until(lambda: group.info(group.master)["ternSlavesNear"] == "2", "two slaves")
+        for i in range(30):
+            send(master, "Two", b"%d" % i)
+        with remoting.Client(first.port, "127.0.0.2") as a, \
+                remoting.Client(second.port, "127.0.0.3") as b:
+            for client in (a, b):
+                equal(len(messages.pull_all(client, "Two")), 31)
+        end = group.end(group.master)
+        for slave in (first, second):
+            equal(log_bytes(slave, end) == log_bytes(group.master, end), True, "the same bytes")
+
+
+@claims.claim
+def consumers_read_from_the_slave_while_the_master_is_away():
+    with Group() as group:
+        master = group.client(group.master)
+        admin.make_group(master, "Readers")
+        fill(master, "Read", 40, 1)
+        admin.commit_offset(master, "Readers", "Read", 0, 10)
+        slave = group.start_slave()
+        client = group.client(slave)
+        group.caught_up(slave)
+        until(lambda: admin.query_offset(client, "Readers", "Read") == 10, "the offset")
+        store = group.master.store
+        group.master.stop()
+        with remoting.Client(group.namesrv.port) as names:
+            until(lambda: list(admin.route(names, "Read")["brokerDatas"][0]["brokerAddrs"]
+                               .values()) == [slave.address], "only the slave in the route")
+        admin.heartbeat(client, "c1", [admin.consumer("Readers", [admin.subscription("Read")])])
+        pulled = pull(client, "Read", 0, 10, group="Readers", sys_flag=0)
+        equal([m.queue_offset for m in pulled.messages], list(range(10, 40)))
+        admin.commit_offset(client, "Readers", "Read", 0, 40)
+        equal(pull(client, "Read", 0, 0, group="Unheard").code, 0, "a group nobody has made")
+        # It comes back with the older offset.
+        group.start_master(store=store)
+        master = group.client(group.master)
+        equal(admin.query_offset(master, "Readers", "Read"), 10)
+        looks = int(group.info(slave)["ternSlaveConnections"])
+        until(lambda: int(group.info(slave)["ternSlaveConnections"]) > looks, "it follows again")
+        send(master, "Read", b"more")
+        group.caught_up(slave)
+        admin.make_group(master, "Marker")
+        until(lambda: "Marker" in tables(client)["groups"], "the slave has looked")
+        equal(admin.query_offset(client, "Readers", "Read"), 40)
+        true("Unheard" not in tables(client)["groups"], "groups are made by the master")
+
+
+@claims.claim
+def a_slave_takes_no_messages_and_no_changes():
+    with Group() as group:
+        fill(group.client(group.master), "Kept", 8, 1)
+        slave = group.start_slave()
+        group.caught_up(slave)
+        client = group.client(slave)
+        before = tables(client)
+        for code in (codes.SEND, codes.SEND_V2):
+            contains(send(client, "Kept", b"x", expect=14, code=code).remark, "slave")
+        contains(send(client, "Unmade", b"x", expect=14).remark, "slave")
+        remark = "Can't modify topic or subscription group from slave broker, please execute it from"
+        for reply in (client.call(codes.UPDATE_TOPIC, admin.topic_fields("New")),
+                      client.call(codes.DELETE_TOPIC, {"topic": "Kept"}),
+                      client.call(codes.UPDATE_GROUP, {}, json.dumps(admin.group_config("N")).encode()),
+                      client.call(codes.DELETE_GROUP, {"groupName": "N"})):
+            equal(reply.code, 1)
+            contains(reply.remark, remark)
+        message = messages.pull_all(client, "Kept")[0]
+        reply = client.call(codes.SEND_BACK, {"offset": message.log_offset, "group": "G",
+                                              "delayLevel": 0, "originTopic": "Kept",
+                                              "originMsgId": "", "unitMode": False})
+        equal(reply.code, 1)
+        admin.heartbeat(client, "c1", [admin.consumer("New", [admin.subscription("Kept")])])
+        equal(tables(client)["topics"].keys(), before["topics"].keys())
+
+
+@claims.claim
+def a_pull_that_waits_at_a_slave_is_answered_by_what_arrives():
+    with Group() as group:
+        master = group.client(group.master)
+        send(master, "Wait", b"one")
+        slave = group.start_slave()
+        group.caught_up(slave)
+        client = group.client(slave)
+        at_end = client.send(codes.PULL, messages.pull_fields("Wait", 0, 1, sys_flag=6,
+                                                              suspend_ms=60000))
+        beyond = client.send(codes.PULL, messages.pull_fields("Wait", 0, 2, sys_flag=6,
+                                                              suspend_ms=60000))
+        client.round_trip()
+        true(not client.has_reply(at_end) and not client.has_reply(beyond), "both wait")
+        send(master, "Wait", b"two")
+        equal(messages.Pulled(client.reply(at_end)).messages[0].body, b"two")
+        send(master, "Wait", b"three")
+        equal(messages.Pulled(client.reply(beyond)).messages[0].body, b"three")
+
+
+@claims.claim
+def an_offset_that_a_slave_does_not_have_is_left_as_it_is_unless_it_may_check():
+    with Group() as group:
+        master = group.client(group.master)
+        admin.make_group(master, "Elsewhere", brokerId=3)
+        send(master, "Off", b"one")
+        slave = group.start_slave()
+        group.caught_up(slave)
+        client = group.client(slave)
+        until(lambda: "Elsewhere" in tables(client)["groups"], "the group")
+        pulled = pull(client, "Off", 0, 7, group="Elsewhere")
+        equal((pulled.code, pulled.next), (codes.PULL_RETRY, 7))
+        equal(pulled.reply.fields["suggestWhichBrokerId"], "3")
+        admin.expect(client.call(codes.UPDATE_CONFIG, {}, b"offsetCheckInSlave=true\n"))
+        pulled = pull(client, "Off", 0, 7, group="Elsewhere")
+        equal((pulled.code, pulled.next), (codes.PULL_MOVED, 1))
+
+
+@claims.claim
+def a_consumer_far_behind_is_sent_to_the_slave_where_slaves_may_be_read():
+    with Group(accessMessageInMemoryMaxRatio=0) as group:
+        master = group.client(group.master)
+        admin.make_group(master, "Slow", whichBrokerWhenConsumeSlowly=2)
+        for i in range(3):
+            send(master, "Far", b"%d" % i)
+
+        def suggested(offset, count=1):
+            return pull(master, "Far", 0, offset, group="Slow",
+                        count=count).reply.fields["suggestWhichBrokerId"]
+
+        equal(suggested(0), "0")
+        admin.expect(master.call(codes.UPDATE_CONFIG, {}, b"slaveReadEnable=true\n"))
+        equal(suggested(0), "2")
+        equal(suggested(3), "0", "at the end")
+
+
+@claims.claim
+def delayed_messages_are_delivered_by_the_master_only():
+    with Group(messageDelayLevel="1s 1h") as group:
+        master = group.client(group.master)
+        slave = group.start_slave()
+        send(master, "Delayed", b"soon", properties={"DELAY": "1"})
+        send(master, "Delayed", b"late", properties={"DELAY": "2"})
+        until(lambda: admin.max_offset(master, "Delayed") == 1, "the delivery")
+        group.same_bytes(slave)
+        client = group.client(slave)
+        equal([m.body for m in messages.pull_all(client, "Delayed")], [b"soon"])
+        until(lambda: tables(client)["delays"].get(1) == 1, "the cursor")
+        group.same_bytes(slave)
+
+
+@claims.claim
+def a_slave_with_a_fresh_store_begins_with_the_last_file_where_the_master_says_so():
+    with Group(haFreshSlaveFrom="last") as group:
+        fill(group.client(group.master), "Fresh", 150, 3)
+        slave = group.start_slave()
+        group.same_bytes(slave)
+        begin = int(group.info(slave)["commitLogMinOffset"])
+        true(begin >= 131072, f"it begins at {begin}")
+        for q in range(3):
+            whole = messages.pull_all(group.client(group.master), "Fresh", q)
+            part = pull(group.client(slave), "Fresh", q)
+            equal(part.max, len(whole))
+            equal([m.body for m in messages.pull_all(group.client(slave), "Fresh", q, part.min)],
+                  [m.body for m in whole[part.min:]])
+
+
+@claims.claim
+def a_slave_that_has_more_than_its_master_does_not_follow_it():
+    with Group() as group:
+        fill(group.client(group.master), "Ahead", 20, 1)
+        slave = group.start_slave()
+        end = group.caught_up(slave)
+        group.master.kill()
+        group.start_master()  # an empty store: an operator's mistake
+        fill(group.client(group.master), "Ahead", 3, 1)
+        until(lambda: group.state(slave) == "logs apart", "it stays away")
+        contains(slave.log(), str(end))
+        contains(slave.log(), str(group.end(group.master)))
+        fill(group.client(group.master), "Ahead", 30, 1)
+        equal(group.info(group.master)["ternReplicationRefused"], "0", "it reports nothing")
+        equal(group.end(slave), end)
+        equal(len(messages.pull_all(group.client(slave), "Ahead")), 20)
+
+
 claims.run()
