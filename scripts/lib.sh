@@ -27,3 +27,6 @@ configure() {
         rm -f "$dir.log"
     fi
 }
+
+# port_taken PORT : somebody listens there, on loopback
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

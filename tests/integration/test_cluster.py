@@ -1,0 +1,146 @@
+"""scripts/cluster: a whole cluster for trying out, which ends nothing but what it started."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from lib import claims, process
+from lib.claims import contains, equal, true, until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FOLDER = os.path.join(tempfile.mkdtemp(prefix="cluster-"), "state")
+SLAVES = process.run_program([process.BROKER, "--check", "-o", "brokerRole=SLAVE", "-o",
+                              "brokerId=1"])[0] == 0
+NAMES = ["namesrv-1", "namesrv-2", "broker-a", "broker-b"] + (
+    ["broker-a-slave", "broker-b-slave"] if SLAVES else [])
+
+
+def cluster(*arguments, code=0):
+    found, out, err = process.run_program(
+        [os.path.join(ROOT, "scripts", "cluster"), "-d", FOLDER, "-b", process.BUILD, "-p",
+         *arguments], seconds=120)
+    equal(found, code, f"{arguments}: {out}{err}")
+    return out + err
+
+
+def states():
+    """name -> (state, address, pid) of what `status` prints."""
+    rows = re.findall(r"^(\S+) +(runs|DOWN|stopped)(?: +(\S+:\d+) +(?:pid (\d+)|see .*))?$",
+                      cluster("status"), re.M)
+    return {name: (state, address, int(pid or 0)) for name, state, address, pid in rows}
+
+
+def running():
+    return [name for name, (state, _, _) in states().items() if state == "runs"]
+
+
+def ctl(*arguments):
+    found, out, err = process.run_program([process.CTL, *arguments, "-n", namesrvs()])
+    equal(found, 0, f"{arguments}: {out}{err}")
+    return out
+
+
+def namesrvs():
+    now = states()
+    return f"{now['namesrv-1'][1]};{now['namesrv-2'][1]}"
+
+
+@claims.claim
+def up_starts_a_cluster_that_takes_messages_on_both_masters():
+    contains(cluster("status"), "no cluster")
+    out = cluster("up")
+    equal(list(states()), NAMES)
+    equal(running(), NAMES)
+    contains(out, namesrvs())
+    made = ctl("topic", "create", "orders")
+    for name in ("broker-a", "broker-b"):
+        contains(made, f"{name} ({states()[name][1]})")
+    for i in range(20):
+        ctl("send", "orders", f"message {i}")
+
+
+@claims.claim
+def a_second_up_changes_nothing():
+    before = states()
+    cluster("up")
+    equal(states(), before)
+
+
+@claims.claim
+def one_that_is_killed_comes_back_at_its_place_with_its_messages():
+    for name in ("broker-a", "namesrv-2"):
+        before = states()
+        contains(cluster("kill", name), f"pid {before[name][2]}")
+        equal(states()[name][0], "DOWN")
+        equal(running(), [n for n in NAMES if n != name])
+        contains(cluster("kill", name, code=1), "does not run")
+        cluster("up")
+        after = states()
+        equal(after[name][1], before[name][1])
+        true(after[name][2] != before[name][2], "it is the same process")
+        equal({n: s for n, s in after.items() if n != name},
+              {n: s for n, s in before.items() if n != name})
+    out = ctl("consume", "orders", "--from", "first", "--max", "20", "--timeout", "60")
+    equal(len(set(re.findall(r"message \d+", out))), 20, out)
+
+
+@claims.claim
+def down_stops_all_cleanly_and_up_has_the_messages_again():
+    cluster("down")
+    equal({state for state, _, _ in states().values()}, {"stopped"})
+    for name in NAMES:
+        with open(os.path.join(FOLDER, name, "log"), encoding="utf-8") as log:
+            true(log.read().rstrip().endswith("stopped"), name)
+    cluster("down")
+    cluster("up")
+    until(lambda: "orders" in ctl("topic", "list"), "the topic")
+    out = ctl("consume", "orders", "--group", "second", "--from", "first", "--max", "20",
+              "--timeout", "60")
+    equal(len(set(re.findall(r"message \d+", out))), 20, out)
+
+
+@claims.claim
+def a_process_that_it_did_not_start_is_left_alone():
+    cluster("down")
+    stranger = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    path = os.path.join(FOLDER, "broker-a", "pid")
+    # The id was given to somebody else: the time of the start tells.
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"{stranger.pid} 1\n")
+    equal(states()["broker-a"][0], "DOWN")
+    contains(cluster("kill", "broker-a", code=1), "does not run")
+    cluster("down")
+    equal(stranger.poll(), None)
+    stranger.kill()
+    stranger.wait()
+
+
+@claims.claim
+def what_does_not_start_is_shown_with_its_reason():
+    conf = os.path.join(FOLDER, "broker-b", "conf")
+    with open(conf, "a", encoding="utf-8") as file:
+        file.write("flushDiskTyp=SYNC_FLUSH\n")
+    out = cluster("up", code=1)
+    contains(out, "flushDiskTyp")
+    contains(out, "broker-b did not start")
+    equal(states()["broker-a"][0], "runs")
+    equal(states()["broker-b"][0], "DOWN")
+    cluster("down")
+    equal(running(), [])
+
+
+@claims.claim
+def wrong_usage_is_refused():
+    for arguments in ((), ("promote",), ("kill",), ("up", "now"), ("kill", "broker-z")):
+        cluster(*arguments, code=1)
+
+
+if __name__ == "__main__":
+    try:
+        claims.run()
+    finally:  # what a broken claim has left
+        for pid in [pid for _, _, pid in states().values() if pid]:
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(os.path.dirname(FOLDER), ignore_errors=True)
