@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import tarfile
+import time
 
-from lib import admin, claims, codes, load, messages, process, remoting
+from lib import admin, claims, codes, load, messages, process, remoting, store_reader
 from lib.claims import claim, contains, equal, true, until
 from lib.process import CTL
 
@@ -17,10 +18,10 @@ ARCHIVES = os.path.join(ROOT, "tests", "data", "rocketmq-store")
 SOUND, PROBLEMS, CANNOT = range(3)
 # Files so small that there are several of each kind.
 SMALL = {"mappedFileSizeCommitLog": 65536, "maxMessageSize": 16384,
-         "mappedFileSizeConsumeQueue": 2000}
+         "mappedFileSizeConsumeQueue": 2000, "maxHashSlotNum": 500, "maxIndexNum": 2000}
 QUEUES, PER_QUEUE = 3, 130
 # As broker.conf in the archives of RocketMQ's folders says.
-INDEX_ENTRIES_AT = 40 + 4 * 5000000
+INDEX_ENTRIES_AT = 40 + 4 * SMALL["maxHashSlotNum"]
 ROCKETMQ_INDEX = "--index-slots", "500", "--index-entries", "2000"
 
 
@@ -277,7 +278,13 @@ def check_repair(store, *arguments):
     findings, summary = verify(store)
     equal([f for f in findings if f[0] == "problem"], [])
     equal(summary["entriesCompared"], QUEUES * PER_QUEUE + 14)
+    judge(store)
     return done
+
+
+def judge(store):
+    """What the second reader says, which knows nothing of the programs."""
+    equal(store_reader.Store(store, deleted=["Again"]).problems, [])
 
 
 def register(kind, place):
@@ -406,6 +413,29 @@ def damage_in_the_log_stays_until_the_log_is_cut_and_the_cut_is_kept():
 
 
 @claim
+def a_repair_that_is_killed_leaves_what_a_start_makes_whole():
+    store = copy(STOPPED)
+    flip(store, file_of(store, QUEUE_FILE), 20 * 7 + 6)
+    before = hash_log(store)
+    killed = 0
+    for pause in range(6 if process.SANITIZED else 20):
+        asked = subprocess.Popen([CTL, "store", "repair", store], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+        time.sleep(pause / 1000)
+        asked.kill()
+        killed += asked.wait() != 0
+        equal(hash_log(store) == before, True, "the log")
+    true(killed > 0, "a repair was killed")
+    broker = process.Broker(store=store, **SMALL)
+    with remoting.Client(broker.port) as client:
+        for queue in range(QUEUES):
+            equal(len(messages.pull_all(client, "Tools", queue)), PER_QUEUE)
+    broker.stop()
+    equal([f for f in verify(store)[0] if f[0] == "problem"], [])
+    judge(store)
+
+
+@claim
 def a_dry_run_and_a_store_in_use_change_nothing():
     store = copy(STOPPED)
     flip(store, file_of(store, QUEUE_FILE), 20 * 7 + 6)
@@ -478,6 +508,7 @@ def backup_of_a_running_broker(*arguments):
     to, said = backup(store, *arguments)
     true(said["running"] and said["logEnd"] > 0 and said["segments"] >= 3, said)
     steady.stop()
+    judge(to)
     findings, _ = verify(to)
     equal([f for f in findings if f[0] == "problem"], [])
     # another copy, so that the first can be looked at after both brokers have gone on
