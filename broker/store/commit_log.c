@@ -194,12 +194,15 @@ void commit_log_stop(struct commit_log *log, const char *reason)
     pthread_mutex_unlock(&log->stop_lock);
 }
 
-static int stop_after(struct commit_log *log, int r, const char *what, uint64_t from, uint64_t to)
+/* It was the file that holds `at`. */
+static int stop_after(struct commit_log *log, int r, const char *what, uint64_t from, uint64_t to,
+                      uint64_t at)
 {
     char reason[160], room[128];
 
-    snprintf(reason, sizeof(reason), "%s of log offsets %" PRIu64 " to %" PRIu64 " failed: %s",
-             what, from, to, strerror_r(-r, room, sizeof(room)));
+    snprintf(reason, sizeof(reason),
+             "%s of log offsets %" PRIu64 " to %" PRIu64 " failed at segment %020" PRIu64 ": %s",
+             what, from, to, at - at % log->segment_bytes, strerror_r(-r, room, sizeof(room)));
     commit_log_stop(log, reason);
     return r;
 }
@@ -304,7 +307,7 @@ static int write_range(struct commit_log *log, uint64_t from, uint64_t to)
             log_segments_let_go(log->segments, &piece);
         }
         if (r < 0)
-            return stop_after(log, r, "write", from, to);
+            return stop_after(log, r, "write", from, to, from);
         from += piece.bytes;
         r = publish(log, &log->written, from);
         if (r < 0)
@@ -486,7 +489,7 @@ int commit_log_flush(struct commit_log *log)
             log_segments_let_go(log->segments, &piece);
         }
         if (r < 0)
-            return stop_after(log, r, "flush", from, to);
+            return stop_after(log, r, "flush", from, to, at);
         at += piece.bytes;
     }
     if (log->writeback_to < to)

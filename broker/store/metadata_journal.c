@@ -507,7 +507,8 @@ static int load_all(struct loading *l, const struct file_list *list)
         r = file_sync_parent(l->j->dir);
         if (r == 0)
             r = begin_journal(l->j, 1);
-        return r < 0 ? err_set(l->err, r, "begin a journal in %s", l->j->dir) : 0;
+        path_of(l->j, l->path, "journal", 1, "");
+        return r < 0 ? err_set(l->err, r, "begin %s", l->path) : 0;
     }
     if (newest < snapshot)
         return missing(l, "journal", snapshot);

@@ -439,19 +439,27 @@ static int state_clean(struct store *s)
     bool ends_there;
     int r;
 
+    f->step = "removing segments of the log that nothing was written to";
     r = commit_log_trim(s->log);
-    if (r == 0)
-        r = store_path(s, path, "tern/queues");
-    if (r == 0)
-        r = queue_table_snapshot_save(s->queues, path, mark.flushed);
-    if (r == 0)
-        r = store_tail_look(s, commit_log_limit(s->log), mark.flushed, &mark.tail_crc, &ends_there);
     if (r < 0)
         return r;
+    f->step = "writing tern/queues";
+    r = store_path(s, path, "tern/queues");
+    if (r == 0)
+        r = queue_table_snapshot_save(s->queues, path, mark.flushed);
+    if (r < 0)
+        return r;
+    f->step = "reading the end of the log";
+    r = store_tail_look(s, commit_log_limit(s->log), mark.flushed, &mark.tail_crc, &ends_there);
+    if (r < 0)
+        return r;
+    f->step = "writing tern/flushed";
     mark.clean = true;
     r = mark_write(&f->mark_file, &mark);
-    if (r == 0)
-        r = store_path(s, path, "abort");
+    if (r < 0)
+        return r;
+    f->step = "removing the file abort";
+    r = store_path(s, path, "abort");
     return r < 0 ? r : abort_remove(path);
 }
 
@@ -479,8 +487,9 @@ int store_close(struct store *s)
     if (r == 0)
         log_info("store %s stopped cleanly at %" PRIu64, s->root_dir, end);
     else
-        log_error("store %s: the stop was not clean (%s): the next start looks at the whole state",
-                  s->root_dir, strerror_r(-r, room, sizeof(room)));
+        log_error(
+            "store %s: the stop was not clean (%s: %s): the next start looks at the whole state",
+            s->root_dir, s->flusher.step, strerror_r(-r, room, sizeof(room)));
     store_free(s);
     return r;
 }

@@ -337,9 +337,9 @@ void store_note_prepare(struct store *s, int r)
     if (commit_log_stopped(s->log, NULL))
         return; /* another story, told elsewhere */
     if (!atomic_exchange(&s->disk_full, true)) {
-        log_error("store %s cannot make another log segment of %lld bytes: %s; writes are refused "
-                  "when the last one is full, tried again every second",
-                  s->root_dir, (long long)s->options.segment_bytes,
+        log_error("store %s cannot make another log segment of %lld bytes in %s (by way of %s): "
+                  "%s; writes are refused when the last one is full, tried again every second",
+                  s->root_dir, (long long)s->options.segment_bytes, s->commit_log_dir, s->spare_dir,
                   strerror_r(-r, room, sizeof(room)));
         flusher_call(s); /* it goes on trying when nobody appends */
         retention_call(s);

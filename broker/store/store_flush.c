@@ -219,10 +219,12 @@ static int sync_queues(struct store *s, int64_t now, struct mark *mark)
 
     mark->flushed = commit_log_flushed(s->log);
     mark->queues_complete_to = complete;
+    s->flusher.step = "writing consume queues";
     r = queue_table_write_back(s->queues, mark->flushed < confirmed ? mark->flushed : confirmed,
                                now, true, &complete);
     if (r < 0 || s->flusher.queues_doubted)
         return r;
+    s->flusher.step = "syncing the file system of consumequeue/";
     r = store_path(s, path, "consumequeue");
     if (r < 0)
         return r;
@@ -263,6 +265,7 @@ static int checkpoint(struct store *s, int64_t now)
     int64_t store_ms = newest_store_ms(s, &end);
     int r;
 
+    s->flusher.step = "flushing the log";
     store_write(s);
     r = flush(s);
     if (r < 0)
@@ -272,9 +275,11 @@ static int checkpoint(struct store *s, int64_t now)
         return r;
     s->flusher.queues_flushed = mark.flushed;
     digest_queues(s, &mark);
+    s->flusher.step = "writing tern/flushed";
     r = put_mark(s, now, &mark);
     if (r < 0)
         return r;
+    s->flusher.step = "writing the file checkpoint";
     if (mark.flushed < end || mark.queues_complete_to < end)
         return 0; /* a flush or write-back that took less: the next checkpoint has it */
     r = store_path(s, path, "checkpoint");
@@ -303,7 +308,7 @@ static int64_t keep_checkpoint(struct store *s, int64_t now)
     f->checkpoint_to = commit_log_flushed(s->log);
     f->checkpoint_ms = 0;
     if (r < 0) {
-        complain(s, "writing a checkpoint", r);
+        complain(s, f->step, r);
         f->checkpoint_ms = now;
         return now + CHECKPOINT_MS;
     }
@@ -446,6 +451,7 @@ int flusher_finish(struct store *s)
     uint64_t end = commit_log_end(s->log);
     int r;
 
+    s->flusher.step = "flushing the log";
     if (s->index) { /* it stops with everything that is confirmed now; the checkpoint knows of it */
         store_write(s);
         r = flush(s);

@@ -98,6 +98,7 @@ struct flusher {
     int64_t checkpoint_ms; /* when the traffic began that the next checkpoint will cover; 0: none */
     uint64_t checkpoint_to; /* `flushed` at the last checkpoint */
     bool complaining;       /* the last queue write-back or mark has failed */
+    const char *step;       /* of a checkpoint or a stop: what an operator is told when it fails */
     /* A sync of the queue files has failed: the kernel may call their pages clean, so that no later
      * sync says anything about them. Nothing more is claimed of queues until the next start, which
      * makes their entries anew from `queues complete to` on. */

@@ -506,7 +506,7 @@ static void delete_topic(struct life *l, int i)
     l->deleting[i] = r < 0;
 }
 
-static void change_topic(struct life *l)
+void life_change_topic(struct life *l)
 {
     int i = (int)random_below(&l->random, LIFE_TOPICS - 1);
     struct bytes name = bytes_str(life_topic_name(i));
@@ -527,7 +527,7 @@ static void change_topic(struct life *l)
         set_value(l, life_topic(l, i), config.sys_flag, sequence);
 }
 
-static void change_group(struct life *l)
+void life_change_group(struct life *l)
 {
     int i = (int)random_below(&l->random, LIFE_GROUPS);
     struct bytes name = bytes_str(life_group_name(i));
@@ -544,7 +544,7 @@ static void change_group(struct life *l)
         set_value(l, life_group(l, i), config.retry_max_times, sequence);
 }
 
-static void commit_offset(struct life *l)
+void life_commit_offset(struct life *l)
 {
     int i = (int)random_below(&l->random, LIFE_OFFSETS), topic, group;
     int64_t value = (int64_t)l->next_id++;
@@ -556,7 +556,7 @@ static void commit_offset(struct life *l)
         set_value(l, life_offset(l, i), value, 0);
 }
 
-static void move_delay(struct life *l)
+void life_move_delay(struct life *l)
 {
     int i = (int)random_below(&l->random, LIFE_DELAYS);
     int64_t value = (int64_t)l->next_id++;
@@ -597,17 +597,17 @@ static void step(struct life *l)
     if (store_stopped(l->store, NULL) || what < l->options.restart_percent) {
         restart(l);
     } else if (what < 4 + l->options.topic_percent) {
-        change_topic(l);
+        life_change_topic(l);
     } else if (what < 20) {
         switch (random_below(&l->random, 5)) {
         case 0:
-            change_group(l);
+            life_change_group(l);
             break;
         case 1:
-            move_delay(l);
+            life_move_delay(l);
             break;
         default:
-            commit_offset(l);
+            life_commit_offset(l);
         }
     } else if (what < 32) {
         unsigned how_long = (unsigned)random_below(&l->random, 100);

@@ -119,8 +119,12 @@ int life_stop(struct life *l); /* what store_close() and metadata_close() return
 
 /* All the steps; ends stopped or killed. */
 void life_run(struct life *l);
-/* Appends `count` messages to queues of all topics. False: the store takes none. */
+/* Appends `count` times to queues of all topics. False: the store takes none. */
 bool life_append(struct life *l, int count);
+void life_change_topic(struct life *l); /* any: made, changed or deleted */
+void life_change_group(struct life *l);
+void life_commit_offset(struct life *l);
+void life_move_delay(struct life *l);
 /* Writes, and waits until all is confirmed, or has stopped. */
 bool life_confirm(struct life *l);
 

@@ -221,12 +221,12 @@ static void check_cut(const struct life *from, const struct cut *cut, struct ran
     struct disk *disk = NULL;
     struct image image;
     struct life l;
-    char root[200];
+    const char *root = folders[again];
 
     describe(from, cut);
     show_events(from, cut);
     disk_cut(from->disk, cut, &image);
-    runner_folder(folders[again], root, sizeof(root));
+    runner_folder(root);
     image_write(&image, root, random_chance(r, 85));
     if (again)
         disk = disk_new(&image, now_ms);
@@ -258,9 +258,9 @@ static void live(struct life *l, uint64_t number)
     struct random r = {random_of(run.seed, number, 1)};
     struct life_options options = life_options_drawn(&r);
     struct disk *disk = disk_new(NULL, 0);
-    char root[200];
+    const char *root = "life";
 
-    runner_folder("life", root, sizeof(root));
+    runner_folder(root);
     life_init(l, &options, root, disk, random_next(&r));
     l->plant = run.plant;
     snprintf(state_text, sizeof(state_text), "in the life itself, %s",

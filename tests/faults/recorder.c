@@ -27,6 +27,7 @@ static struct {
     enum fault_kind kind;
     uint64_t first, count, calls;
     char call[PATH_SIZE + 32], path[PATH_SIZE];
+    bool opening;
 } fault;
 
 /* What a descriptor means: the path it was opened by, below the root. */
@@ -132,7 +133,7 @@ static bool concerns(const char *call, bool grows)
     case FAULT_SHORT:
         return strcmp(call, "write") == 0;
     case FAULT_EMFILE:
-        return strcmp(call, "open") == 0;
+        return strcmp(call, "open") == 0 || strcmp(call, "reopen") == 0;
     case FAULT_SLOW:
     case FAULT_SYNC:
         return is_sync(call);
@@ -154,6 +155,7 @@ static bool fails(const char *call, const char *path, bool grows)
     if (!fault.call[0]) {
         snprintf(fault.call, sizeof(fault.call), "%s %s", call, path);
         snprintf(fault.path, sizeof(fault.path), "%s", path);
+        fault.opening = opening;
     }
     return true;
 }
@@ -177,6 +179,11 @@ void recorder_fault(enum fault_kind kind, uint64_t first, uint64_t count)
     fault.count = count;
 }
 
+void recorder_fault_over(void)
+{
+    fault.kind = FAULT_NONE;
+}
+
 uint64_t recorder_fault_calls(void)
 {
     return fault.calls;
@@ -190,6 +197,11 @@ const char *recorder_failed(void)
 const char *recorder_failed_path(void)
 {
     return fault.path;
+}
+
+bool recorder_failed_opening(void)
+{
+    return fault.opening;
 }
 
 /* --- the calls --- */
@@ -216,7 +228,8 @@ static int op_open(const char *path, int flags, mode_t mode)
         return fail_with(EIO);
     if (disk)
         inode = disk_find(disk, at, &folder, &name);
-    if (!dead && fails("open", at, (flags & O_CREAT) && access(path, F_OK) != 0))
+    if (!dead && fails(flags & O_CREAT ? "open" : "reopen", at,
+                       (flags & O_CREAT) && access(path, F_OK) != 0))
         return fail_with(fault_errno());
     fd = open(path, flags, mode);
     if (fd < 0)

@@ -57,10 +57,13 @@ void recorder_dead(bool dead);
 void recorder_opening(bool opening);
 /* Calls that the fault concerns are counted from 1; `count` of them fail from `first` on. */
 void recorder_fault(enum fault_kind kind, uint64_t first, uint64_t count);
+void recorder_fault_over(void); /* no more of them; what has failed is still known */
 uint64_t recorder_fault_calls(void);
-/* "fsync commitlog/000...", the first call that failed; "" when none did. */
+/* "fsync commitlog/000...", the first call ("reopen": of something that must be there) that failed;
+ * "" when none did. */
 const char *recorder_failed(void);
-/* The path of it, below the root. */
+/* The path of it, below the root, and whether that was during a start. */
 const char *recorder_failed_path(void);
+bool recorder_failed_opening(void);
 
 #endif

@@ -93,14 +93,13 @@ void runner_failed(const char *text)
     _exit(FAILED);
 }
 
-void runner_folder(const char *name, char *to, size_t size)
+void runner_folder(const char *name)
 {
-    snprintf(to, size, "%s/%s", folder, name);
-    if (mkdir(to, 0755) != 0 && errno != EEXIST) {
-        perror(to);
+    if (mkdir(name, 0755) != 0 && errno != EEXIST) {
+        perror(name);
         _exit(2);
     }
-    folder_clear(to);
+    folder_clear(name);
 }
 
 /* Threads take turns: on one processor that costs least. */
@@ -126,6 +125,10 @@ static void work(const struct runner *r, unsigned worker, uint64_t from)
     uint64_t group = from / r->group;
 
     mine = &slots[worker];
+    if (chdir(folder) != 0) {
+        perror(folder);
+        _exit(2);
+    }
     stay_on_one_processor(worker);
     for (; group * r->group < r->to; group += r->workers) {
         uint64_t end = (group + 1) * r->group < r->to ? (group + 1) * r->group : r->to;

@@ -33,8 +33,9 @@ void runner_run(const struct runner *r, struct runner_result *out);
 void runner_group(uint64_t first);
 void runner_item(uint64_t item);
 void runner_failed(const char *text) __attribute__((noreturn));
-/* A worker's folder in memory; there and empty. `name` tells several apart. */
-void runner_folder(const char *name, char *to, size_t size);
+/* Makes a folder, or empties it, below the worker's own in memory, which is where it works: short
+ * paths cost least. */
+void runner_folder(const char *name);
 
 /* Log lines since the last forget: the newest, as many as there is room for. */
 const char *runner_log(void);

@@ -373,7 +373,9 @@ START_TEST(failed_write_stops_the_log_for_good)
     ck_assert_int_eq(commit_log_write(the_log), -ENOSPC);
     ck_assert_uint_eq(commit_log_written(the_log), 100);
     ck_assert(commit_log_stopped(the_log, reason));
-    ck_assert_str_eq(reason, "write of log offsets 100 to 300 failed: No space left on device");
+    ck_assert_str_eq(reason,
+                     "write of log offsets 100 to 300 failed at segment 00000000000000000000: "
+                     "No space left on device");
 
     /* The disk is fine again, and that changes nothing. */
     disk.pwritev_fails_at = 0;
@@ -417,7 +419,9 @@ START_TEST(failed_sync_stops_the_log_and_is_never_tried_again)
     ck_assert_int_eq(commit_log_flush(the_log), -EIO);
     ck_assert_uint_eq(commit_log_flushed(the_log), 100);
     ck_assert(commit_log_stopped(the_log, reason));
-    ck_assert_str_eq(reason, "flush of log offsets 100 to 200 failed: Input/output error");
+    ck_assert_str_eq(reason,
+                     "flush of log offsets 100 to 200 failed at segment 00000000000000000000: "
+                     "Input/output error");
 
     disk.fdatasync_errno = 0;
     int calls = disk.fdatasync_calls;
