@@ -84,6 +84,17 @@ static int look(struct log_scan *scan, uint64_t offset, size_t want, struct byte
     return 0;
 }
 
+int log_scan_look(struct log_scan *scan, uint64_t offset, struct bytes *out)
+{
+    size_t size;
+    int r = look(scan, offset, RECORD_FRONT, out);
+
+    if (r < 0 || out->len < RECORD_FRONT)
+        return r;
+    size = load_be32(out->at);
+    return size > out->len && size <= LOG_SCAN_RECORD_MAX ? look(scan, offset, size, out) : 0;
+}
+
 static bool is_zero(struct bytes b)
 {
     for (size_t i = 0; i < b.len; i++) {

@@ -41,6 +41,11 @@ static inline uint64_t log_scan_segment_end(const struct log_scan *scan, uint64_
 enum { LOG_SCAN_RECORD, LOG_SCAN_BLANK, LOG_SCAN_NOTHING, LOG_SCAN_BAD };
 int log_scan_judge(struct log_scan *scan, uint64_t offset, struct record *record, const char **why);
 
+/* What the window has from `offset` on, in one segment: a record, should one begin there. 0 or
+ * -errno.
+ */
+int log_scan_look(struct log_scan *scan, uint64_t offset, struct bytes *out);
+
 /* Where to go on behind the bad place `at`, before `bound`, which is in the same segment: the end
  * of the bad record when its size leads to something good, else the next record. Records stored
  * before oldest_ms are passed over. 1: *next; 0: there is none; -errno. */

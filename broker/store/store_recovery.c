@@ -589,6 +589,30 @@ static int rewrite(struct recovery *v)
     return from < v->end ? commit_log_rewrite(v->s->log, from, v->end, v->err) : 0;
 }
 
+/* A log of which nothing could be read, though it begins with a good record: of another place. Its
+ * file was renamed, and would be given up as a torn tail. */
+static int refuse_renamed(struct recovery *v)
+{
+    struct record record;
+    struct bytes b;
+    const char *why;
+    int r;
+
+    if (v->marked || v->end != v->min || v->min >= v->limit)
+        return 0;
+    r = log_scan_look(&v->scan, v->min, &b);
+    if (r < 0)
+        return r;
+    if (record_decode(b, &record) != 0 ||
+        record_check(&record, bytes_of(b.at, record.total_size), -1, &why) != 0 ||
+        record.log_offset == (int64_t)v->min)
+        return 0;
+    return err_say(v->err, -EBADMSG,
+                   "%s/%020" PRIu64 " begins with the record of log offset %" PRId64
+                   ": the file is not what its name says; give it back its name, or move it away",
+                   v->s->commit_log_dir, v->min, record.log_offset);
+}
+
 static int start_scanning(struct recovery *v)
 {
     struct store *s = v->s;
@@ -602,6 +626,8 @@ static int start_scanning(struct recovery *v)
         if (r == 0)
             r = scan(v);
     }
+    if (r == 0)
+        r = refuse_renamed(v);
     if (r < 0)
         return r;
     snprintf(name, sizeof(name), "tern/cut-%" PRIu64 "-%" PRId64, v->end, clock_wall_ms());
@@ -657,6 +683,14 @@ static int read_mark(struct recovery *v)
                   "end at %" PRIu64 ": the newest are missing; going on with what is there",
                   s->root_dir, v->mark.flushed, s->commit_log_dir, v->limit);
         v->marked = false;
+    }
+    if (v->marked && v->mark.flushed < v->min) {
+        log_warn("store %s: the log begins at %" PRIu64
+                 ", behind all that tern/flushed knows of; it is "
+                 "read as one that others have written",
+                 s->root_dir, v->min);
+        v->marked = false;
+        v->scan.crc_from = v->scan.crc_to = 0;
     }
     if (!v->marked)
         v->mark = (struct mark){0};

@@ -250,15 +250,17 @@ static inline struct store_got pull(struct topic *of, int32_t queue_id, int64_t 
     if (found->got.status == STORE_GET_FOUND) {
         size_t before = out->len;
         int r = store_fill(store, found, out, true, &bad);
-        if (r == -EBADMSG) { /* a damaged record: what is before it, or step over it */
+        if (r == STORE_REPAIRING && bad == offset) {
+            found->got.status = STORE_GET_REPAIRING;
+            found->got.next_offset = offset;
+            found->got.bytes = 0;
+        } else if (r == -EBADMSG && bad == offset) { /* a damaged record: stepped over */
+            found->got.next_offset = bad + 1;
+            found->got.bytes = 0;
+        } else if (r == -EBADMSG || r == STORE_REPAIRING) { /* what is before it */
             get.max_messages = (int)(bad - offset);
-            if (get.max_messages == 0) {
-                found->got.next_offset = bad + 1;
-                found->got.bytes = 0;
-            } else {
-                store_find(store, &get, found);
-                r = store_fill(store, found, out, true, &bad);
-            }
+            store_find(store, &get, found);
+            r = store_fill(store, found, out, true, &bad);
         }
         ck_assert(r == 0 || found->got.bytes == 0);
         ck_assert_uint_eq(out->len - before, found->got.bytes);

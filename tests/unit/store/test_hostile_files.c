@@ -576,6 +576,8 @@ static void one_case(uint64_t seed, enum state state, enum kind kind)
     set_case(seed, state);
     harm = (enum harm)random_below(HARMS);
     again = random_below(4) == 0;
+    options.scrub_bytes_s =
+        random_below(4) == 0 ? 1 << 30 : 0; /* it may come first, or not at all */
     image_put(&image);
     if (!do_harm(&image, &earlier, kind, harm))
         return;

@@ -13,7 +13,7 @@ static struct err err;
     "\",\"topicSysFlag\":0,\"writeQueueNums\":" #queues "}"
 #define TOPICS(list)                                                                               \
     "{\"dataVersion\":{\"counter\":3,\"timestamp\":1795364087864},\"topicConfigTable\":{" list "}" \
-                                                                                               "}"
+    "}"
 
 static void begin(void)
 {
