@@ -390,11 +390,13 @@ static void wake(struct registration *s)
 uint64_t registrar_changed(struct registrar *r)
 {
     uint64_t number;
+    bool started;
 
     pthread_mutex_lock(&r->lock);
     number = ++r->change;
+    started = r->started; /* else the first registration has it */
     pthread_mutex_unlock(&r->lock);
-    for (unsigned i = 0; i < r->count; i++)
+    for (unsigned i = 0; started && i < r->count; i++)
         wake(&r->servers[i]);
     return number;
 }

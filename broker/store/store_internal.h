@@ -142,7 +142,8 @@ struct store {
     int64_t checkpoint_index; /* index time in `checkpoint` as found, for then */
     size_t record_max;
     uint64_t far_bytes; /* further below confirmed than this is "far behind" */
-    uint64_t boot_end;  /* records below were written by an earlier process: checked when read */
+    _Atomic uint64_t
+        boot_end; /* records below were written by an earlier process: checked when read */
     /* All queues begin with the first message of a log that begins here; MARK_NO_MIN: it cannot be
      * told. Whoever deletes segments sets it when all queues have followed. */
     _Atomic uint64_t settled_min;

@@ -3,6 +3,7 @@ consumers are served through stops and kills of either; a log that has parted is
 import json
 import os
 import signal
+import time
 
 from lib import admin, claims, codes, dialect, load, messages, process, remoting
 from lib.claims import contains, equal, true, until
@@ -81,6 +82,20 @@ class Group:
 
     def state(self, slave):
         return self.info(slave)["ternSlaveState"]
+
+
+def freeze(broker):
+    """Stops it where it stands, with all of its threads."""
+    broker.signal(signal.SIGSTOP)
+
+    def stands():
+        for thread in broker.threads():
+            with open(f"/proc/{broker.pid}/task/{thread}/stat", encoding="ascii") as stat:
+                if stat.read().rpartition(")")[2].split()[0] != "T":
+                    return False
+        return True
+
+    until(stands, "all threads stopped")
 
 
 def fill(client, topic, count, queues=4, size=3000):
@@ -173,7 +188,7 @@ def a_sync_master_answers_with_the_slaves_copy_and_shows_nothing_before():
         until(lambda: group.info(group.master)["ternSlavesNear"] == "1", "the slave is near")
         send(master, "Sync", b"one")
         equal([m.body for m in messages.pull_all(group.client(slave), "Sync")], [b"one"])
-        slave.signal(signal.SIGSTOP)
+        freeze(slave)
         opaque = master.send(codes.SEND_V2, messages.send_fields("Sync"), b"two")
         with remoting.Client(group.master.port) as reader:
             until(lambda: group.end(group.master) > int(group.info(group.master)
@@ -369,6 +384,14 @@ def a_slave_with_a_fresh_store_begins_with_the_last_file_where_the_master_says_s
             equal(part.max, len(whole))
             equal([m.body for m in messages.pull_all(group.client(slave), "Fresh", q, part.min)],
                   [m.body for m in whole[part.min:]])
+        send(group.client(group.master), "Fresh", b"named", properties={"KEYS": "thing"})
+        group.caught_up(slave)
+        now = int(time.time() * 1000)
+        found = until(lambda: messages.decode_all(group.client(slave).call(
+            codes.QUERY_MESSAGE, {"topic": "Fresh", "key": "thing", "maxNum": 4,
+                                  "beginTimestamp": 0, "endTimestamp": now + 60000}).body),
+            "the slave's index has it")
+        equal([m.body for m in found], [b"named"])
 
 
 @claims.claim
