@@ -267,6 +267,54 @@ def a_log_that_has_parted_is_not_followed_and_not_reported():
 
 
 @claims.claim
+def under_sync_flush_only_what_is_flushed_is_acknowledged():
+    with Master() as master:
+        slave = start(master, flushDiskType="SYNC_FLUSH", haSendHeartbeatInterval=60000)
+        connection = master.slave()
+        equal(connection.report(), 0)
+        log = Log().fill("Safe", 40)
+        with remoting.Client(slave.port) as client:
+            for begin, end in zip(log.ends, log.ends[1:]):
+                connection.frame(begin, log.bytes(begin, end))
+                equal(connection.report(), end)
+                true(int(admin.runtime_info(client)["ternCommitLogFlushed"]) >= end, "flushed")
+        slave.stop()
+
+
+@claims.claim
+def without_room_it_waits_and_goes_on_by_itself():
+    folder = process.new_path("disk")
+    os.makedirs(folder)
+    mount = f'mount -t tmpfs -o size=3m none "{folder}" && exec "$@"'
+    with Master() as master:
+        slave = start(master, store=os.path.join(folder, "store"), cleanFileForciblyEnable=False,
+                      diskSpaceWarningLevelRatio=100, memoryTailBytes=1 << 20,
+                      wrapper=["unshare", "-m", "--", "sh", "-c", mount, "sh"])
+        connection = master.slave()
+        equal(connection.report(), 0)
+        filler = f"/proc/{slave.pid}/root{folder}/filler"
+        with open(filler, "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                pass
+        log = Log().fill("Full", 1500)
+        true(log.end > 4 * FILE, "more files than fit")
+        stream(connection, log, 0, log.end)
+        with remoting.Client(slave.port) as client:
+            until(lambda: admin.runtime_info(client)["ternSlaveState"] == "waiting for room", "wait")
+            first = connection.report()
+            equal(connection.report(), connection.report(), "reports go on")
+            true(first < log.end, "no report beyond")
+            os.unlink(filler)
+            connection.reported(log.end)
+            equal(admin.runtime_info(client)["ternSlaveState"], "following")
+            equal(len(messages.pull_all(client, "Full", 1)), 750)
+        slave.stop()
+
+
+@claims.claim
 def metadata_is_asked_for_as_rocketmq_asks_and_one_refusal_stops_nothing():
     with Master() as master:
         master.tables[codes.ALL_TOPICS]["topicConfigTable"] = {
