@@ -117,12 +117,12 @@ enum call_result serve_delete_topic(struct call *call)
     return call_ok_when_durable(call, sequence, true);
 }
 
-static enum call_result answer_json(struct call *call,
+static enum call_result answer_json(struct call *call, bool with_fields,
                                     void (*write)(struct metadata *m, struct buf *out))
 {
     struct remoting_writer w;
 
-    call_begin(call, &w, RESPONSE_SUCCESS, false);
+    call_begin(call, &w, RESPONSE_SUCCESS, with_fields);
     remoting_body(&w);
     write(call->broker->metadata, call->out);
     remoting_end(&w);
@@ -131,12 +131,12 @@ static enum call_result answer_json(struct call *call,
 
 enum call_result serve_all_topics(struct call *call)
 {
-    return answer_json(call, metadata_topics_json);
+    return answer_json(call, true, metadata_topics_json);
 }
 
 enum call_result serve_all_groups(struct call *call)
 {
-    return answer_json(call, metadata_groups_json);
+    return answer_json(call, false, metadata_groups_json);
 }
 
 struct name_list {
