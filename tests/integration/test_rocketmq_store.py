@@ -3,6 +3,7 @@ is there, and after more traffic the directory is one that RocketMQ would open a
 import hashlib
 import json
 import os
+import shutil
 import struct
 import tarfile
 import time
@@ -15,6 +16,7 @@ RUNS_SANITIZED = False
 
 ARCHIVES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "rocketmq-store")
 SEGMENT_BYTES, QUEUE_FILE_BYTES = 131072, 2000  # as in the directories' broker.conf
+INDEX_SHAPE = 500, 2000
 OURS = {n + s for n in ("topics.json", "subscriptionGroup.json", "consumerOffset.json",
                         "delayOffset.json") for s in ("", ".bak")}
 # Files of RocketMQ 5 that a directory may also hold; nobody here reads them.
@@ -44,7 +46,8 @@ class Directory:
 
     def judge(self, crashed=False):
         found = store_reader.Store(self.store, crashed, record_crc=False,
-                                   segment_bytes=SEGMENT_BYTES, queue_file_bytes=QUEUE_FILE_BYTES)
+                                   segment_bytes=SEGMENT_BYTES, queue_file_bytes=QUEUE_FILE_BYTES,
+                                   index_shape=INDEX_SHAPE)
         equal(found.problems, [], f"problems of {self.name}")
         return found
 
@@ -179,6 +182,31 @@ def check_times(directory, client):
               .fields["timestamp"]), directory.records_of("FixLog")[0].store_time, "earliest")
 
 
+def query(client, topic, key, unique=False):
+    """Log offsets of what a client that looks for a key gets."""
+    reply = client.call(codes.QUERY_MESSAGE, {
+        "topic": topic, "key": key, "maxNum": 64, "beginTimestamp": 0,
+        "endTimestamp": (1 << 63) - 1, **({"_UNIQUE_KEY_QUERY": "true"} if unique else {})})
+    return [m.log_offset for m in messages.decode_all(reply.body)] if reply.code == 0 else []
+
+
+def check_keys(directory, client):
+    """Messages by the id that their client gave them, and by the words of their keys."""
+    for topic, _, _, unique, message_id, _ in directory.sent["sent"][::5]:
+        true(messages.parse_offset_id(message_id)[1] in query(client, topic, unique, True),
+             f"{unique} of {topic} is found")
+    topic, _, _, unique = directory.sent["utf8"][0]
+    equal(len(query(client, topic, unique, True)), 1, "the one beyond ASCII by its id")
+    by_key = {}
+    for m in directory.before.records:
+        for word in m.properties.get("KEYS", "").split(" "):
+            by_key.setdefault((m.topic, word), []).append(m.log_offset)
+    for (topic, word), offsets in sorted(by_key.items())[::9]:
+        if word and not topic.startswith("%"):
+            equal(query(client, topic, word)[-1:], offsets[-1:], f"the newest {word} of {topic}")
+            equal(set(query(client, topic, word)) - set(offsets), set(), f"others than {word}")
+
+
 def send_more(directory, client):
     """Enough that the log and the queues roll, of every kind."""
     ends = {q: admin.max_offset(client, "FixOrders", q) for q in range(4)}
@@ -227,6 +255,7 @@ def takes_in(name):
         check_special(directory, client)
         check_retries(directory, client)
         check_times(directory, client)
+        check_keys(directory, client)
         send_more(directory, client)
     broker.stop()
     after = directory.judge()
@@ -248,6 +277,8 @@ def takes_in(name):
     with remoting.Client(broker.port) as client:
         check_queues_have(client, after)
         check_sent(directory, client)
+        check_keys(directory, client)
+        equal(len(query(client, "FixOrders", "ours-77")), 1, "one of ours by its key")
     broker.stop()
     directory.judge()
 
@@ -286,6 +317,7 @@ def make_pending(directory, now_ms):
         with open(queue, "r+b") as file:
             file.seek(number * store_reader.UNIT + 12)
             file.write(struct.pack(">q", now_ms + 2 * 3600 * 1000))
+    shutil.rmtree(os.path.join(directory.store, "index"))  # which has the times, too
 
 
 @claims.claim
@@ -328,6 +360,26 @@ def delayed_messages_of_rocketmq_that_are_not_due_stay_pending():
     equal([(m.log_offset, m.body, m.store_time) for m in after.expected[store_reader.SCHEDULE, 17]],
           [(m.log_offset, m.body, now_ms) for m in level_18(directory)], "pending messages")
     equal([m.body for m in after.records[len(directory.before.records):]], [b"soon"] * 2)
+
+
+@claims.claim
+def the_second_reader_notices_a_wrong_index():
+    directory = Directory("clean49")
+    folder = os.path.join(directory.store, "index")
+    name = sorted(os.listdir(folder))[0]
+    with open(os.path.join(folder, name), "rb") as file:
+        good = file.read()
+    entry = 40 + 4 * INDEX_SHAPE[0] + 20 * 7
+    wrong = {"a hash": entry + 3, "an offset": entry + 11, "a time": entry + 15,
+             "a chain": entry + 19, "the count": 39, "the begin": 23, "the end": 31}
+    for what, at in wrong.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(good[:at] + bytes([good[at] ^ 0x08]) + good[at + 1:])
+        found = store_reader.Store(directory.store, False, record_crc=False, index_shape=INDEX_SHAPE)
+        true(found.problems, f"{what} was not noticed")
+    os.truncate(os.path.join(folder, name), 1000)
+    found = store_reader.Store(directory.store, False, record_crc=False, index_shape=INDEX_SHAPE)
+    true(found.problems, "a short file was not noticed")
 
 
 # --- configuration files ---

@@ -51,11 +51,13 @@ class Store:
     `config` (file name -> tree), and `problems` in words."""
 
     def __init__(self, root, crashed=None, deleted=(), delays=DELAYS, record_crc=True,
-                 segment_bytes=None, queue_file_bytes=None):
-        """The two sizes are the settings of the broker that is to open it; None: as they are."""
+                 segment_bytes=None, queue_file_bytes=None, index_shape=None):
+        """The sizes are the settings of the broker that is to open it; None: as they are. index_shape:
+        (maxHashSlotNum, maxIndexNum); None: the index is not looked at."""
         self.root = root
         self.wanted_sizes = {"commitlog": segment_bytes}
         self.queue_file_bytes = queue_file_bytes
+        self.index_shape = index_shape
         self.problems = []
         self.records, self.by_offset, self.queues, self.config = [], {}, {}, {}
         self.raw_queues, self.units_in_file = {}, 1  # with fillers
@@ -69,6 +71,8 @@ class Store:
         self._check_offsets()
         self._read_queues()
         self._check_queues()
+        if index_shape:
+            self._check_index()
         self._check_small_files()
         self._read_config()
         self._check_config()
@@ -284,6 +288,94 @@ class Store:
             if missing:
                 self.bad(f"queue {topic}-{queue_id}: no entries for offsets {missing[:10]} "
                          f"({len(missing)} in all)")
+
+    # --- key index ---
+
+    def _check_index(self):
+        """Each file's counts, chains and ends; every entry leads to a record with that key; and after
+        a clean stop every key of every record is there. Entry 0 of a file is never used; the count
+        is one more than there are."""
+        folder = os.path.join(self.root, "index")
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        slots, most = self.index_shape
+        found, before = set(), 0
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.isdigit():
+                self.bad(f"index: {name} does not belong there")
+                continue
+            with open(path, "rb") as file:
+                data = file.read()
+            size = 40 + 4 * slots + 20 * most
+            if len(data) != size:
+                self.bad(f"index: {name} has {len(data)} bytes, expected {size}")
+                continue
+            before = self._check_index_file(name, data, before, found)
+        for record in self.records if names and not self.crashed else ():
+            if record.sys_flag & TRANSACTION_MASK == ROLLBACK:
+                continue
+            for key in self._keys(record):
+                if (self._key_hash(record, key), record.log_offset) not in found:
+                    self.bad(f"index: key {key!r} of the record at {record.log_offset} is missing")
+                    return
+
+    @staticmethod
+    def _keys(record):
+        unique = record.properties.get("UNIQ_KEY")
+        return ([unique] if unique else []) + \
+            [word for word in record.properties.get("KEYS", "").split(" ") if word]
+
+    @staticmethod
+    def _key_hash(record, key):
+        value = abs(messages.java_hash(f"{record.topic}#{key}"))
+        return 0 if value >= 1 << 31 else value
+
+    def _check_index_file(self, name, data, before, found):
+        """Returns the log offset of the file's last entry."""
+        slots, most = self.index_shape
+        begin_ms, end_ms, begin, end, used, count = struct.unpack_from(">qqqqii", data, 0)
+        what = f"index: {name}"
+        if not 1 <= count <= most or used > slots:
+            self.bad(f"{what} has the counts {used} and {count}")
+            return before
+        heads = struct.unpack_from(f">{slots}i", data, 40)
+        entries = [struct.unpack_from(">iqii", data, 40 + 4 * slots + 20 * i)
+                   for i in range(count)]
+        if sum(head > 0 for head in heads) != used:
+            self.bad(f"{what}: {sum(head > 0 for head in heads)} slots are used, it says {used}")
+        seen = 0
+        for slot, number in enumerate(heads):
+            while number > 0:
+                if number >= count:
+                    self.bad(f"{what}: slot {slot} leads to entry {number} of {count}")
+                    break
+                hashed, _, _, previous = entries[number]
+                if hashed % slots != slot or previous >= number:
+                    self.bad(f"{what}: entry {number} in slot {slot} has hash {hashed}, then comes "
+                             f"{previous}")
+                    break
+                seen += 1
+                number = previous
+        if seen != count - 1:
+            self.bad(f"{what}: {seen} entries are in chains, it says {count - 1}")
+        for number, (hashed, offset, delta, _) in enumerate(entries[1:], 1):
+            record = self.by_offset.get(offset)
+            if record is None:
+                if offset >= self.start:
+                    self.bad(f"{what}: entry {number} leads to {offset}, where no record is")
+                continue
+            if hashed not in {self._key_hash(record, key) for key in self._keys(record)}:
+                self.bad(f"{what}: entry {number} leads to {offset}, which has no such key")
+            if delta != max(0, (record.store_time - begin_ms) // 1000):
+                self.bad(f"{what}: entry {number} has time {delta}, begin is {begin_ms}, the record's "
+                         f"{record.store_time}")
+            found.add((hashed, offset))
+        if count > 1 and (entries[1][1], entries[-1][1]) != (begin, end):
+            self.bad(f"{what}: from {entries[1][1]} to {entries[-1][1]}, it says {begin} to {end}")
+        if begin < before or end < begin or end_ms < begin_ms:
+            self.bad(f"{what}: from {begin} to {end}, {begin_ms} to {end_ms} ms, the one before ends "
+                     f"at {before}")
+        return end
 
     # --- opening it as RocketMQ 4.9 does after a clean stop ---
 
