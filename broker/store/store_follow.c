@@ -64,6 +64,7 @@ int store_begin_at(struct store *s, uint64_t offset, struct err *err)
     if (r == 0) {
         s->flusher.mark.flushed = s->flusher.mark.queues_complete_to = offset;
         s->boot_end = offset;
+        atomic_store(&s->scrub.scrubbed_to, offset);
         /* There are no queues that could begin before. */
         atomic_store(&s->settled_min, offset);
         atomic_store(&s->retention.swept_to, offset);

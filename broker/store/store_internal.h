@@ -263,6 +263,9 @@ enum store_verdict store_judge(struct store *s, uint32_t queue, int64_t offset,
 /* Whether an entry may have that code for the record: RocketMQ's extended addresses and times of
  * delivery, which depend on its settings, pass. */
 bool store_tags_fit(const struct record *r, int64_t tags_code);
+/* RocketMQ's light queues lead to records of other topics on purpose. We do not serve them, and do
+ * not change them either. */
+bool store_is_light(struct store *s, uint32_t queue);
 /* Whether an entry can lead to a record at all: inside [min, end), in one segment. */
 bool store_entry_plausible(const struct store *s, const struct queue_entry *entry, uint64_t end);
 /* The entry of a record as dispatch makes it. False: it is in no queue. */

@@ -329,6 +329,14 @@ enum store_verdict store_judge(struct store *s, uint32_t queue, int64_t offset,
     return store_tags_fit(&r, e->tags_code) ? VERDICT_RIGHT : VERDICT_OTHER;
 }
 
+bool store_is_light(struct store *s, uint32_t queue)
+{
+    int32_t queue_id;
+    const struct topic *topic = queue_table_topic(s->queues, queue, &queue_id);
+
+    return bytes_starts(bytes_of(topic->name, topic->name_len), BYTES_LIT("%LMQ%"));
+}
+
 /* 0: it may be served; else what _fill returns. */
 static int check_found(struct store *s, const struct store_found *found, int i, struct bytes whole)
 {
@@ -345,6 +353,8 @@ static int check_found(struct store *s, const struct store_found *found, int i, 
     case VERDICT_OTHER:
         break;
     }
+    if (store_is_light(s, found->queue))
+        return -EBADMSG;
     (void)store_ask_repair(s, found->queue, found->first_offset[i]);
     return STORE_REPAIRING;
 }

@@ -328,7 +328,7 @@ static int repair(struct store *s, uint32_t queue, int64_t offset)
     int r;
 
     r = d.from < d.to ? scan_stretch(s, d.from, d.to) : 0;
-    for (int64_t at = d.begin; at < d.end && r == 0; at++) {
+    for (int64_t at = d.begin; at < d.end && r == 0 && !store_is_light(s, queue); at++) {
         int gone = settle_entry(s, queue, at, &d);
         if (gone < 0)
             r = gone;
