@@ -78,9 +78,10 @@ static int64_t keep_quorum(struct ha_master *m, int64_t now)
     written = m->quorum.open ? store_hold_confirmed(store) : store_written(store);
     next = quorum_update(&m->quorum, now, written);
     limit = quorum_limit(&m->quorum);
-    store_limit_confirmed(store, limit);
+    /* Before the limit: whoever sees his message confirmed asks at once whether that has copies. */
     atomic_store(&m->acked, m->quorum.acked);
     atomic_store(&m->near, quorum_near(&m->quorum));
+    store_limit_confirmed(store, limit);
     if (limit != m->told_limit) {
         m->told_limit = limit;
         m->options.on_confirmed(m->options.ctx);

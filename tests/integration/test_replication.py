@@ -201,6 +201,19 @@ def a_sync_master_answers_with_the_slaves_copy_and_shows_nothing_before():
 
 
 @claims.claim
+def under_load_no_send_is_answered_before_its_copy_is_known():
+    with Group("SYNC_MASTER", slaveTimeout=60000) as group:
+        slave = group.start_slave()
+        until(lambda: group.info(group.master)["ternSlavesNear"] == "1", "the slave is near")
+        code, out, err = process.run_program(
+            [process.BENCH, "send", "-n", group.namesrv.address, "-c", "8", "-w", "64",
+             "--warmup", "0", "--count", "20000", "--duration", "60", "--json"], 120)
+        equal(code, 0, err)
+        equal(json.loads(out)["refused"], {})
+        group.same_bytes(slave)
+
+
+@claims.claim
 def a_sync_master_goes_on_as_rocketmq_does_while_the_slave_is_away():
     with Group("SYNC_MASTER") as group:
         master = group.client(group.master)
