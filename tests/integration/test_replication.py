@@ -408,6 +408,53 @@ def a_slave_with_a_fresh_store_begins_with_the_last_file_where_the_master_says_s
 
 
 @claims.claim
+def a_topic_deleted_on_the_master_keeps_its_messages_until_it_is_made_anew():
+    with Group() as group:
+        master = group.client(group.master)
+        fill(master, "Again", 12, 2)
+        slave = group.start_slave()
+        client = group.client(slave)
+        group.caught_up(slave)
+        admin.expect(master.call(codes.DELETE_TOPIC, {"topic": "Again"}))
+        admin.make_group(master, "Marker")
+        until(lambda: "Marker" in tables(client)["groups"], "the slave has looked")
+        equal(len(messages.pull_all(client, "Again", 1)), 6)
+        admin.make_topic(master, "Again", 2)
+        send(master, "Again", b"new", 1)
+        group.caught_up(slave)
+        for q, bodies in ((0, []), (1, [b"new"])):
+            equal([m.body for m in messages.pull_all(client, "Again", q)], bodies)
+
+
+@claims.claim
+def roles_are_exchanged_by_hand_while_nothing_is_lost():
+    delays = {"messageDelayLevel": "1s 5s"}
+    with Group(**delays) as group:
+        master = group.client(group.master)
+        fill(master, "Roles", 30, 2)
+        admin.make_group(master, "Readers")
+        admin.commit_offset(master, "Readers", "Roles", 1, 9)
+        send(master, "Roles", b"delayed", 0, properties={"DELAY": "1"})
+        slave = group.start_slave()
+        group.caught_up(slave)
+        until(lambda: admin.query_offset(group.client(slave), "Readers", "Roles", 1) == 9, "offset")
+        old = group.master
+        old.stop()
+        slave.stop()
+        group.start_master(store=slave.store)
+        master = group.client(group.master)
+        equal(admin.query_offset(master, "Readers", "Roles", 1), 9)
+        until(lambda: b"delayed" in [m.body for m in messages.pull_all(master, "Roles", 0)],
+              "the delayed message")
+        fill(master, "Roles", 10, 2)
+        slave = group.start_slave(store=old.store)
+        group.same_bytes(slave)
+        for q in range(2):
+            equal([m.body for m in messages.pull_all(group.client(slave), "Roles", q)],
+                  [m.body for m in messages.pull_all(master, "Roles", q)])
+
+
+@claims.claim
 def a_slave_that_has_more_than_its_master_does_not_follow_it():
     with Group() as group:
         fill(group.client(group.master), "Ahead", 20, 1)
