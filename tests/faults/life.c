@@ -65,6 +65,8 @@ struct life_options life_options_drawn(struct random *r)
         .steps = (int)random_in(r, 40, 160),
         .batch_percent = random_chance(r, 30) ? 70 : 15,
         .dense_percent = random_chance(r, 30) ? 80 : 0,
+        .index = random_chance(r, 30),
+        .keep_bytes = random_chance(r, 25) ? 40000 : 0,
         .restart_percent = (unsigned)random_in(r, 0, 4),
         .topic_percent = random_chance(r, 50) ? 2 : 12,
     };
@@ -125,8 +127,8 @@ static void on_mark(void *ctx)
         note_mark(l);
 }
 
-static struct life_value *set_value(struct life *l, struct life_thing *t, int64_t value,
-                                    uint64_t sequence)
+struct life_value *life_note_value(struct life *l, struct life_thing *t, int64_t value,
+                                   uint64_t sequence)
 {
     if (t->count == t->room) {
         t->room = t->room ? t->room * 2 : 16;
@@ -138,6 +140,7 @@ static struct life_value *set_value(struct life *l, struct life_thing *t, int64_
         .sequence = sequence,
         .ms = turns_now_ms(),
         .at = life_now(l),
+        .noted_at = life_now(l),
         .undone_at = SIZE_MAX,
         .settled_at = SIZE_MAX,
     };
@@ -153,7 +156,7 @@ void life_init(struct life *l, const struct life_options *options, const char *r
     l->random.state = seed;
     snprintf(l->root, sizeof(l->root), "%s", root);
     for (int i = 0; i < LIFE_THINGS; i++)
-        set_value(l, &l->things[i], LIFE_NONE, 0)->settled_at = 0;
+        life_note_value(l, &l->things[i], LIFE_NONE, 0)->settled_at = 0;
 }
 
 void life_resume(struct life *l, const struct life *from, size_t events, const char *root,
@@ -170,9 +173,10 @@ void life_resume(struct life *l, const struct life *from, size_t events, const c
 
         l->things[i].count = 0;
         for (int k = 0; k < old->count && old->values[k].at <= events; k++) {
-            struct life_value v = old->values[k], *to = set_value(l, &l->things[i], v.value, 0);
+            struct life_value v = old->values[k],
+                              *to = life_note_value(l, &l->things[i], v.value, 0);
 
-            to->sequence = v.sequence;
+            to->sequence = v.noted_at <= events ? v.sequence : UINT64_MAX;
             to->ms = v.ms;
             to->undone_at = v.undone_at <= events ? 0 : SIZE_MAX;
             if (v.undone_at > events && (v.settled_at <= events ||
@@ -222,6 +226,15 @@ static void give_up(struct life *l)
     l->lock = -1;
 }
 
+/* Never full. */
+static int much_space(const char *path, struct file_space *out)
+{
+    (void)path;
+    *out = (struct file_space){
+        .total = UINT64_C(1) << 40, .used = UINT64_C(1) << 30, .usable = UINT64_C(1) << 39};
+    return 0;
+}
+
 static int start(struct life *l, struct err *err)
 {
     struct metadata_options m = {
@@ -242,6 +255,18 @@ static int start(struct life *l, struct err *err)
         .store_host = {.ip = {127, 0, 0, 1}, .port = 10911},
         .delay_ms = {delay_ms[0], delay_ms[1]},
         .delay_levels = DELAY_LEVELS,
+        .index = l->options.index,
+        .index_shape = {.slots = 32, .entries_max = 50},
+        .retention = {.rules = {.reserved_ms = INT64_C(1) << 50,
+                                .expired_percent = 100,
+                                .forced_percent = 100,
+                                .refuse_percent = 100,
+                                .log_bytes_max = l->options.keep_bytes},
+                      .round_ms = 1000,
+                      .segment_pause_ms = 10,
+                      .queue_pause_ms = 10,
+                      .segments_max = 10},
+        .space = much_space,
         .on_progress = on_mark,
         .ctx = l,
     };
@@ -276,9 +301,12 @@ int life_try_open(struct life *l, struct err *err)
 {
     int r;
 
+    if (!l->opening)
+        l->opening_at = life_now(l);
     recorder_opening(true);
     r = start(l, err);
     recorder_opening(false);
+    l->opening = r < 0;
     if (r < 0)
         return r;
     memset(l->deleting, 0, sizeof(l->deleting));
@@ -349,7 +377,7 @@ static struct topic *topic_for_send(struct life *l, int i)
     if (metadata_topic_put(l->metadata, name, &config, store_end(l->store), &sequence, NULL,
                            &topic) < 0)
         return NULL;
-    set_value(l, life_topic(l, i), config.sys_flag, sequence);
+    life_note_value(l, life_topic(l, i), config.sys_flag, sequence);
     return topic;
 }
 
@@ -495,7 +523,7 @@ static void delete_topic(struct life *l, int i)
             things[count++] = life_offset(l, o);
     }
     for (int k = 0; k < count; k++) {
-        set_value(l, things[k], LIFE_NONE, sequence);
+        life_note_value(l, things[k], LIFE_NONE, sequence);
         values[k] = things[k]->count - 1;
     }
     r = store_delete_topic(l->store, bytes_str(life_topic_name(i)), &sequence);
@@ -524,7 +552,7 @@ void life_change_topic(struct life *l)
     config.sys_flag = (int32_t)l->next_id++;
     if (metadata_topic_put(l->metadata, name, &config, store_end(l->store), &sequence, NULL,
                            NULL) == 0)
-        set_value(l, life_topic(l, i), config.sys_flag, sequence);
+        life_note_value(l, life_topic(l, i), config.sys_flag, sequence);
 }
 
 void life_change_group(struct life *l)
@@ -536,12 +564,12 @@ void life_change_group(struct life *l)
 
     if (random_chance(&l->random, 30)) {
         if (metadata_group_delete(l->metadata, name, false, &sequence) == 0)
-            set_value(l, life_group(l, i), LIFE_NONE, sequence);
+            life_note_value(l, life_group(l, i), LIFE_NONE, sequence);
         return;
     }
     config.retry_max_times = (int32_t)l->next_id++;
     if (metadata_group_put(l->metadata, name, &config, &sequence, NULL) == 0)
-        set_value(l, life_group(l, i), config.retry_max_times, sequence);
+        life_note_value(l, life_group(l, i), config.retry_max_times, sequence);
 }
 
 void life_commit_offset(struct life *l)
@@ -553,7 +581,7 @@ void life_commit_offset(struct life *l)
     life_offset_place(i, &topic, &group, &queue_id);
     if (metadata_offset_commit(l->metadata, bytes_str(life_topic_name(topic)),
                                bytes_str(life_group_name(group)), queue_id, value) == 0)
-        set_value(l, life_offset(l, i), value, 0);
+        life_note_value(l, life_offset(l, i), value, 0);
 }
 
 void life_move_delay(struct life *l)
@@ -562,7 +590,7 @@ void life_move_delay(struct life *l)
     int64_t value = (int64_t)l->next_id++;
 
     if (metadata_delay_set(l->metadata, i + 1, value) == 0)
-        set_value(l, life_delay(l, i), value, 0);
+        life_note_value(l, life_delay(l, i), value, 0);
 }
 
 static void start_again(struct life *l)

@@ -25,6 +25,8 @@ struct life_options {
     int steps;
     unsigned restart_percent, topic_percent; /* of steps */
     unsigned batch_percent, dense_percent;   /* of appends: in a batch, to one queue of all */
+    bool index;
+    uint64_t keep_bytes; /* of log; 0: all of it */
 };
 struct life_options life_options_drawn(struct random *r);
 
@@ -42,7 +44,8 @@ struct life_value {
     int64_t value; /* LIFE_NONE: not there */
     uint64_t sequence;
     int64_t ms;
-    size_t at;         /* disk events before it was set */
+    size_t at;         /* disk events before it may have been set, */
+    size_t noted_at;   /* and before its sequence was known */
     size_t undone_at;  /* and before a start found that it is lost; SIZE_MAX: never */
     size_t settled_at; /* and before one found it, so that it cannot be lost any more */
 };
@@ -82,6 +85,7 @@ struct life {
     struct store *store;
     int lock;
     struct topic *topics[LIFE_TOPICS];
+    uint64_t min; /* where the log begins */
     uint64_t
         deleting[LIFE_TOPICS]; /* the sequence of a deletion whose queues still stand; 0: none */
 
@@ -92,6 +96,8 @@ struct life {
     size_t mark_count, mark_room;
     uint64_t next_id;
     uint64_t written_at_end; /* what a kill leaves */
+    size_t opening_at;       /* disk events before the last start, with its tries */
+    bool opening;            /* one has failed */
     uint64_t next_fault;     /* of syncs; 0: none */
     bool timeless;           /* nothing is promised by time: a disk may fail, or nobody writes */
     bool quiet;              /* the metadata thread is not started */
@@ -128,6 +134,10 @@ void life_move_delay(struct life *l);
 /* Writes, and waits until all is confirmed, or has stopped. */
 bool life_confirm(struct life *l);
 
+/* One value more; good until the next one. */
+struct life_value *life_note_value(struct life *l, struct life_thing *t, int64_t value,
+                                   uint64_t sequence);
+
 /* --- life_check.c --- */
 
 enum {
@@ -142,6 +152,8 @@ enum {
 void life_settle(struct life *l);
 /* Every message that is in the log can be pulled from its queue, and nothing else. */
 void life_verify(struct life *l);
+/* Some are found by their key. */
+void life_verify_index(struct life *l);
 /* What was promised when the first `events` events had happened. */
 struct life_mark life_mark_at(const struct life *l, size_t events);
 

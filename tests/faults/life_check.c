@@ -11,7 +11,7 @@
 #include "broker/store/store_internal.h"
 #include "turns.h"
 
-enum { PULL_MESSAGES = 32, REPAIR_TRIES = 100, REPAIR_MS = 200 };
+enum { PULL_MESSAGES = 32, REPAIR_TRIES = 100, REPAIR_MS = 200, INDEX_LOOKS = 4 };
 
 struct life_mark life_mark_at(const struct life *l, size_t events)
 {
@@ -132,17 +132,23 @@ static void settle_small_things(struct life *l, uint64_t durable)
 
 /* --- topics and what was sent to them --- */
 
-static bool in_log(const struct life_message *m)
+/* It was not lost; it may be deleted with its segment since. */
+static bool not_lost(const struct life_message *m)
 {
     return m->gone_at == SIZE_MAX;
 }
 
-/* A topic may have come back from its records alone. */
+static bool in_log(const struct life *l, const struct life_message *m)
+{
+    return not_lost(m) && m->log_offset >= l->min;
+}
+
+/* A topic may have come back from its records alone, or from the queues they have left. */
 static bool has_records(const struct life *l, int topic, uint64_t floor)
 {
     for (size_t i = 0; i < l->message_count; i++) {
         const struct life_message *m = &l->messages[i];
-        if (m->topic == topic && m->queued && in_log(m) && m->log_offset >= floor)
+        if (m->topic == topic && m->queued && not_lost(m) && m->log_offset >= floor)
             return true;
     }
     return false;
@@ -177,30 +183,18 @@ static void settle_topic(struct life *l, int i, uint64_t durable)
     for (size_t k = 0; k < l->message_count; k++) {
         const struct life_message *m = &l->messages[k];
 
-        if (m->topic != i || !in_log(m) || !m->queued || (topic && m->log_offset >= floor) ||
+        if (m->topic != i || !in_log(l, m) || !m->queued || (topic && m->log_offset >= floor) ||
             may_be_deleted(l, m))
             continue;
         life_fail("message %" PRIu64 " at log offset %" PRIu64 " belongs to topic %s, which is %s",
                   m->id, m->log_offset, life_topic_name(i),
                   topic ? "another one now" : "not there");
     }
-    if (topic && found == LIFE_RECOVERED && match_value(l, t, found, durable) < 0) {
-        struct life_value *v;
-
-        if (!has_records(l, i, floor))
-            life_fail("topic %s came back from nothing", life_topic_name(i));
+    if (topic && found == LIFE_RECOVERED && match_value(l, t, found, durable) < 0 &&
+        has_records(l, i, floor)) {
         /* Not durable before the metadata thread writes it. */
         settle_value(l, t, oldest_value(l, t, durable));
-        if (t->count == t->room) {
-            t->room *= 2;
-            t->values = reallocarray(t->values, (size_t)t->room, sizeof(*t->values));
-        }
-        v = &t->values[t->count++];
-        *v = (struct life_value){.value = LIFE_RECOVERED,
-                                 .sequence = metadata_last(l->metadata),
-                                 .at = life_now(l),
-                                 .undone_at = SIZE_MAX,
-                                 .settled_at = SIZE_MAX};
+        life_note_value(l, t, LIFE_RECOVERED, metadata_last(l->metadata))->at = l->opening_at;
         return;
     }
     expect_value(l, t, found, durable, "topic", life_topic_name(i));
@@ -213,10 +207,17 @@ static void settle_log(struct life *l, const struct life_mark *mark)
     uint64_t end = store_end(l->store), last = 0;
     uint64_t promised = l->options.sync_flush ? mark->confirmed : mark->flushed;
 
+    l->min = store_min(l->store);
+    if (l->min > 0 && (l->options.keep_bytes == 0 || end < l->min ||
+                       (!l->after_cut && end - l->min + 3 * (uint64_t)l->options.segment_bytes <
+                                             l->options.keep_bytes)))
+        life_fail("the log begins at %" PRIu64 " and ends at %" PRIu64 ", more is to be kept",
+                  l->min, end);
+
     for (size_t i = 0; i < l->message_count; i++) {
         struct life_message *m = &l->messages[i];
 
-        if (!in_log(m))
+        if (!not_lost(m))
             continue;
         if (m->log_end <= end) {
             last = m->log_end > last ? m->log_end : last;
@@ -268,7 +269,7 @@ static bool is_visible(const struct life *l, const struct life_message *m)
 {
     const struct topic *t = l->topics[m->topic];
 
-    return in_log(m) && m->queued && t && m->log_offset >= t->log_floor;
+    return not_lost(m) && m->queued && t && m->log_offset >= t->log_floor;
 }
 
 static void expect_message(const struct life_message *m, const struct record *r,
@@ -351,22 +352,25 @@ static void verify_queue(struct life *l, int topic, int32_t queue_id,
 {
     uint32_t queue =
         l->topics[topic] ? store_queue(l->store, l->topics[topic], queue_id) : QUEUE_NONE;
-    struct queue_range range = store_range(l->store, queue);
-    int64_t count = 0;
+    struct queue_range range = store_range_settled(l->store, queue);
+    int64_t count = 0, min = 0, next = 0;
 
     for (size_t i = 0; i < l->message_count; i++) {
         const struct life_message *m = &l->messages[i];
-        if (m->topic == topic && m->queue_id == queue_id && is_visible(l, m))
+        if (m->topic != topic || m->queue_id != queue_id || !is_visible(l, m))
+            continue;
+        next = m->queue_offset + 1;
+        if (m->log_offset < l->min)
+            min = next; /* deleted with its segment: its offset is not used again */
+        else
             expected[count++] = m;
     }
-    if (range.min != 0 || range.max != count)
-        life_fail("queue %s/%d reaches from %" PRId64 " to %" PRId64 ", expected 0 to %" PRId64
-                  "%s%.0" PRIu64,
-                  life_topic_name(topic), queue_id, range.min, range.max, count,
-                  count > 0 ? "; last log offset " : "",
-                  count > 0 ? expected[count - 1]->log_offset : 0);
+    if (range.min != min || range.max != next)
+        life_fail("queue %s/%d reaches from %" PRId64 " to %" PRId64 ", expected %" PRId64
+                  " to %" PRId64,
+                  life_topic_name(topic), queue_id, range.min, range.max, min, next);
     for (int64_t at = 0; at < count;)
-        at += verify_pull(l, queue, at, expected + at, (int)(count - at));
+        at += verify_pull(l, queue, min + at, expected + at, (int)(count - at));
 }
 
 void life_verify(struct life *l)
@@ -380,4 +384,35 @@ void life_verify(struct life *l)
             verify_queue(l, i, q, expected);
     }
     free(expected);
+}
+
+void life_verify_index(struct life *l)
+{
+    struct buf out = {0};
+
+    for (int i = 0; i < INDEX_LOOKS && l->options.index && l->message_count > 0; i++) {
+        const struct life_message *m = &l->messages[random_below(&l->random, l->message_count)];
+        struct store_query query = {
+            .topic = bytes_str(life_topic_name(m->topic)), .max = 32, .end_ms = INT64_MAX};
+        struct store_answer answer;
+        char key[24];
+        int r;
+
+        if (!is_visible(l, m) || m->log_offset < l->min)
+            continue;
+        snprintf(key, sizeof(key), "%016llX", (unsigned long long)m->id);
+        query.key = bytes_str(key);
+        buf_reset(&out);
+        for (int tries = 0;; tries++) {
+            r = store_query(l->store, &query, &out, &answer);
+            if (r < 0 || answer.messages > 0 || tries == REPAIR_TRIES)
+                break;
+            turns_sleep_ms(REPAIR_MS); /* it is made again from the log meanwhile */
+        }
+        if (r < 0 || answer.messages != 1)
+            life_fail("message %" PRIu64 " at log offset %" PRIu64
+                      " is not found by its key (%d, %d messages, %" PRIu64 " bytes behind)",
+                      m->id, m->log_offset, r, answer.messages, answer.behind);
+    }
+    buf_destroy(&out);
 }

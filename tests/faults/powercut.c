@@ -202,6 +202,7 @@ static void check_life(struct life *l, struct random *r)
     if (!life_confirm(l))
         life_fail("nothing is confirmed after the recovery");
     life_verify(l);
+    life_verify_index(l);
     if (random_chance(r, 30))
         turns_sleep_ms(1500);
     if (random_chance(r, 50))
@@ -260,6 +261,8 @@ static void live(struct life *l, uint64_t number)
     struct disk *disk = disk_new(NULL, 0);
     const char *root = "life";
 
+    if (run.plant == PLANT_EARLY_ANSWER)
+        options.index = false; /* it would wait for what only others see as confirmed */
     runner_folder(root);
     life_init(l, &options, root, disk, random_next(&r));
     l->plant = run.plant;

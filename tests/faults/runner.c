@@ -15,7 +15,7 @@
 
 #include "disk.h"
 
-enum { WORKERS_MAX = 64, LOG_ROOM = 65536, FAILED = 3 };
+enum { WORKERS_MAX = 64, LOG_ROOM = 65536, FAILED = 3, ITEM_LIMIT_S = 60 };
 
 struct slot {
     uint64_t item, done;
@@ -76,12 +76,14 @@ void runner_log_show(bool show)
 
 void runner_group(uint64_t first)
 {
+    alarm(ITEM_LIMIT_S);
     mine->item = first;
     mine->before_items = true;
 }
 
 void runner_item(uint64_t item)
 {
+    alarm(ITEM_LIMIT_S); /* one that never ends has failed */
     mine->item = item;
     mine->before_items = false;
     mine->done++;
