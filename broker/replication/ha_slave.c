@@ -27,7 +27,9 @@ enum {
     RETRY_FIRST_MS = 100, /* then doubling up to haSendHeartbeatInterval */
     TROUBLE_FIRST_MS = 1000,
     TROUBLE_MAX_MS = 60000, /* between tries that an operator has to make succeed */
-    ROOM_MS = 200,          /* a store without room is tried again */
+    LASTED_MS = 1000,       /* a connection that did is made again at once when it is lost */
+    ROOM_MS = 200,          /* a store without room is tried again; */
+    MEMORY_MS = 10,         /* one whose flusher has to make some, sooner */
     KEEP_MS = 10000,        /* what is here already has to be kept by then */
     REPORT_BYTES = 8,
     SAID_MS = 60000, /* complaints of one kind: so many lines in so much time, none twice */
@@ -62,7 +64,7 @@ struct ha_slave {
     uint8_t out[REPORT_BYTES];
     unsigned out_left;
     uint64_t reported;
-    int64_t read_ms, report_ms;
+    int64_t since_ms, read_ms, report_ms;
     int64_t retry_ms, wait_ms; /* when to connect again; how long that was waited for */
     struct said {
         char text[512];
@@ -212,8 +214,8 @@ static void wait_longer(struct ha_slave *h, int64_t first, int64_t most)
     h->retry_ms = clock_mono_ms() + h->wait_ms;
 }
 
-/* The connection is lost, or given up for a reason that may pass. One over which frames came is
- * made again at once. */
+/* The connection is lost, or given up for a reason that may pass. One over which frames came for a
+ * while is made again at once. */
 static void lose(struct ha_slave *h, const char *why)
 {
     char text[512];
@@ -223,8 +225,8 @@ static void lose(struct ha_slave *h, const char *why)
     say(h, SAID_LOST, text);
     set_state(h, HA_SLAVE_CONNECTING);
     disconnect(h);
-    if (h->flows)
-        h->wait_ms = h->retry_ms = 0;
+    if (h->flows && clock_mono_ms() - h->since_ms >= LASTED_MS)
+        h->retry_ms = 0;
     else
         wait_longer(h, RETRY_FIRST_MS, h->options.heartbeat_ms);
     h->flows = false;
@@ -361,7 +363,7 @@ static void append(struct ha_slave *h, int64_t now)
                              "there is",
                              h->status.master.ha, err.text);
         h->no_room = true;
-        h->room_ms = now + ROOM_MS;
+        h->room_ms = now + (r == -EAGAIN ? MEMORY_MS : ROOM_MS);
         return;
     }
     if (h->no_room) {
@@ -420,7 +422,6 @@ static bool take_frame(struct ha_slave *h, const struct ha_piece *frame)
     }
     if (!h->flows) {
         h->flows = true;
-        h->wait_ms = 0;
         h->options.on_news(h->options.ctx);
     }
     note_frame(h, frame->offset + (uint64_t)frame->size);
@@ -500,6 +501,12 @@ static void follow(struct ha_slave *h)
     }
     ready = wait_for(h, events, due);
     now = clock_mono_ms();
+    if (store_stopped(h->options.store, NULL)) { /* nothing is acknowledged any more */
+        stop_following(h, "the store takes no more writes");
+        return;
+    }
+    if (h->flows && now - h->since_ms >= LASTED_MS)
+        h->wait_ms = 0; /* whatever trouble there was is over */
     if (ready && h->out_left > 0)
         send_out(h);
     if (ready && h->fd >= 0 && !h->no_room)
@@ -556,7 +563,7 @@ static void start_frames(struct ha_slave *h, const struct ha_start *start)
 
     ha_frames_init(&h->frames, start->next, max > HA_FRAME_MAX ? (uint32_t)max : HA_FRAME_MAX);
     h->empty = store_end(h->options.store) == store_min(h->options.store);
-    h->read_ms = now;
+    h->read_ms = h->since_ms = now;
     h->flows = false;
     set_state(h, HA_SLAVE_FOLLOWING);
     pthread_mutex_lock(&h->lock);
