@@ -104,6 +104,8 @@ void index_drop_newest(struct index *x, const char *why);
 int index_open_newest(struct index *x);
 /* each() of index_feed_read(): enters the record; x->error says why it does not. */
 int index_on_record(void *ctx, const struct record *r);
+/* Replaces tern/index by what was synced. 0 or -errno. */
+int index_write_state(struct index *x, bool clean);
 /* The batch goes into the file. 0 or -errno. */
 int index_put(struct index *x);
 /* Those who wait for records below `to` may go on. */

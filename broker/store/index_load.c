@@ -342,11 +342,39 @@ static int take_listed(struct load *l)
 
 /* --- against the log --- */
 
+/* What stands on the disk speaks of a part of the log that is gone, and other records come to stand
+ * there: before they do, it must not claim them. The newest file is not listed until it is restored
+ * and synced; should that not happen, it is made again from the log. */
+static void claim_less(struct index *x, uint64_t end)
+{
+    uint32_t count = x->count;
+    uint64_t position = x->synced_position, from = x->from;
+    int r;
+
+    if (count > 0 && (uint64_t)x->files[count - 1].header.end_offset >= end) {
+        x->count--;
+        if ((uint64_t)x->files[count - 1].header.begin_offset < position)
+            x->synced_position = (uint64_t)x->files[count - 1].header.begin_offset;
+    }
+    if (x->from > x->synced_position)
+        x->from = x->synced_position;
+    r = index_write_state(x, false);
+    if (r < 0) {
+        (void)index_failed(x, "taking back what it says of the end of the log", r);
+        x->retry_ms = 0;
+        x->state_open = false; /* again before the first entry */
+    }
+    x->count = count;
+    x->synced_position = position;
+    x->from = from;
+}
+
 /* The log may have been cut below what is indexed (a power cut took what was not flushed). */
 static int fit_to_log(struct load *l)
 {
     struct index *x = l->x;
     uint64_t min = commit_log_min(x->options.log), end = commit_log_end(x->options.log);
+    bool cut = x->synced_position > end;
     int r = 0;
 
     while (x->count > 0 && r == 0 &&
@@ -371,6 +399,8 @@ static int fit_to_log(struct load *l)
         x->synced_position = min;
     if (x->from > x->synced_position)
         x->from = x->synced_position;
+    if (r == 0 && cut)
+        claim_less(x, end);
     return r;
 }
 

@@ -129,7 +129,7 @@ void index_drop_newest(struct index *x, const char *why)
 
 /* --- what is on the disk --- */
 
-static int write_state(struct index *x, bool clean)
+int index_write_state(struct index *x, bool clean)
 {
     struct index_state state = {
         .clean = clean, .shape = x->shape, .from = x->from, .position = x->synced_position};
@@ -159,7 +159,7 @@ static int open_state(struct index *x)
 {
     int r = x->writer.fd >= 0 ? index_writer_sync(&x->writer) : 0;
 
-    return r < 0 ? r : write_state(x, false);
+    return r < 0 ? r : index_write_state(x, false);
 }
 
 void index_put_reached(struct index *x, uint64_t to)
@@ -222,7 +222,7 @@ int index_checkpoint(struct index *x, bool clean)
     if (r == 1)
         return clean ? -EIO : 0;
     if (r == 0)
-        r = write_state(x, clean);
+        r = index_write_state(x, clean);
     if (r == 0)
         x->checkpoint_ms = 0;
     return r;
@@ -298,7 +298,7 @@ static int roll(struct index *x)
         return r;
     atomic_store(&x->flushed_ms, x->writer.header.end_ms);
     index_writer_close(&x->writer);
-    r = write_state(x, false);
+    r = index_write_state(x, false);
     if (r < 0)
         (void)index_failed(x, "writing tern/index", r); /* an older one is as true */
     return 0;
