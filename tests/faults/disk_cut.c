@@ -243,19 +243,17 @@ static void file_forget(struct replay *r, struct file *f)
     if (!f->apart)
         return;
     content_copy(&dirty, &f->disk);
+    /* A file with a dirty page stays in memory, and with it its size. */
+    if (f->count > 0)
+        content_resize(&dirty, f->memory.size);
     for (uint32_t i = 0; i < f->count; i++) {
         const struct event *e = &r->d->events[f->pending[i]];
         uint64_t from = e->at / PAGE * PAGE, to = (e->at + e->size + PAGE - 1) / PAGE * PAGE;
 
-        if (e->kind == EVENT_SIZE)
-            continue;
         if (to > f->memory.size)
             to = f->memory.size;
-        if (from >= to)
-            continue;
-        if (dirty.size < to)
-            content_resize(&dirty, to);
-        memcpy(dirty.bytes + from, f->memory.bytes + from, to - from);
+        if (e->kind != EVENT_SIZE && from < to)
+            memcpy(dirty.bytes + from, f->memory.bytes + from, to - from);
     }
     content_destroy(&f->memory);
     f->memory = dirty;

@@ -365,7 +365,9 @@ static void verify_queue(struct life *l, int topic, int32_t queue_id,
         else
             expected[count++] = m;
     }
-    if (range.min != min || range.max != next)
+    /* Leading files that retention has removed without a sync may be there again, with others of
+     * them missing: what is in front of the first message then is not there to be read. */
+    if (range.max != next || range.min > min || (range.min < min && !(l->after_cut && l->min > 0)))
         life_fail("queue %s/%d reaches from %" PRId64 " to %" PRId64 ", expected %" PRId64
                   " to %" PRId64,
                   life_topic_name(topic), queue_id, range.min, range.max, min, next);
