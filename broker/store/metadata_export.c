@@ -61,6 +61,20 @@ static bool is_newest(const struct export_state *x, const uint8_t hash[METADATA_
     return memcmp(x->hashes, hash, METADATA_HASH_BYTES) == 0;
 }
 
+/* What is found in a file stays known whatever is exported next: it becomes the newest. Else a file
+ * that several crashes in a row have kept from being replaced would be taken for somebody else's.
+ */
+static void found_hash(struct export_state *x, const uint8_t hash[METADATA_HASH_BYTES])
+{
+    int i = 0;
+
+    while (i < METADATA_HASHES - 1 &&
+           memcmp(x->hashes + i * METADATA_HASH_BYTES, hash, METADATA_HASH_BYTES) != 0)
+        i++;
+    memmove(x->hashes + METADATA_HASH_BYTES, x->hashes, (size_t)i * METADATA_HASH_BYTES);
+    memcpy(x->hashes, hash, METADATA_HASH_BYTES);
+}
+
 static void push_hash(struct export_state *x, const uint8_t hash[METADATA_HASH_BYTES])
 {
     if (is_newest(x, hash))
@@ -221,6 +235,8 @@ static int use_backup(struct metadata *m, enum metadata_export file, const struc
     }
     if (backup.verdict == FILE_FOREIGN)
         r = take_in(m, file, &backup, err);
+    else if (backup.verdict == FILE_OURS)
+        found_hash(&m->exports[file], backup.hash);
     json_decref(backup.root);
     if (r < 0 || main->verdict != FILE_BROKEN)
         return r;
@@ -249,7 +265,9 @@ int metadata_import_files(struct metadata *m, struct err *err)
             break;
         if (c->verdict == FILE_FOREIGN)
             r = take_in(m, file, c, err);
-        else if (c->verdict != FILE_OURS)
+        else if (c->verdict == FILE_OURS)
+            found_hash(&m->exports[file], c->hash);
+        else
             r = use_backup(m, file, c, err);
         json_decref(c->root);
     }

@@ -784,6 +784,28 @@ START_TEST(an_export_that_cannot_keep_the_old_one_stays_ours)
 }
 END_TEST
 
+/* A kill between the two renames leaves only .bak; and each further one an export that was
+ * announced and did not come. */
+START_TEST(an_export_stays_ours_however_often_the_next_does_not_come)
+{
+    open_meta();
+    put_topic("T", 1);
+    settle_and_export();
+    kill_meta();
+    ck_assert_int_eq(rename(in_dir("config/topics.json"), in_dir("config/topics.json.bak")), 0);
+    ops.rename = failing_rename;
+    fail_renames = 1;
+    for (int queues = 2; queues < 8; queues++) {
+        open_meta();
+        ck_assert_uint_eq(m->files_taken, 0);
+        ck_assert_int_eq(queues_of(m, "T"), queues - 1);
+        put_topic("T", queues);
+        settle_and_export();
+        kill_meta();
+    }
+}
+END_TEST
+
 START_TEST(a_failed_export_is_tried_again_within_a_second)
 {
     ops.rename = failing_rename;
@@ -879,6 +901,7 @@ static Suite *suite(void)
     tcase_add_test(c, a_clean_stop_exports_everything);
     tcase_add_test(c, an_export_that_cannot_take_its_name_stays_ours);
     tcase_add_test(c, an_export_that_cannot_keep_the_old_one_stays_ours);
+    tcase_add_test(c, an_export_stays_ours_however_often_the_next_does_not_come);
     tcase_add_test(c, a_failed_export_is_tried_again_within_a_second);
     tcase_add_test(c, a_full_disk_at_the_start_keeps_a_foreign_file_foreign);
     suite_add_tcase(s, c);
