@@ -282,7 +282,7 @@ static const struct config_key keys[] = {
         0),
     INT("memoryTailBytes", memory_tail_bytes, 1 << 20, INT64_C(1) << 32, "16777216",
         "newest bytes of the log kept in memory, rounded up to a power of two", 0),
-    INT("queueMemoryBytes", queue_memory_bytes, 1 << 20, INT64_C(1) << 36, "67108864",
+    INT("queueMemoryBytes", queue_memory_bytes, 1 << 20, INT64_C(1) << 36, "268435456",
         "memory for queue entries that are not yet in their files", 0),
     INT("queueDescriptors", queue_descriptors, 16, 100000, "512", "open queue files at most", 0),
     INT("readerThreads", reader_threads, 1, 64, "2", "threads for reads that may block", 0),
