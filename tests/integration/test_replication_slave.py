@@ -139,7 +139,7 @@ def a_frame_that_crosses_the_end_of_a_file_is_taken():
 @claims.claim
 def it_reports_when_nothing_happens_and_takes_heartbeats():
     with Master() as master:
-        slave = start(master, haSendHeartbeatInterval=50)
+        slave = start(master, haSendHeartbeatInterval=1000)
         connection = master.slave()
         log = master.log.fill("Idle", 3)
         stream(connection, log, 0, log.end)
