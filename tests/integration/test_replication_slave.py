@@ -139,9 +139,9 @@ def a_frame_that_crosses_the_end_of_a_file_is_taken():
 @claims.claim
 def it_reports_when_nothing_happens_and_takes_heartbeats():
     with Master() as master:
-        slave = start(master, haSendHeartbeatInterval=1000)
+        slave = start(master, haSendHeartbeatInterval=100)
         connection = master.slave()
-        log = master.log.fill("Idle", 3)
+        log = Log().fill("Idle", 3)
         stream(connection, log, 0, log.end)
         connection.reported(log.end)
         for _ in range(4):
