@@ -1,6 +1,7 @@
-/* broker_fixture.h - a whole broker in a temporary folder, its loops on threads of their own, a disk
- * that can be stopped, and clients that speak to it over loopback. One broker at a time; each test runs
- * in a process of its own. Nothing waits for a time: what must happen is waited for, up to a minute. */
+/* broker_fixture.h - a whole broker in a temporary folder, its loops on threads of their own, a
+ * disk that can be stopped, and clients that speak to it over loopback. One broker at a time; each
+ * test runs in a process of its own. Nothing waits for a time: what must happen is waited for, up
+ * to a minute. */
 #ifndef TERN_TESTS_BROKER_FIXTURE_H
 #define TERN_TESTS_BROKER_FIXTURE_H
 
@@ -132,8 +133,7 @@ static inline void disk_wait(void *disk)
 
     pthread_mutex_lock(&DISK(disk).lock);
     while (DISK(disk).waiting == 0)
-        ck_assert_int_eq(
-            pthread_cond_timedwait(&DISK(disk).changed, &DISK(disk).lock, &until), 0);
+        ck_assert_int_eq(pthread_cond_timedwait(&DISK(disk).changed, &DISK(disk).lock, &until), 0);
     pthread_mutex_unlock(&DISK(disk).lock);
 }
 
