@@ -9,6 +9,16 @@
 #include "broker/registrar.h"
 #include "common/log.h"
 
+enum call_result call_answer_i64(struct call *call, const char *name, int64_t value)
+{
+    struct remoting_writer w;
+
+    call_begin(call, &w, RESPONSE_SUCCESS, true);
+    remoting_put_i64(&w, name, value);
+    remoting_end(&w);
+    return CALL_DONE;
+}
+
 void reply_begin(struct remoting_writer *w, struct buf *out, const struct reply_to *to,
                  int32_t code, struct bytes remark, bool with_fields)
 {

@@ -64,6 +64,9 @@ bool call_need_i64(struct call *call, const char *key, int64_t *out);
 /* Absent: fallback. Present but not a number: false after the reply. */
 bool call_opt_i64(struct call *call, const char *key, int64_t *out, int64_t fallback);
 
+/* The answer with one number. */
+enum call_result call_answer_i64(struct call *call, const char *name, int64_t value);
+
 /* Writes a reply frame outside of a call (gate, hold, timers). */
 void reply_begin(struct remoting_writer *w, struct buf *out, const struct reply_to *to,
                  int32_t code, struct bytes remark, bool with_fields);

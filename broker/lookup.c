@@ -6,25 +6,8 @@
 #include <stdio.h>
 
 #include "broker/clients.h"
+#include "broker/topics.h"
 #include "common/json.h"
-
-/* QUEUE_NONE when there is no such topic or queue. */
-static uint32_t find_queue(struct broker *b, struct bytes topic_name, int32_t queue_id)
-{
-    struct topic *topic = metadata_topic(b->metadata, topic_name, NULL);
-
-    return topic ? store_queue(b->store, topic, queue_id) : QUEUE_NONE;
-}
-
-static enum call_result answer_i64(struct call *call, const char *name, int64_t value)
-{
-    struct remoting_writer w;
-
-    call_begin(call, &w, RESPONSE_SUCCESS, true);
-    remoting_put_i64(&w, name, value);
-    remoting_end(&w);
-    return CALL_DONE;
-}
 
 /* --- by key --- */
 
@@ -143,8 +126,8 @@ enum call_result serve_search_offset(struct call *call)
             return call_error(call, RESPONSE_SYSTEM_ERROR,
                               "boundaryType is \"%s\", expected LOWER or UPPER", SAFE(*boundary));
     }
-    queue = find_queue(call->broker, topic, queue_id);
-    return answer_i64(
+    queue = topics_queue(call->broker, topic, queue_id);
+    return call_answer_i64(
         call, "offset",
         queue == QUEUE_NONE ? 0 : store_offset_by_time(call->broker->store, queue, ms, how));
 }
@@ -158,8 +141,8 @@ enum call_result serve_earliest_store_time(struct call *call)
 
     if (!call_need_str(call, "topic", &topic) || !call_need_i32(call, "queueId", &queue_id))
         return CALL_DONE;
-    queue = find_queue(b, topic, queue_id);
-    return answer_i64(
+    queue = topics_queue(b, topic, queue_id);
+    return call_answer_i64(
         call, "timestamp",
         queue == QUEUE_NONE
             ? -1
@@ -221,7 +204,7 @@ enum call_result serve_query_consume_queue(struct call *call)
     if (!call_need_str(call, "topic", &of.topic) || !call_need_i32(call, "queueId", &queue_id) ||
         !call_need_i64(call, "index", &index) || !call_need_i32(call, "count", &count))
         return CALL_DONE;
-    queue = find_queue(b, of.topic, queue_id);
+    queue = topics_queue(b, of.topic, queue_id);
     if (queue == QUEUE_NONE)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "topic \"%s\" has no queue %d here",
                           SAFE(of.topic), queue_id);

@@ -33,29 +33,11 @@ static bool read_queue(struct call *call, struct queue_header *h, bool with_grou
            call_need_str(call, "topic", &h->topic) && call_need_i32(call, "queueId", &h->queue_id);
 }
 
-static enum call_result answer_i64(struct call *call, const char *name, int64_t value)
-{
-    struct remoting_writer w;
-
-    call_begin(call, &w, RESPONSE_SUCCESS, true);
-    remoting_put_i64(&w, name, value);
-    remoting_end(&w);
-    return CALL_DONE;
-}
-
-/* QUEUE_NONE when there is no such topic or queue. */
-static uint32_t find_queue(struct broker *b, const struct queue_header *h)
-{
-    struct topic *topic = metadata_topic(b->metadata, h->topic, NULL);
-
-    return topic ? store_queue(b->store, topic, h->queue_id) : QUEUE_NONE;
-}
-
 /* A group without an offset begins at 0 when the queue still has its first message and that lies
  * within the memory of the machine: a young topic is read from its beginning. */
 static bool begins_at_zero(struct broker *b, const struct queue_header *h)
 {
-    uint32_t queue = find_queue(b, h);
+    uint32_t queue = topics_queue(b, h->topic, h->queue_id);
     int64_t near = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 100 *
                    b->settings->config.access_message_in_memory_max_ratio;
     struct queue_range range = store_range_settled(b->store, queue);
@@ -86,7 +68,7 @@ enum call_result serve_query_consumer_offset(struct call *call)
     if (offset < 0 && zero_if_none && begins_at_zero(b, &h))
         offset = 0;
     if (offset >= 0)
-        return answer_i64(call, "offset", offset);
+        return call_answer_i64(call, "offset", offset);
     {
         struct remoting_writer w;
 
@@ -129,8 +111,9 @@ enum call_result serve_max_offset(struct call *call)
 
     if (!read_queue(call, &h, false))
         return CALL_DONE;
-    return answer_i64(call, "offset",
-                      store_range(call->broker->store, find_queue(call->broker, &h)).max);
+    return call_answer_i64(
+        call, "offset",
+        store_range(call->broker->store, topics_queue(call->broker, h.topic, h.queue_id)).max);
 }
 
 enum call_result serve_min_offset(struct call *call)
@@ -139,8 +122,10 @@ enum call_result serve_min_offset(struct call *call)
 
     if (!read_queue(call, &h, false))
         return CALL_DONE;
-    return answer_i64(call, "offset",
-                      store_range_settled(call->broker->store, find_queue(call->broker, &h)).min);
+    return call_answer_i64(
+        call, "offset",
+        store_range_settled(call->broker->store, topics_queue(call->broker, h.topic, h.queue_id))
+            .min);
 }
 
 static enum call_result answer_json(struct call *call,

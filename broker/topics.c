@@ -265,6 +265,13 @@ static int32_t make_from_template(struct broker *b, struct bytes name, struct by
     return put_topic(b, name, config, topic, err) < 0 ? RESPONSE_SYSTEM_ERROR : 0;
 }
 
+uint32_t topics_queue(struct broker *b, struct bytes name, int32_t queue_id)
+{
+    struct topic *topic = metadata_topic(b->metadata, name, NULL);
+
+    return topic ? store_queue(b->store, topic, queue_id) : QUEUE_NONE;
+}
+
 int topics_for_send(struct broker *b, struct bytes name, struct bytes default_topic,
                     int32_t default_queues, bool unit_mode, struct topic **topic,
                     struct topic_config *config, struct err *err)

@@ -11,6 +11,9 @@ bool topic_is_system(struct broker *b, struct bytes name);
 bool topic_send_forbidden(struct bytes name);
 bool group_is_builtin(struct bytes name);
 
+/* Of the store; QUEUE_NONE when there is no such topic or queue. */
+uint32_t topics_queue(struct broker *b, struct bytes name, int32_t queue_id);
+
 enum { TOPIC_QUEUES_UNSAID = INT32_MIN }; /* for default_queues */
 /* The topic a send goes to: known, or made from `default_topic` by the auto-creation rules, or (for
  * %RETRY%) with one queue. 0; otherwise the response code to give, with the remark in err. */

@@ -36,10 +36,10 @@ int dial_parse(struct dial_address *out, const char *address, struct err *err)
     return 0;
 }
 
-static int wait_writable(int fd, int64_t deadline_ms)
+int dial_wait(int fd, short events, int64_t deadline_ms)
 {
     for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        struct pollfd p = {.fd = fd, .events = events};
         int64_t left_ms = deadline_ms - clock_mono_ms();
         int n = poll(&p, 1, left_ms > 0 ? (int)left_ms : 0);
         if (n > 0)
@@ -67,8 +67,11 @@ static bool is_loopback(const struct sockaddr *a)
     const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)a;
 
-    return a->sa_family == AF_INET ? ntohl(in->sin_addr.s_addr) >> 24 == 127
-                                   : IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+    if (a->sa_family == AF_INET)
+        return ntohl(in->sin_addr.s_addr) >> 24 == 127;
+    return a->sa_family == AF_INET6 &&
+           (IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
+            (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && in6->sin6_addr.s6_addr[12] == 127));
 }
 
 /* From a loopback address only loopback can be reached, and the other way round. */
@@ -100,7 +103,7 @@ static int dial_one(const struct addrinfo *to, const char *source, int64_t deadl
     if (source)
         come_from(fd, source, to);
     if (connect(fd, to->ai_addr, to->ai_addrlen) < 0)
-        r = errno == EINPROGRESS || errno == EINTR ? wait_writable(fd, deadline_ms) : -errno;
+        r = errno == EINPROGRESS || errno == EINTR ? dial_wait(fd, POLLOUT, deadline_ms) : -errno;
     if (r == 0) {
         int error = 0;
         socklen_t len = sizeof(error);
@@ -119,7 +122,7 @@ static int dial_one(const struct addrinfo *to, const char *source, int64_t deadl
     return fd;
 }
 
-int dial(const struct dial_address *to, const char *source, int64_t deadline_ms, struct err *err)
+int dial(const struct dial_address *to, const struct dial_options *options, struct err *err)
 {
     struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
@@ -129,13 +132,17 @@ int dial(const struct dial_address *to, const char *source, int64_t deadline_ms,
     int gai = getaddrinfo(to->host, to->port, &hints, &found);
     if (gai != 0)
         return err_say(err, fd, "connect to %s:%s: %s", to->host, to->port, gai_strerror(gai));
-    for (const struct addrinfo *a = found; a; a = a->ai_next) {
+    for (const struct addrinfo *a = found; a && fd < 0; a = a->ai_next) {
         /* An address that does not answer leaves time for the next one. */
-        int64_t now_ms = clock_mono_ms();
-        fd = dial_one(a, source, a->ai_next ? now_ms + (deadline_ms - now_ms) / 2 : deadline_ms);
-        if (fd >= 0)
-            break;
+        int64_t now_ms = clock_mono_ms(), left_ms = options->deadline_ms - now_ms;
+
+        if (options->only_loopback && !is_loopback(a->ai_addr))
+            fd = -EPERM;
+        else
+            fd = dial_one(a, options->source, now_ms + (a->ai_next ? left_ms / 2 : left_ms));
     }
     freeaddrinfo(found);
+    if (fd == -EPERM && options->only_loopback)
+        return err_say(err, fd, "%s:%s is not a loopback address", to->host, to->port);
     return fd >= 0 ? fd : err_set(err, fd, "connect to %s:%s", to->host, to->port);
 }

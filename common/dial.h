@@ -6,6 +6,7 @@
 #ifndef TERN_COMMON_DIAL_H
 #define TERN_COMMON_DIAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -16,9 +17,15 @@ struct dial_address {
 };
 /* "host:port" or "[IPv6 address]:port"; -EINVAL. */
 int dial_parse(struct dial_address *out, const char *address, struct err *err);
-/* A connected socket, non-blocking, close-on-exec, with TCP_NODELAY; negative with err. `source`
- * (may be NULL) is the numeric address to come from; it is left out where it cannot lead there.
- * deadline_ms is monotonic. */
-int dial(const struct dial_address *to, const char *source, int64_t deadline_ms, struct err *err);
+struct dial_options {
+    const char *source;  /* numeric address to come from, NULL: any; left out where it cannot lead
+                            there */
+    bool only_loopback;  /* -EPERM for any other address, before anything is sent to it */
+    int64_t deadline_ms; /* monotonic */
+};
+/* A connected socket, non-blocking, close-on-exec, with TCP_NODELAY; negative with err. */
+int dial(const struct dial_address *to, const struct dial_options *options, struct err *err);
+/* Waits until the socket has one of the poll() `events`: 0, -ETIMEDOUT or -errno. */
+int dial_wait(int fd, short events, int64_t deadline_ms);
 
 #endif

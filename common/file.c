@@ -518,6 +518,32 @@ void file_list_free(struct file_list *list)
     *list = (struct file_list){0};
 }
 
+int file_remove_tree(const char *path, int depth)
+{
+    char child[PATH_MAX];
+    struct file_list list;
+    struct stat st;
+    int r;
+
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISDIR(st.st_mode))
+        return file_unlink(path);
+    if (depth < 0)
+        return -ENOTEMPTY;
+    r = file_list(path, &list);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < list.count && r == 0; i++) {
+        if (snprintf(child, sizeof(child), "%s/%s", path, list.names[i]) >= (int)sizeof(child))
+            r = -ENAMETOOLONG;
+        else
+            r = file_remove_tree(child, depth - 1);
+    }
+    file_list_free(&list);
+    return r < 0 ? r : file_rmdir(path);
+}
+
 /* 0: taken; -EAGAIN with *holder set: another process has it. */
 static int lock_first_byte(int fd, int *holder)
 {

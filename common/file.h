@@ -58,6 +58,9 @@ int file_truncate(int fd, off_t n);
 int file_rename(const char *from, const char *to);
 int file_unlink(const char *path); /* -ENOENT when it is not there */
 int file_rmdir(const char *path);
+/* Removes a file, or a folder with what is in it, folders `depth` levels below it at most
+ * (-ENOTEMPTY where they go deeper). What a link leads to stays. Fine when it is not there. */
+int file_remove_tree(const char *path, int depth);
 int file_mkdir(const char *path);  /* fine when it is already a folder */
 int file_mkdirs(const char *path); /* with its parents; new parents' folders are synced */
 int file_size(int fd, int64_t *out);

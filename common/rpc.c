@@ -80,21 +80,6 @@ int rpc_fd(const struct rpc *r)
 
 /* ---- the socket, with a deadline ---- */
 
-static int wait_for(int fd, short events, int64_t deadline_ms)
-{
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = events};
-        int64_t left_ms = deadline_ms - clock_mono_ms();
-        int n = poll(&p, 1, left_ms > 0 ? (int)left_ms : 0);
-        if (n > 0)
-            return 0;
-        if (n == 0)
-            return -ETIMEDOUT;
-        if (errno != EINTR)
-            return -errno;
-    }
-}
-
 /* Sends r->out. *sent says how far it came. */
 static int send_request(struct rpc *r, int64_t deadline_ms, size_t *sent)
 {
@@ -104,7 +89,7 @@ static int send_request(struct rpc *r, int64_t deadline_ms, size_t *sent)
             buf_consume(&r->out, (size_t)n);
             *sent += (size_t)n;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            int w = wait_for(r->fd, POLLOUT, deadline_ms);
+            int w = dial_wait(r->fd, POLLOUT, deadline_ms);
             if (w < 0)
                 return w;
         } else if (errno != EINTR) {
@@ -226,7 +211,7 @@ static int await_reply(struct rpc *r, const struct rpc_request *request, int64_t
             buf_consume(&r->in, size);
             continue;
         }
-        got = wait_for(r->fd, POLLIN, deadline_ms);
+        got = dial_wait(r->fd, POLLIN, deadline_ms);
         if (got == 0)
             got = read_more(r);
         if (got < 0)
@@ -249,7 +234,7 @@ int rpc_call(struct rpc *r, const struct rpc_request *request, int timeout_ms,
     if (r->fd < 0 && request->same_connection)
         return err_say(err, -ENOTCONN, "the connection to %s is gone", r->address);
     if (r->fd < 0) {
-        result = dial(&r->to, NULL, deadline_ms, err);
+        result = dial(&r->to, &(struct dial_options){.deadline_ms = deadline_ms}, err);
         if (result < 0)
             return result;
         r->fd = result;

@@ -64,26 +64,6 @@ int backup_copy(struct backup *b, const char *name, bool may_link, int64_t upto)
     return r < 0 ? r : copy(b, from, to, may_link, upto);
 }
 
-static int remove_tree(const char *path, int depth)
-{
-    char child[PATH_MAX];
-    struct file_list list;
-    int r = file_list(path, &list);
-
-    if (r == -ENOTDIR)
-        return file_unlink(path);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < list.count && r == 0; i++) {
-        if (snprintf(child, sizeof(child), "%s/%s", path, list.names[i]) >= (int)sizeof(child))
-            r = -ENAMETOOLONG;
-        else
-            r = depth > 0 ? remove_tree(child, depth - 1) : file_unlink(child);
-    }
-    file_list_free(&list);
-    return r < 0 ? r : file_rmdir(path);
-}
-
 /* --- the log --- */
 
 /* The end: behind the last valid record at this moment. */
@@ -384,7 +364,7 @@ int backup_run(const struct backup_options *options, struct backup_result *resul
         if (r == 0)
             r = settle(&b);
         if (r < 0)
-            (void)remove_tree(b.partial, TREE_DEPTH);
+            (void)file_remove_tree(b.partial, TREE_DEPTH);
     }
     store_unlock(lock);
     queue_ledger_destroy(&b.topics);

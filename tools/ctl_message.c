@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "broker/store/properties.h"
 #include "common/json.h"
 #include "tools/moment.h"
 #include "tools/show.h"
@@ -100,26 +101,12 @@ struct key_query {
     int64_t begin_ms, end_ms, max;
 };
 
-static bool has_word(struct bytes words, struct bytes word)
-{
-    while (words.len > 0) {
-        const uint8_t *end = memchr(words.at, ' ', words.len);
-        size_t len = end ? (size_t)(end - words.at) : words.len;
-
-        if (bytes_equal(bytes_of(words.at, len), word))
-            return true;
-        len += end != NULL;
-        words = bytes_of(words.at + len, words.len - len);
-    }
-    return false;
-}
-
 /* RocketMQ's brokers compare hashes only. */
 static bool is_wanted(const struct key_query *q, const struct message_view *m)
 {
     struct bytes key = bytes_str(q->key);
 
-    return bytes_equal(m->unique_key, key) || (!q->unique && has_word(m->keys, key));
+    return bytes_equal(m->unique_key, key) || (!q->unique && properties_has_key(m->keys, key));
 }
 
 static int take_messages(struct ctl *ctl, const struct key_query *q, const struct route_broker *b,

@@ -58,11 +58,6 @@ struct ha_master {
     _Atomic unsigned connections, near;
 };
 
-static void put_be64(uint8_t *to, uint64_t v)
-{
-    store_be64(to, v);
-}
-
 /* --- the quorum --- */
 
 /* Returns when to look again. */
@@ -249,7 +244,7 @@ static void take_input(struct ha_master *m, struct slave *s, int64_t now)
 
 static void begin_frame(struct slave *s, uint64_t size)
 {
-    put_be64(s->header, s->next);
+    store_be64(s->header, s->next);
     store_be32(s->header + 8, (uint32_t)size);
     s->header_left = HEADER_BYTES;
     s->body_at = s->next;

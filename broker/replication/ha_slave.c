@@ -593,7 +593,10 @@ static int dial_master(struct ha_slave *h, struct err *err)
         if (r < 0)
             return r;
     }
-    r = dial(&address, h->options.source, clock_mono_ms() + CONNECT_MS, err);
+    r = dial(&address,
+             &(struct dial_options){.source = h->options.source,
+                                    .deadline_ms = clock_mono_ms() + CONNECT_MS},
+             err);
     if (r < 0)
         return r;
     h->fd = r;

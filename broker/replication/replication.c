@@ -294,7 +294,6 @@ struct replication *replication_free(struct replication *r)
 void replication_progress(struct replication *r)
 {
     struct ha_master *master = atomic_load_explicit(&r->master, memory_order_acquire);
-
     struct ha_slave *slave = atomic_load_explicit(&r->slave, memory_order_acquire);
 
     if (master)

@@ -340,7 +340,7 @@ static int enter(void *ctx, uint32_t hash)
 
 int index_each_key(const struct record *r, int (*each)(void *ctx, uint32_t hash), void *ctx)
 {
-    struct bytes unique = {0}, keys = {0}, name, value;
+    struct bytes unique = {0}, keys = {0}, name, value, key;
     size_t at = 0;
     int result = 0;
 
@@ -354,15 +354,9 @@ int index_each_key(const struct record *r, int (*each)(void *ctx, uint32_t hash)
     }
     if (unique.len > 0)
         result = each(ctx, index_key_hash(r->topic, unique));
-    while (keys.len > 0 && result == 0) {
-        const uint8_t *end = memchr(keys.at, ' ', keys.len);
-        size_t len = end ? (size_t)(end - keys.at) : keys.len;
-
-        if (len > 0)
-            result = each(ctx, index_key_hash(r->topic, bytes_of(keys.at, len)));
-        len += end != NULL;
-        keys = bytes_of(keys.at + len, keys.len - len);
-    }
+    at = 0;
+    while (result == 0 && properties_next_key(keys, &at, &key))
+        result = each(ctx, index_key_hash(r->topic, key));
     return result;
 }
 

@@ -53,6 +53,32 @@ struct bytes properties_find(struct bytes properties, struct bytes name)
     return found;
 }
 
+bool properties_next_key(struct bytes keys, size_t *at, struct bytes *key)
+{
+    while (*at < keys.len) {
+        const uint8_t *from = keys.at + *at, *end = memchr(from, ' ', keys.len - *at);
+        size_t len = end ? (size_t)(end - from) : keys.len - *at;
+
+        *at += len + (end != NULL);
+        *key = bytes_of(from, len);
+        if (len > 0)
+            return true;
+    }
+    return false;
+}
+
+bool properties_has_key(struct bytes keys, struct bytes key)
+{
+    struct bytes word;
+    size_t at = 0;
+
+    while (properties_next_key(keys, &at, &word)) {
+        if (bytes_equal(word, key))
+            return true;
+    }
+    return false;
+}
+
 #define NAME_IS(name, literal) (memcmp((name).at, literal, sizeof(literal) - 1) == 0)
 
 /* Notes one item. Each case compares as many bytes as its length says. */

@@ -14,6 +14,10 @@ bool properties_next(struct bytes properties, size_t *at, struct bytes *name, st
 /* Value of the last item of that name; empty when absent. */
 struct bytes properties_find(struct bytes properties, struct bytes name);
 
+/* Walks the words of a KEYS value, which spaces separate. Start with *at = 0; false at the end. */
+bool properties_next_key(struct bytes keys, size_t *at, struct bytes *key);
+bool properties_has_key(struct bytes keys, struct bytes key);
+
 enum { PROPERTIES_SCAN_NAMES = 32 };
 
 /* What the send path needs, found in one walk. Borrows from the text. */

@@ -10,14 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "broker/store/delay_levels.h"
 #include "broker/store/store_internal.h"
 #include "common/log.h"
-
-enum {
-    FOLLOW_QUEUES = 4,       /* of a topic that is only known by its records */
-    FOLLOW_LEAP = INT32_MAX, /* entries that a queue may lack before a record */
-};
 
 static uint64_t segment_end(const struct store *s, uint64_t offset)
 {
@@ -170,16 +164,12 @@ int store_record_before(struct store *s, uint64_t limit, uint64_t *offset, struc
 
 static struct topic *make_topic(struct store *s, const struct record *r)
 {
-    bool narrow =
-        bytes_starts(r->topic, BYTES_LIT("%RETRY%")) || bytes_starts(r->topic, BYTES_LIT("%DLQ%"));
-    int32_t queues = narrow ? 1 : FOLLOW_QUEUES;
-    struct topic_config config = {.perm = PERM_READ | PERM_WRITE};
+    struct topic_config config;
     struct topic *topic = NULL;
     uint64_t sequence;
 
-    if (!topic_name_ok(r->topic) || r->queue_id < 0 || r->queue_id >= TOPIC_QUEUES_MAX)
+    if (!store_topic_by_records(r->topic, r->queue_id, &config))
         return NULL;
-    config.read_queues = config.write_queues = queues > r->queue_id ? queues : r->queue_id + 1;
     if (metadata_topic_put(s->metadata, r->topic, &config, 0, &sequence, NULL, &topic) < 0)
         return NULL;
     return topic;
@@ -188,11 +178,8 @@ static struct topic *make_topic(struct store *s, const struct record *r)
 /* NULL: the record is in no queue. */
 static struct topic *topic_of(struct store *s, const struct record *r, uint64_t offset)
 {
-    int32_t type = r->sys_flag & RECORD_TRANSACTION_MASK;
     struct topic *topic = s->follow_topic;
 
-    if (type == RECORD_TRANSACTION_PREPARED || type == RECORD_TRANSACTION_ROLLBACK)
-        return NULL;
     if (!topic || !bytes_equal(r->topic, bytes_of(topic->name, topic->name_len)) ||
         atomic_load_explicit(&s->follow_look_again, memory_order_relaxed)) {
         atomic_store(&s->follow_look_again, false);
@@ -245,7 +232,7 @@ static int settle_queue(struct store *s, uint32_t queue, const struct record *r,
         result = queue_table_leap(s->queues, queue, r->queue_offset);
         return result == -EINVAL ? 1 : result;
     }
-    if (r->queue_offset < next || (next > 0 && r->queue_offset - next > FOLLOW_LEAP)) {
+    if (r->queue_offset < next || (next > 0 && r->queue_offset - next > STORE_LEAP_MAX)) {
         log_warn_limited("records out of order",
                          "store %s: the record at %" PRId64 " has queue offset %" PRId64
                          ", the queue is at %" PRId64 "; it is in no queue",
@@ -269,17 +256,14 @@ static int append_one(struct store *s, const struct record *record, const uint8_
                       struct err *err)
 {
     uint64_t offset = (uint64_t)record->log_offset, at_offset;
-    struct topic *topic = topic_of(s, record, offset);
-    struct queue_entry entry = {.log_offset = record->log_offset,
-                                .size = (int32_t)record->total_size};
+    struct queue_entry entry;
+    struct topic *topic =
+        store_entry_of(s, record, offset, &entry) ? topic_of(s, record, offset) : NULL;
     uint32_t queue = QUEUE_NONE, waiting = 0;
     int64_t next;
     uint8_t *at;
     int r;
 
-    if (topic)
-        entry.tags_code =
-            delay_levels_tags_code(s->options.delay_ms, s->options.delay_levels, record);
     pthread_mutex_lock(&s->append_lock);
     if (topic) {
         queue = queue_table_find(s->queues, topic, record->queue_id, true);

@@ -272,6 +272,11 @@ bool store_entry_plausible(const struct store *s, const struct queue_entry *entr
 bool store_entry_of(const struct store *s, const struct record *r, uint64_t log_offset,
                     struct queue_entry *entry);
 
+/* What a topic is made with that is known by its records only: queues for all ids up to queue_id.
+ * False: the name or the id cannot be. */
+bool store_topic_by_records(struct bytes name, int32_t queue_id, struct topic_config *config);
+enum { STORE_LEAP_MAX = INT32_MAX /* entries that a queue may lack before a record */ };
+
 /* --- store_damage.c --- */
 void damage_init(struct damage *d);
 void damage_destroy(struct damage *d);

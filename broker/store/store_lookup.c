@@ -21,26 +21,12 @@ struct lookup {
     bool full;
 };
 
-static bool has_word(struct bytes words, struct bytes word)
-{
-    while (words.len > 0) {
-        const uint8_t *end = memchr(words.at, ' ', words.len);
-        size_t len = end ? (size_t)(end - words.at) : words.len;
-
-        if (bytes_equal(bytes_of(words.at, len), word))
-            return true;
-        len += end != NULL;
-        words = bytes_of(words.at + len, words.len - len);
-    }
-    return false;
-}
-
 static bool matches(const struct store_query *q, const struct record *r)
 {
     return r->store_ms >= q->begin_ms && r->store_ms <= q->end_ms &&
            bytes_equal(r->topic, q->topic) &&
            (bytes_equal(properties_find(r->properties, BYTES_LIT("UNIQ_KEY")), q->key) ||
-            has_word(properties_find(r->properties, BYTES_LIT("KEYS")), q->key));
+            properties_has_key(properties_find(r->properties, BYTES_LIT("KEYS")), q->key));
 }
 
 /* 0, -ENOMEM. Candidates that are gone, damaged or strangers are left out. */

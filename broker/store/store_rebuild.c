@@ -158,28 +158,6 @@ static uint64_t limit_now(const struct rebuild *b)
 
 /* --- queues --- */
 
-static int remove_tree(const char *path, int depth)
-{
-    struct file_list list;
-    char child[PATH_MAX];
-    int r = file_list(path, &list);
-
-    if (r == -ENOENT)
-        return 0;
-    if (r == -ENOTDIR)
-        return file_unlink(path);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < list.count && r == 0; i++) {
-        if (snprintf(child, sizeof(child), "%s/%s", path, list.names[i]) >= (int)sizeof(child))
-            r = -ENAMETOOLONG;
-        else
-            r = depth > 0 ? remove_tree(child, depth - 1) : file_unlink(child);
-    }
-    file_list_free(&list);
-    return r < 0 ? r : file_rmdir(path);
-}
-
 static int make_table(struct rebuild *b, const char *dir)
 {
     const struct store_options *o = &b->s->options;
@@ -208,7 +186,7 @@ static uint64_t queues_with_entries(const struct queue_table *t)
 static int make_queues(struct rebuild *b, const char *dir)
 {
     struct store_replayed replayed;
-    int r = remove_tree(dir, 2); /* left by one that was interrupted */
+    int r = file_remove_tree(dir, 2); /* left by one that was interrupted */
 
     if (r == 0)
         r = file_mkdirs(dir);
@@ -338,7 +316,7 @@ static int exchange(const char *new, const char *now, const char *old)
 
 static int take_place(struct rebuild *b, const char *new, const char *now, const char *old)
 {
-    int r = remove_tree(old, 2);
+    int r = file_remove_tree(old, 2);
 
     if (r == 0)
         r = exchange(new, now, old);
@@ -347,7 +325,7 @@ static int take_place(struct rebuild *b, const char *new, const char *now, const
     r = sync_root(b);
     if (r < 0)
         return r;
-    r = remove_tree(old, 2);
+    r = file_remove_tree(old, 2);
     return r < 0 ? fail(b, r, "remove the old queues") : 0;
 }
 

@@ -32,7 +32,6 @@ enum {
     PROGRESS_MS = 5000,
     CLOCK_SLACK_MS = 600000, /* a store time further in the future than this is not inherited */
     DEFAULT_QUEUES = 4,      /* of a topic that is only known by its records */
-    LEAP_MAX = INT32_MAX,    /* entries that a queue may lack between two of its records */
 };
 
 struct recovery {
@@ -61,16 +60,19 @@ static uint64_t segment_end(const struct recovery *v, uint64_t offset)
 
 /* --- what a record means for its queue --- */
 
-static struct topic_config default_config(struct bytes name, int32_t queue_id)
+bool store_topic_by_records(struct bytes name, int32_t queue_id, struct topic_config *config)
 {
     bool narrow =
         bytes_starts(name, BYTES_LIT("%RETRY%")) || bytes_starts(name, BYTES_LIT("%DLQ%"));
     int32_t queues = narrow ? 1 : DEFAULT_QUEUES;
 
+    if (!topic_name_ok(name) || queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX)
+        return false;
     if (queues <= queue_id)
         queues = queue_id + 1;
-    return (struct topic_config){
+    *config = (struct topic_config){
         .read_queues = queues, .write_queues = queues, .perm = PERM_READ | PERM_WRITE};
+    return true;
 }
 
 static int made_add(struct recovery *v, struct topic *topic)
@@ -123,9 +125,8 @@ static struct topic *make_topic(void *ctx, struct bytes name, int32_t queue_id)
         widen(v, topic, queue_id);
         return topic;
     }
-    if (!topic_name_ok(name) || queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX)
+    if (!store_topic_by_records(name, queue_id, &config))
         return NULL;
-    config = default_config(name, queue_id);
     if (metadata_topic_put(v->s->metadata, name, &config, 0, &sequence, NULL, &topic) < 0)
         return NULL;
     log_warn("store %s: topic %s was known by its messages only; it is there again", v->s->root_dir,
@@ -213,7 +214,7 @@ static int dispatch(struct recovery *v, const struct record *r, uint64_t offset)
     pthread_mutex_unlock(&s->append_lock);
     /* RocketMQ's checksum does not cover the queue offset: one that is absurd moves no queue. */
     if (queue == QUEUE_NONE || r->queue_offset < 0 ||
-        (next > 0 && r->queue_offset - next > LEAP_MAX)) {
+        (next > 0 && r->queue_offset - next > STORE_LEAP_MAX)) {
         v->nameless++;
         return 0;
     }
@@ -384,26 +385,6 @@ void store_forget_extents(struct store *s)
     pthread_mutex_unlock(&s->append_lock);
 }
 
-static int remove_tree(const char *path, int depth)
-{
-    struct file_list list;
-    char child[PATH_MAX];
-    int r = file_list(path, &list);
-
-    if (r == -ENOTDIR)
-        return file_unlink(path);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < list.count && r == 0; i++) {
-        if (snprintf(child, sizeof(child), "%s/%s", path, list.names[i]) >= (int)sizeof(child))
-            r = -ENAMETOOLONG;
-        else
-            r = depth > 0 ? remove_tree(child, depth - 1) : file_unlink(child);
-    }
-    file_list_free(&list);
-    return r < 0 ? r : file_rmdir(path);
-}
-
 /* Folders of topics that were deleted while the crash came: what is left of them would be taken for
  * the queues of the next topic of that name. Loading has brought back the topics that were made
  * anew, with entries above their floor, before the journal knew of it. */
@@ -427,7 +408,7 @@ static int remove_deleted_topics(struct recovery *v)
         if (snprintf(path, sizeof(path), "%s/%s", dir, list.names[i]) >= (int)sizeof(path))
             r = -ENAMETOOLONG;
         else
-            r = remove_tree(path, 2);
+            r = file_remove_tree(path, 2);
         if (r < 0)
             err_set(v->err, r, "remove %s/%s", dir, list.names[i]);
     }
