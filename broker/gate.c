@@ -13,7 +13,7 @@
 /* As little as an answer needs. */
 struct parked {
     struct gate_reply reply;
-    int64_t due_ms;      /* monotonic; when FLUSH_DISK_TIMEOUT is due */
+    int64_t since_ms;    /* monotonic */
     uint64_t offsets_at; /* running number of the first of its log offsets in `offsets` */
 };
 
@@ -31,7 +31,6 @@ struct gate {
     struct buf ids;          /* scratch for message ids */
     struct send_reply ready; /* the usual reply; made for the first one, when the host is known */
     bool has_ready;
-    int64_t patience_ms; /* then a written reply is answered without the flush, or the copies */
 };
 
 #define SLAVE_TOO_SLOW "stored, but no slave has copied it within slaveTimeout"
@@ -43,16 +42,6 @@ static void on_timer(void *ctx)
     gate_release(ctx);
 }
 
-/* Without strictness the quorum itself goes on after slaveTimeout. */
-static int64_t patience(const struct broker_config *c)
-{
-    if (c->broker_role != ROLE_SYNC_MASTER || c->replica_ack != REPLICA_ACK_STRICT)
-        return c->sync_flush_timeout;
-    if (c->flush_disk_type == FLUSH_SYNC && c->sync_flush_timeout > c->slave_timeout)
-        return c->sync_flush_timeout;
-    return c->slave_timeout;
-}
-
 struct gate *gate_new(struct broker_loop *on)
 {
     struct gate *g = calloc(1, sizeof(*g));
@@ -60,7 +49,6 @@ struct gate *gate_new(struct broker_loop *on)
     if (!g)
         return NULL;
     g->on = on;
-    g->patience_ms = patience(&on->broker->settings->config);
     loop_timer_init(&g->timer, on->loop, on_timer, g);
     return g;
 }
@@ -159,7 +147,7 @@ void gate_park(struct gate *g, const struct gate_reply *reply, bool wait,
     p = &r->slots[(r->first + r->count) & (r->capacity - 1)];
     p->reply = *reply;
     p->offsets_at = r->offsets_next;
-    p->due_ms = loop_now_ms(g->on->loop) + g->patience_ms;
+    p->since_ms = loop_now_ms(g->on->loop);
     if (reply->count > 1) {
         for (uint32_t i = 0; i < reply->count; i++)
             r->offsets[r->offsets_next++ & (r->offsets_capacity - 1)] = positions[i].log_offset;
@@ -339,33 +327,51 @@ static void refuse_ring(struct gate *g, struct ring *r, const char *reason)
     }
 }
 
+/* When a written reply is answered without what it waits for: the flush, or when it is flushed the
+ * copies. */
+static int64_t due_ms(const struct gate *g, const struct parked *p, uint64_t kept)
+{
+    const struct broker_config *c = &g->on->broker->settings->config;
+
+    return p->since_ms + (p->reply.log_end > kept ? c->sync_flush_timeout : c->slave_timeout);
+}
+
+static void answer_late(struct gate *g, struct ring *r, const struct parked *p, uint64_t kept)
+{
+    bool strict = g->on->broker->settings->config.replica_ack == REPLICA_ACK_STRICT;
+
+    if (p->reply.log_end > kept)
+        answer(g, r, p, RESPONSE_FLUSH_DISK_TIMEOUT,
+               "stored, but the flush took longer than syncFlushTimeout");
+    else if (strict)
+        answer(g, r, p, RESPONSE_SERVICE_NOT_AVAILABLE,
+               "not enough slaves have copied the message in time; it may be delivered all the "
+               "same");
+    else
+        answer(g, r, p, RESPONSE_FLUSH_SLAVE_TIMEOUT, SLAVE_TOO_SLOW);
+}
+
 static void expire(struct gate *g)
 {
     struct ring *r = &g->confirmed;
-    int64_t now = loop_now_ms(g->on->loop);
+    int64_t now = loop_now_ms(g->on->loop), due = INT64_MAX;
     const struct store *store = g->on->broker->store;
-    bool strict = g->on->broker->settings->config.replica_ack == REPLICA_ACK_STRICT;
     uint64_t written = store_written(store), kept = store_kept(store);
 
-    while (r->count > 0 && r->slots[r->first].due_ms <= now &&
-           r->slots[r->first].reply.log_end <= written) {
+    /* What is not even written is not stored: that watermark calls, however late it is. */
+    while (r->count > 0 && r->slots[r->first].reply.log_end <= written) {
         const struct parked *p = &r->slots[r->first];
 
-        if (p->reply.log_end > kept)
-            answer(g, r, p, RESPONSE_FLUSH_DISK_TIMEOUT,
-                   "stored, but the flush took longer than syncFlushTimeout");
-        else if (strict)
-            answer(g, r, p, RESPONSE_SERVICE_NOT_AVAILABLE,
-                   "not enough slaves have copied the message in time; it may be delivered all the "
-                   "same");
-        else
-            answer(g, r, p, RESPONSE_FLUSH_SLAVE_TIMEOUT, SLAVE_TOO_SLOW);
+        due = due_ms(g, p, kept);
+        if (due > now)
+            break;
+        answer_late(g, r, p, kept);
         ring_pop(r);
+        due = INT64_MAX;
     }
-    /* What is not even written is not stored: that watermark calls, however late it is. */
-    if (r->count == 0 || r->slots[r->first].due_ms <= now)
+    if (due == INT64_MAX)
         loop_timer_cancel(&g->timer);
-    else if (loop_timer_set(&g->timer, r->slots[r->first].due_ms) < 0)
+    else if (loop_timer_set(&g->timer, due) < 0)
         log_warn_limited("gate", "no memory for the timer of replies that wait for the disk");
 }
 

@@ -287,6 +287,21 @@ def under_sync_flush_disk_and_slave_are_waited_for():
 
 
 @claims.claim
+def the_patience_with_the_disk_is_not_that_with_slaves():
+    with Group(slaveTimeout=60000, syncFlushTimeout=1) as group, group.slave() as slave:
+        slave.report(0)
+        near(group, 1)
+        opaque = send_later(group.client, "Patience", b"one")
+        end = sum(map(len, [slave.follow(1, ack=False)]))
+        for _ in range(3):  # heartbeats: many milliseconds
+            equal(slave.frame(), (end, b""))
+        group.client.round_trip()
+        true(not group.client.has_reply(opaque), "it waits for the slave")
+        slave.report(end)
+        equal(group.client.reply(opaque).code, 0)
+
+
+@claims.claim
 def a_message_given_back_without_its_copy_is_given_back_again():
     with Group(slaveTimeout=60000) as group:
         send(group.client, "Back", b"one", expect=11)
