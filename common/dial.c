@@ -23,7 +23,7 @@ int dial_parse(struct dial_address *out, const char *address, struct err *err)
 
     if (colon) {
         host = bytes_of(address, (size_t)(colon - address));
-        if (host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']')
+        if (host.len >= 2 && host.at[0] == '[' && host.at[host.len - 1] == ']')
             host = bytes_of(host.at + 1, host.len - 2);
         else if (host.len && memchr(host.at, ':', host.len))
             host.len = 0; /* an IPv6 address without brackets: where does the port begin? */

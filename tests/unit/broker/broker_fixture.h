@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "files.h"
 #include "unit.h"
 
 enum { PATIENCE_S = 60 };
@@ -47,32 +48,19 @@ static struct {
   disk_write = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, "", 0};
 #define DISK(d) (*(__typeof__(disk_sync) *)(d))
 
-static bool disk_concerns(int fd, const char *where)
-{
-    char link[64], path[1024];
-    ssize_t n;
-
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    n = readlink(link, path, sizeof(path) - 1);
-    if (n < 0)
-        return false;
-    path[n] = '\0';
-    return strstr(path, where) != NULL;
-}
-
 static int disk_pass(void *disk, int fd)
 {
     int error;
 
     pthread_mutex_lock(&DISK(disk).lock);
-    if ((DISK(disk).held || DISK(disk).error) && disk_concerns(fd, DISK(disk).where)) {
+    if ((DISK(disk).held || DISK(disk).error) && file_is_in(fd, DISK(disk).where)) {
         DISK(disk).waiting++;
         pthread_cond_broadcast(&DISK(disk).changed);
         while (DISK(disk).held)
             pthread_cond_wait(&DISK(disk).changed, &DISK(disk).lock);
         DISK(disk).waiting--;
     }
-    error = DISK(disk).error && disk_concerns(fd, DISK(disk).where) ? DISK(disk).error : 0;
+    error = DISK(disk).error && file_is_in(fd, DISK(disk).where) ? DISK(disk).error : 0;
     pthread_mutex_unlock(&DISK(disk).lock);
     if (error)
         errno = error;
@@ -138,23 +126,6 @@ static inline void disk_wait(void *disk)
 }
 
 /* --- the broker --- */
-
-static inline void remove_tree(const char *path)
-{
-    struct file_list list;
-
-    if (file_list(path, &list) == 0) {
-        for (size_t i = 0; i < list.count; i++) {
-            char child[1024];
-            if (snprintf(child, sizeof(child), "%s/%s", path, list.names[i]) < (int)sizeof(child))
-                remove_tree(child);
-        }
-        file_list_free(&list);
-        rmdir(path);
-    } else {
-        unlink(path);
-    }
-}
 
 static inline void begin(void)
 {

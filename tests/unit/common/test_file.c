@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "unit.h"
 
 static char dir[256];
@@ -37,23 +38,6 @@ static void make_dir(void)
     ops = file_ops_system;
     calls = 0;
     steps[0] = '\0';
-}
-
-static void remove_tree(const char *path)
-{
-    struct file_list list;
-
-    if (file_list(path, &list) == 0) {
-        for (size_t i = 0; i < list.count; i++) {
-            char child[1024];
-            snprintf(child, sizeof(child), "%s/%s", path, list.names[i]);
-            remove_tree(child);
-        }
-        file_list_free(&list);
-        rmdir(path);
-    } else {
-        unlink(path);
-    }
 }
 
 static void remove_dir(void)
@@ -690,6 +674,25 @@ START_TEST(locking_does_not_change_a_file_that_has_text)
 }
 END_TEST
 
+START_TEST(a_tree_is_removed_with_all_that_is_in_it_and_nothing_else)
+{
+    ck_assert_int_eq(file_mkdirs(in_dir("tree/a/b")), 0);
+    ck_assert_int_eq(file_mkdir(in_dir("kept")), 0);
+    put_file(in_dir("tree/one"), "1");
+    put_file(in_dir("tree/a/b/two"), "2");
+    put_file(in_dir("kept/three"), "3");
+    ck_assert_int_eq(symlink(in_dir("kept"), in_dir("tree/a/link")), 0);
+    ck_assert_int_eq(file_remove_tree(in_dir("tree"), 1), -ENOTEMPTY);
+    ck_assert_int_eq(access(in_dir("tree/a/b/two"), F_OK), 0);
+    ck_assert_int_eq(file_remove_tree(in_dir("tree"), 2), 0);
+    ck_assert_int_ne(access(in_dir("tree"), F_OK), 0);
+    ck_assert_int_eq(access(in_dir("kept/three"), F_OK), 0);
+    ck_assert_int_eq(file_remove_tree(in_dir("tree"), 2), 0);
+    ck_assert_int_eq(file_remove_tree(in_dir("kept/three"), 0), 0);
+    ck_assert_int_ne(access(in_dir("kept/three"), F_OK), 0);
+}
+END_TEST
+
 static Suite *file_suite(void)
 {
     Suite *suite = suite_create("file");
@@ -731,6 +734,7 @@ static Suite *file_suite(void)
     tcase_add_test(folders, space_of_a_disk_adds_up);
     tcase_add_test(folders, a_relative_path_has_a_parent_too);
     tcase_add_test(folders, names_in_a_folder_are_sorted_bytewise);
+    tcase_add_test(folders, a_tree_is_removed_with_all_that_is_in_it_and_nothing_else);
     suite_add_tcase(suite, folders);
 
     tcase_add_checked_fixture(lock, make_dir, remove_dir);

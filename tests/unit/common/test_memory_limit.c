@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
+#include "files.h"
 #include "unit.h"
 
 static char root[64];
@@ -17,24 +18,9 @@ static void setup(void)
     ck_assert_ptr_nonnull(mkdtemp(root));
 }
 
-static void remove_all(const char *folder)
-{
-    struct file_list list = {0};
-    char path[512];
-
-    ck_assert_int_eq(file_list(folder, &list), 0);
-    for (size_t i = 0; i < list.count; i++) {
-        snprintf(path, sizeof(path), "%s/%s", folder, list.names[i]);
-        if (unlink(path) < 0)
-            remove_all(path);
-    }
-    file_list_free(&list);
-    rmdir(folder);
-}
-
 static void teardown(void)
 {
-    remove_all(root);
+    remove_tree(root);
 }
 
 /* A file below root, with its folders. */

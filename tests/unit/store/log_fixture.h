@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 
 #include "broker/store/commit_log.h"
 #include "common/file.h"
+#include "files.h"
 #include "unit.h"
 
 enum { SEGMENT = 32768, TAIL = 65536, RECORD_MAX = 16384, DEADLINE_MS = 20000 };
@@ -177,18 +177,10 @@ static inline void set_up(void)
     ck_assert_int_eq(mkdir(spare_dir, 0755), 0);
 }
 
-static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline void tear_down(void)
 {
     the_log = commit_log_close(the_log);
-    nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(root);
 }
 
 static inline struct commit_log_options options(void)

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "files.h"
 #include "unit.h"
 
 static char dir[256];
@@ -38,23 +39,6 @@ static inline char *join(const char *folder, const char *name)
 
     ck_assert_int_gt(asprintf(&path, "%s/%s", folder, name), 0);
     return path; /* free it */
-}
-
-static inline void remove_tree(const char *path)
-{
-    struct file_list list;
-
-    if (file_list(path, &list) == 0) {
-        for (size_t i = 0; i < list.count; i++) {
-            char *child = join(path, list.names[i]);
-            remove_tree(child);
-            free(child);
-        }
-        file_list_free(&list);
-        rmdir(path);
-    } else {
-        unlink(path);
-    }
 }
 
 static inline struct buf content_of(const char *path)

@@ -18,6 +18,7 @@
 
 #include "broker/store/queue_table.h"
 #include "common/file.h"
+#include "files.h"
 #include "unit.h"
 
 enum { RECORD = 100, UNITS = 100, FILE_BYTES = UNITS * 20, TOPICS = 8 };
@@ -82,24 +83,6 @@ static inline void begin(void)
         .append_lock = &append_lock,
     };
     open_table();
-}
-
-static void remove_tree(const char *path)
-{
-    struct file_list list;
-
-    if (file_list(path, &list) == 0) {
-        for (size_t i = 0; i < list.count; i++) {
-            char child[1024];
-            int n = snprintf(child, sizeof(child), "%s/%s", path, list.names[i]);
-            ck_assert_int_lt(n, (int)sizeof(child));
-            remove_tree(child);
-        }
-        file_list_free(&list);
-        rmdir(path);
-    } else {
-        unlink(path);
-    }
 }
 
 static inline void end(void)

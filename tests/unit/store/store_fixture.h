@@ -15,6 +15,7 @@
 #include "broker/store/store.h"
 #include "common/clock.h"
 #include "common/file.h"
+#include "files.h"
 #include "unit.h"
 
 enum { DEADLINE_MS = 60000 }; /* for what must happen, however slow the machine is */
@@ -44,23 +45,6 @@ static inline const char *in_dir(const char *name)
 
     snprintf(path, sizeof(paths[0]), "%s/%s", dir, name);
     return path;
-}
-
-static inline void remove_tree(const char *path)
-{
-    struct file_list list;
-
-    if (file_list(path, &list) == 0) {
-        for (size_t i = 0; i < list.count; i++) {
-            char child[1024];
-            if (snprintf(child, sizeof(child), "%s/%s", path, list.names[i]) < (int)sizeof(child))
-                remove_tree(child);
-        }
-        file_list_free(&list);
-        rmdir(path);
-    } else {
-        unlink(path);
-    }
 }
 
 static inline bool exists(const char *path)

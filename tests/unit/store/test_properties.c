@@ -281,6 +281,24 @@ START_TEST(tags_code_is_the_sign_extended_java_hash)
 }
 END_TEST
 
+START_TEST(words_of_keys_are_separated_by_any_number_of_spaces)
+{
+    static const char *const words[] = {"k1", "order-2", "x"};
+    struct bytes keys = BYTES_LIT("  k1 order-2   x "), key;
+    size_t at = 0;
+
+    for (int i = 0; i < 3; i++) {
+        ck_assert(properties_next_key(keys, &at, &key));
+        ck_assert(bytes_is(key, words[i]));
+        ck_assert(properties_has_key(keys, key));
+    }
+    ck_assert(!properties_next_key(keys, &at, &key));
+    ck_assert(!properties_has_key(keys, BYTES_LIT("order")));
+    ck_assert(!properties_has_key(keys, BYTES_LIT("")));
+    ck_assert(!properties_has_key(BYTES_LIT(""), BYTES_LIT("k1")));
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("properties");
@@ -291,6 +309,7 @@ static Suite *suite(void)
     tcase_add_test(walk, invalid_items_are_not_there);
     tcase_add_test(walk, first_name_end_of_an_item_counts);
     tcase_add_test(walk, last_of_equal_names_is_found);
+    tcase_add_test(walk, words_of_keys_are_separated_by_any_number_of_spaces);
     suite_add_tcase(s, walk);
     tcase_add_test(scan, scan_finds_what_the_send_path_needs);
     tcase_add_test(scan, scan_of_nothing_finds_nothing);

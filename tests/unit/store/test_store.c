@@ -1,7 +1,6 @@
 /* test_store.c - appending, the gate and the veil, and a disk that is slow, full or broken. */
 #include "store_fixture.h"
 
-#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -790,12 +789,10 @@ static atomic_bool watching, queues_stood; /* at the first sync of the journal f
 
 static int fdatasync_of_journal(int fd)
 {
-    char link[64], path[PATH_MAX] = "", queue[640];
+    char queue[640];
 
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     snprintf(queue, sizeof(queue), "%s/consumequeue/Orders/0", dir);
-    if (readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, "/tern/meta/journal-") &&
-        atomic_exchange(&watching, false))
+    if (file_is_in(fd, "/tern/meta/journal-") && atomic_exchange(&watching, false))
         atomic_store(&queues_stood, exists(queue));
     return fdatasync(fd);
 }

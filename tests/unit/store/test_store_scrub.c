@@ -8,22 +8,9 @@
 static struct file_ops ops;
 static _Atomic bool queues_full; /* no queue file takes a byte */
 
-static bool is_queue_file(int fd)
-{
-    char link[64], path[512];
-    ssize_t n;
-
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    n = readlink(link, path, sizeof(path) - 1);
-    if (n < 0)
-        return false;
-    path[n] = '\0';
-    return strstr(path, "/consumequeue/") != NULL;
-}
-
 static ssize_t full_pwrite(int fd, const void *from, size_t n, off_t at)
 {
-    if (atomic_load(&queues_full) && is_queue_file(fd)) {
+    if (atomic_load(&queues_full) && file_is_in(fd, "/consumequeue/")) {
         errno = ENOSPC;
         return -1;
     }
