@@ -35,11 +35,15 @@ struct call {
 enum call_result { CALL_DONE, CALL_LATER };
 
 enum call_where { ON_LOOP, ON_READER };
+/* What becomes of a request that the broker cannot look at (it ends, its memory is full). SAID: an
+ * error answer. SILENT: none. OWN: the handler refuses it in its own way. */
+enum call_refusal { REFUSAL_SAID, REFUSAL_SILENT, REFUSAL_OWN };
 struct handler {
     int32_t code;
     enum call_where where;
     enum call_result (*handle)(struct call *call);
     const char *name;
+    enum call_refusal refusal; /* OWN: only ON_LOOP, where just the end of the broker refuses */
 };
 /* The row of a request code, NULL: not supported. */
 const struct handler *handler_find(int32_t code);

@@ -9,23 +9,25 @@
 #include <stdlib.h>
 
 #include "broker/clients.h"
+#include "broker/deletion.h"
 #include "broker/hold.h"
 #include "broker/locks.h"
 #include "broker/lookup.h"
 #include "broker/offsets.h"
 #include "broker/pull.h"
-#include "broker/deletion.h"
 #include "broker/send.h"
 #include "broker/status.h"
 #include "broker/topics.h"
 #include "common/log.h"
 
 static const struct handler handlers[] = {
-    {REQUEST_SEND_MESSAGE, ON_LOOP, serve_send, "SEND_MESSAGE"},
+    {REQUEST_SEND_MESSAGE, ON_LOOP, serve_send, "SEND_MESSAGE", REFUSAL_OWN},
     {REQUEST_PULL_MESSAGE, ON_LOOP, serve_pull, "PULL_MESSAGE"},
     {REQUEST_QUERY_MESSAGE, ON_READER, serve_query_message, "QUERY_MESSAGE"},
-    {REQUEST_QUERY_CONSUMER_OFFSET, ON_READER, serve_query_consumer_offset,
-     "QUERY_CONSUMER_OFFSET"},
+    /* Clients take any answer but an offset for "there is none" and skip to the end of the queue or
+     * back to its start; without an answer they ask again. */
+    {REQUEST_QUERY_CONSUMER_OFFSET, ON_READER, serve_query_consumer_offset, "QUERY_CONSUMER_OFFSET",
+     REFUSAL_SILENT},
     {REQUEST_UPDATE_CONSUMER_OFFSET, ON_LOOP, serve_update_consumer_offset,
      "UPDATE_CONSUMER_OFFSET"},
     {REQUEST_UPDATE_AND_CREATE_TOPIC, ON_READER, serve_update_topic, "UPDATE_AND_CREATE_TOPIC"},
@@ -68,8 +70,8 @@ static const struct handler handlers[] = {
     {REQUEST_GET_SYSTEM_TOPIC_LIST_FROM_BROKER, ON_READER, serve_system_topics,
      "GET_SYSTEM_TOPIC_LIST_FROM_BROKER"},
     {REQUEST_CLEAN_EXPIRED_CONSUMEQUEUE, ON_LOOP, serve_clean_queues, "CLEAN_EXPIRED_CONSUMEQUEUE"},
-    {REQUEST_SEND_MESSAGE_V2, ON_LOOP, serve_send, "SEND_MESSAGE_V2"},
-    {REQUEST_SEND_BATCH_MESSAGE, ON_LOOP, serve_send, "SEND_BATCH_MESSAGE"},
+    {REQUEST_SEND_MESSAGE_V2, ON_LOOP, serve_send, "SEND_MESSAGE_V2", REFUSAL_OWN},
+    {REQUEST_SEND_BATCH_MESSAGE, ON_LOOP, serve_send, "SEND_BATCH_MESSAGE", REFUSAL_OWN},
     {REQUEST_QUERY_CONSUME_QUEUE, ON_READER, serve_query_consume_queue, "QUERY_CONSUME_QUEUE"},
     {REQUEST_DELETE_EXPIRED_COMMITLOG, ON_LOOP, serve_clean_log, "DELETE_EXPIRED_COMMITLOG"},
 };
@@ -96,11 +98,8 @@ const struct handler *handler_find(int32_t code)
 static void refuse(struct call *call, const struct handler *handler, int32_t code,
                    const char *remark)
 {
-    /* Clients take any answer but an offset for "there is none" and skip to the end of the queue or
-     * back to its start; without an answer they ask again. */
-    if (handler->code == REQUEST_QUERY_CONSUMER_OFFSET)
-        return;
-    call_error(call, code, "%s", remark);
+    if (handler->refusal != REFUSAL_SILENT)
+        call_error(call, code, "%s", remark);
 }
 
 static void run(struct call *call, const struct handler *handler)
@@ -108,10 +107,10 @@ static void run(struct call *call, const struct handler *handler)
     if (!handler)
         call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED, "request code %d is not supported",
                    call->frame->code);
-    else if (broker_is_draining(call->broker) && handler->handle != serve_send)
+    else if (broker_is_draining(call->broker) && handler->refusal != REFUSAL_OWN)
         refuse(call, handler, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
     else
-        handler->handle(call); /* serve_send refuses in its own way */
+        handler->handle(call);
 }
 
 /* --- on a reader thread --- */
