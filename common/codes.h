@@ -93,6 +93,12 @@ enum request_code {
     REQUEST_DELETE_EXPIRED_COMMITLOG = 329,
     REQUEST_GET_BROKER_MEMBER_GROUP = 901,
     REQUEST_BROKER_HEARTBEAT = 904,
+    /* Ours: between members of a group, and from ternctl (docs/protocol/replication.md). */
+    REQUEST_TERN_GROUP_GREET = 7100,
+    REQUEST_TERN_GROUP_STATUS = 7101,
+    REQUEST_TERN_GROUP_PROMOTE = 7102,
+    REQUEST_TERN_GROUP_HAND_OVER = 7103,
+    REQUEST_TERN_GROUP_STEP_DOWN = 7104,
 };
 
 #endif
