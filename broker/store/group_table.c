@@ -229,7 +229,7 @@ static struct metadata_at begin_change(struct metadata *m)
 {
     struct group_table *t = &m->groups;
 
-    t->version_at = (struct metadata_at){m->epoch, metadata_next_sequence(m)};
+    t->version_at = metadata_next_at(m);
     t->version_dirty = true;
     t->last_sequence = t->version_at.sequence;
     metadata_version_move(&t->version);
@@ -357,6 +357,37 @@ void group_table_take_version(struct metadata *m, const struct data_version *the
     begin_change(m);
     pthread_rwlock_unlock(&m->groups.lock);
     metadata_wake(m, &m->work_changes);
+}
+
+/* --- from a master --- */
+
+int group_table_take(struct metadata *m, const struct metadata_record *r, bool *changed)
+{
+    int failed;
+
+    *changed = false;
+    if (r->kind == METADATA_GROUP_PUT)
+        return group_table_put(m, r->group.name, &r->group.config, &r->group.extra, NULL, changed);
+    failed = metadata_group_delete(m, r->group.name, false, NULL);
+    *changed = failed == 0;
+    return failed == -ENOENT ? 0 : failed;
+}
+
+void group_table_follow_version(struct metadata *m, const struct data_version *theirs)
+{
+    struct group_table *t = &m->groups;
+    bool moved;
+
+    pthread_rwlock_wrlock(&t->lock);
+    moved = metadata_version_follow(&t->version, theirs);
+    if (moved) {
+        t->version_at = metadata_next_at(m);
+        t->version_dirty = true;
+        t->last_sequence = t->version_at.sequence;
+    }
+    pthread_rwlock_unlock(&t->lock);
+    if (moved)
+        metadata_wake(m, &m->work_changes);
 }
 
 /* --- the journal's side --- */

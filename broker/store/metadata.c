@@ -50,6 +50,30 @@ void metadata_version_take(struct data_version *version, const struct data_versi
         version->state_version = theirs->state_version;
 }
 
+bool metadata_version_follow(struct data_version *version, const struct data_version *theirs)
+{
+    bool newer = theirs->counter > version->counter ||
+                 (theirs->counter == version->counter && theirs->timestamp != version->timestamp);
+
+    if (newer) {
+        version->counter = theirs->counter;
+        version->timestamp = theirs->timestamp;
+    }
+    if (theirs->state_version > version->state_version) {
+        version->state_version = theirs->state_version;
+        newer = true;
+    }
+    return newer;
+}
+
+void metadata_set_epoch(struct metadata *m, uint64_t epoch)
+{
+    uint64_t before = atomic_load(&m->epoch);
+
+    while (epoch > before && !atomic_compare_exchange_weak(&m->epoch, &before, epoch))
+        continue;
+}
+
 uint64_t metadata_durable(const struct metadata *m)
 {
     return atomic_load(&m->durable);
@@ -124,6 +148,7 @@ int metadata_write_batch(struct metadata *m)
         log_info("%s is written again", path);
     }
     m->failing = false;
+    metadata_tap_give(m, buf_bytes(&m->batch), 0);
     buf_reset(&m->batch);
     atomic_fetch_add(&m->syncs, 1);
     publish_journal(m);
@@ -134,6 +159,7 @@ static void raise_durable(struct metadata *m, uint64_t to)
 {
     if (atomic_load(&m->durable) >= to)
         return;
+    metadata_tap_give(m, (struct bytes){0}, to);
     atomic_store(&m->durable, to);
     pthread_mutex_lock(&m->wake_lock);
     if (m->waiters > 0)
@@ -231,10 +257,10 @@ static int snapshot_piece(struct metadata *m)
             more = group_table_snapshot(m, &m->stage_at, out, &count);
             break;
         case SNAPSHOT_OFFSETS:
-            more = offset_table_snapshot(m, &m->stage_at, out, &count);
+            more = offset_table_snapshot(m, &m->stage_at, true, out, &count);
             break;
         default:
-            delay_table_snapshot(m, out, &count);
+            delay_table_snapshot(m, true, out, &count);
             metadata_export_snapshot(m, out, &count);
             more = false;
             break;
@@ -472,6 +498,8 @@ struct metadata *metadata_tables_new(void)
     if (r == 0)
         r = -pthread_mutex_init(&m->wake_lock, NULL);
     if (r == 0)
+        r = -pthread_mutex_init(&m->tap_lock, NULL);
+    if (r == 0)
         r = -pthread_condattr_init(&attr);
     if (r == 0) {
         r = -pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -498,6 +526,7 @@ void metadata_tables_free(struct metadata *m)
     (void)pthread_cond_destroy(&m->durable_moved);
     (void)pthread_cond_destroy(&m->wake);
     (void)pthread_mutex_destroy(&m->wake_lock);
+    (void)pthread_mutex_destroy(&m->tap_lock);
     buf_destroy(&m->batch);
     buf_destroy(&m->piece);
     free(m->config_dir);
@@ -508,8 +537,7 @@ int metadata_apply(struct metadata *m, const struct metadata_record *r)
 {
     if (r->at.sequence > atomic_load(&m->last))
         atomic_store(&m->last, r->at.sequence);
-    if (r->at.epoch > m->epoch)
-        m->epoch = r->at.epoch;
+    metadata_set_epoch(m, r->at.epoch);
     switch (r->kind) {
     case METADATA_TOPIC_PUT:
     case METADATA_TOPIC_DELETE:

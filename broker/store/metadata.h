@@ -241,6 +241,41 @@ int metadata_follow_offsets(struct metadata *m, struct bytes body, struct metada
 int metadata_follow_delays(struct metadata *m, struct bytes body, struct metadata_followed *out,
                            struct err *err);
 
+/* --- following another member's journal: records, as metadata_record.h has them --- */
+/* Called on the metadata thread for what its journal has made durable: whole records; then, with
+ * none, the sequence up to which every change has been given. Must be quick. NULL: no more, and the
+ * last call has ended. One at a time. */
+typedef void metadata_tapped(void *ctx, struct bytes records, uint64_t durable);
+void metadata_tap(struct metadata *m, metadata_tapped *tapped, void *ctx);
+/* The tables as such records, piece by piece; a cursor of zeroes is the beginning. What changes
+ * meanwhile may be in it or not. false: that was the last piece. A piece is as large as a part of
+ * the table is (megabytes, with millions of offsets). */
+struct metadata_cursor {
+    unsigned stage;
+    uint32_t at;
+};
+bool metadata_snapshot_piece(struct metadata *m, struct metadata_cursor *cursor, struct buf *out);
+/* The queues of a topic that was deleted (or deleted and made anew) up to a log offset. NULL: there
+ * are none. No lock is held. */
+struct metadata_queues {
+    /* Whether some queue has entries of records behind it: then the topic is there again, and the
+     * log was ahead of the metadata. */
+    bool (*beyond)(void *ctx, struct topic *topic, uint64_t log_floor);
+    /* Forget the queues that end there. false: there was none. */
+    bool (*drop)(void *ctx, struct topic *topic, uint64_t log_floor);
+    void *ctx;
+};
+/* Takes whole records of the master into the live tables, with sequences of our own: what they say
+ * holds; only an offset that was committed here and is later stays, as with
+ * metadata_offset_follow(). Files' records and export hashes are left out. *sequence: what is
+ * durable with it. 0; -EBADMSG: no such records, nothing behind the first bad one is taken;
+ * -EAGAIN: too much waits for the journal, come again with the same; -ENOSPC, -ENOMEM. */
+int metadata_take(struct metadata *m, struct bytes records, const struct metadata_queues *queues,
+                  uint64_t *sequence, struct err *err);
+/* What is written from now on belongs to this epoch (above 0; a lower one than there was changes
+ * nothing). */
+void metadata_set_epoch(struct metadata *m, uint64_t epoch);
+
 struct metadata_stats {
     uint64_t topics; /* deleted ones too */
     uint64_t groups, offset_pairs, offset_slots;

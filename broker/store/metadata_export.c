@@ -116,7 +116,7 @@ static int record_hashes(struct metadata *m, enum metadata_export file)
 {
     struct export_state *x = &m->exports[file];
 
-    x->at = (struct metadata_at){m->epoch, metadata_next_sequence(m)};
+    x->at = metadata_next_at(m);
     metadata_put_hash(&m->batch, x->at, file, x->hashes);
     return metadata_write_batch(m);
 }

@@ -6,6 +6,7 @@
  *   offset_table.c      offsets, delays  to a snapshot
  *   metadata_json.c     tables to JSON and back
  *   metadata_follow.c   a master's tables, taken in
+ *   metadata_take.c     a master's journal, taken in and given
  *   metadata_export.c   the JSON files: whose they are, taking them in, writing them
  *   metadata_journal.c  tern/meta (knows no tables)
  *
@@ -14,6 +15,7 @@
  * it has then written and synced covers every change up to that `last`: durable.
  *
  * Locks, outermost first: a table's lock or one offset shard's; then wake_lock. Never two tables.
+ * tap_lock is held by itself, or around what the tap does.
  */
 #ifndef TERN_BROKER_STORE_METADATA_INTERNAL_H
 #define TERN_BROKER_STORE_METADATA_INTERNAL_H
@@ -146,7 +148,7 @@ struct metadata {
     struct metadata_options options; /* root_dir is a copy */
     char *config_dir;
     uint64_t hash_seed;
-    uint64_t epoch; /* of what is written here; 0 while there is one member only */
+    _Atomic uint64_t epoch; /* of what is written here; 0 while there is one member only */
 
     alignas(64) _Atomic uint64_t last;
     _Atomic uint64_t durable;
@@ -166,8 +168,11 @@ struct metadata {
     struct metadata_journal journal;
     struct export_state exports[METADATA_EXPORTS];
     unsigned files_taken; /* foreign ones, at open */
-    struct buf batch;     /* never grows: collecting stops when it is full */
-    bool failing;         /* the batch could not be written, and is to be written again */
+    pthread_mutex_t tap_lock;
+    metadata_tapped *tap; /* tap_lock */
+    void *tap_ctx;
+    struct buf batch; /* never grows: collecting stops when it is full */
+    bool failing;     /* the batch could not be written, and is to be written again */
     bool failing_snapshot;
     struct buf piece; /* of the snapshot */
     enum metadata_stage stage;
@@ -195,10 +200,17 @@ void metadata_tables_free(struct metadata *m);
 /* A record from the journal, before the thread runs. 0 or -errno. */
 int metadata_apply(struct metadata *m, const struct metadata_record *r);
 
+/* Gives the tap, if there is one, what has become durable. */
+void metadata_tap_give(struct metadata *m, struct bytes records, uint64_t durable);
+
 /* Sequence of the next change; call with the lock of the changed table held. */
 static inline uint64_t metadata_next_sequence(struct metadata *m)
 {
     return atomic_fetch_add(&m->last, 1) + 1;
+}
+static inline struct metadata_at metadata_next_at(struct metadata *m)
+{
+    return (struct metadata_at){atomic_load(&m->epoch), metadata_next_sequence(m)};
 }
 /* -EAGAIN when too much waits for the journal already. */
 int metadata_admit(struct metadata *m);
@@ -250,13 +262,16 @@ void offset_table_destroy(struct offset_table *t);
 int offset_table_apply(struct metadata *m, const struct metadata_record *r);
 /* From shard *at on, so that shards which become dirty again do not keep it from the others. */
 bool offset_table_collect(struct metadata *m, uint32_t *at);
-bool offset_table_snapshot(struct metadata *m, uint32_t *at, struct buf *out, uint64_t *count);
+/* `whole`: for a file, where what was there before is gone. */
+bool offset_table_snapshot(struct metadata *m, uint32_t *at, bool whole, struct buf *out,
+                           uint64_t *count);
 /* Forgets the offsets of a topic, or of a group when `topic` is empty. */
 void offset_table_drop(struct metadata *m, struct bytes topic, struct bytes group);
 
 int delay_table_apply(struct metadata *m, const struct metadata_record *r);
 bool delay_table_collect(struct metadata *m);
-void delay_table_snapshot(struct metadata *m, struct buf *out, uint64_t *count);
+/* `placed`: with their places among the changes, which only the metadata thread knows. */
+void delay_table_snapshot(struct metadata *m, bool placed, struct buf *out, uint64_t *count);
 
 /* As the public puts, with the members to carry along (NULL: leave them as they are). */
 int topic_table_put(struct metadata *m, struct bytes name, const struct topic_config *config,
@@ -272,6 +287,24 @@ void group_table_each(struct metadata *m, void (*each)(void *ctx, const struct g
                       void *ctx, struct data_version *version);
 void topic_table_take_version(struct metadata *m, const struct data_version *theirs);
 void group_table_take_version(struct metadata *m, const struct data_version *theirs);
+
+/* A master's record, taken into the live tables; metadata_take.c. Topic: what there is of it. */
+struct topic_known {
+    struct topic *topic; /* NULL: the name is new */
+    bool live;
+    uint64_t log_floor;
+};
+void topic_table_known(struct metadata *m, struct bytes name, struct topic_known *out);
+/* 0, -EAGAIN, -ENOSPC, -ENOMEM. A deletion is not for new names. `stays`: only the floor moves. */
+int topic_table_take(struct metadata *m, const struct metadata_record *r, bool stays,
+                     bool *changed);
+int group_table_take(struct metadata *m, const struct metadata_record *r, bool *changed);
+int offset_table_take(struct metadata *m, const struct metadata_record *r);
+/* The version becomes the master's unless ours is beyond it. */
+void topic_table_follow_version(struct metadata *m, const struct data_version *theirs);
+void group_table_follow_version(struct metadata *m, const struct data_version *theirs);
+/* true: *version has become theirs. */
+bool metadata_version_follow(struct data_version *version, const struct data_version *theirs);
 
 /* --- JSON --- */
 extern const char *const metadata_export_names[METADATA_EXPORTS];

@@ -308,6 +308,54 @@ int metadata_offset_follow(struct metadata *m, struct bytes topic, struct bytes 
     return 0;
 }
 
+/* One queue of a master's record: 1 changed, 0 not, or negative. What says "none" takes away only
+ * what was the master's. */
+static int take_queue(struct metadata *m, struct offset_shard *s, uint64_t hash,
+                      const struct pair *pair, uint32_t queue_id, int64_t offset)
+{
+    struct offset_entry *e = find(s, hash, pair);
+    int r;
+
+    if (e && queue_id < e->count && offset < e->offsets[queue_id] && !is_followed(e, queue_id))
+        return 0;
+    r = commit_locked(m, s, hash, pair, queue_id, offset < 0 ? -1 : offset);
+    e = r >= 0 ? find(s, hash, pair) : NULL;
+    if (e)
+        set_followed(e, queue_id, true);
+    return r;
+}
+
+static bool drop_entry(struct metadata *m, struct offset_shard *s, struct offset_entry *e);
+
+int offset_table_take(struct metadata *m, const struct metadata_record *r)
+{
+    struct pair pair = {r->offsets.topic, r->offsets.group};
+    uint64_t hash = hash_of(m, &pair);
+    struct offset_shard *s = shard_of(m, hash);
+    bool dropped = false, changed = false;
+    struct offset_entry *e;
+    int failed = 0;
+
+    pthread_mutex_lock(&s->lock);
+    e = find(s, hash, &pair);
+    if (e && r->offsets.replace)
+        dropped = drop_entry(m, s, e);
+    for (size_t i = 0; i < metadata_record_pairs(r) && failed >= 0; i++) {
+        uint32_t queue_id;
+        int64_t offset;
+
+        metadata_record_pair(r, i, &queue_id, &offset);
+        failed = take_queue(m, s, hash, &pair, queue_id, offset);
+        changed = changed || failed > 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (dropped)
+        metadata_wake(m, &m->work_drops);
+    else if (changed)
+        metadata_wake_offsets(m);
+    return failed < 0 ? failed : 0;
+}
+
 static bool drop_entry(struct metadata *m, struct offset_shard *s, struct offset_entry *e)
 {
     if (e->count == 0)
@@ -465,7 +513,7 @@ static bool collect_record(struct metadata *m, struct offset_entry *e)
     from = e->dirty_from;
     n = e->dirty_to - from;
     n = n < METADATA_RECORD_OFFSETS ? n : METADATA_RECORD_OFFSETS;
-    e->at = (struct metadata_at){m->epoch, metadata_next_sequence(m)};
+    e->at = metadata_next_at(m);
     metadata_put_offsets(&m->batch, e->at, topic_of(e), group_of(e), replace, from,
                          n > 0 ? e->offsets + from : NULL, n);
     e->dirty_from += n;
@@ -507,25 +555,27 @@ bool offset_table_collect(struct metadata *m, uint32_t *at)
     return false;
 }
 
-static void snapshot_entry(const struct offset_entry *e, struct buf *out, uint64_t *count)
+static void snapshot_entry(const struct offset_entry *e, bool whole, struct buf *out,
+                           uint64_t *count)
 {
     for (uint32_t from = 0; from < e->count; from += METADATA_RECORD_OFFSETS) {
         uint32_t n = e->count - from;
         n = n < METADATA_RECORD_OFFSETS ? n : METADATA_RECORD_OFFSETS;
-        metadata_put_offsets(out, e->at, topic_of(e), group_of(e), from == 0, from,
+        metadata_put_offsets(out, e->at, topic_of(e), group_of(e), whole && from == 0, from,
                              e->offsets + from, n);
         ++*count;
     }
 }
 
-bool offset_table_snapshot(struct metadata *m, uint32_t *at, struct buf *out, uint64_t *count)
+bool offset_table_snapshot(struct metadata *m, uint32_t *at, bool whole, struct buf *out,
+                           uint64_t *count)
 {
     struct offset_shard *s = &m->offsets.shards[*at];
 
     pthread_mutex_lock(&s->lock);
     for (size_t n = 0; n < s->names.size; n++) {
         if (s->names.slots[n].item)
-            snapshot_entry(s->names.slots[n].item, out, count);
+            snapshot_entry(s->names.slots[n].item, whole, out, count);
     }
     pthread_mutex_unlock(&s->lock);
     ++*at;
@@ -580,20 +630,21 @@ bool delay_table_collect(struct metadata *m)
         /* The bit first: a cursor set after it was cleared sets it again. */
         if (!(atomic_fetch_and(&m->delays.dirty, ~bit) & bit))
             continue;
-        m->delays.at[i] = (struct metadata_at){m->epoch, metadata_next_sequence(m)};
+        m->delays.at[i] = metadata_next_at(m);
         metadata_put_delay(&m->batch, m->delays.at[i], i + 1, atomic_load(&m->delays.offsets[i]));
     }
     return false;
 }
 
-void delay_table_snapshot(struct metadata *m, struct buf *out, uint64_t *count)
+void delay_table_snapshot(struct metadata *m, bool placed, struct buf *out, uint64_t *count)
 {
     uint64_t seen = atomic_load(&m->delays.seen);
 
     for (int i = 0; i < DELAY_LEVELS_MAX; i++) {
         if (!(seen >> i & 1))
             continue;
-        metadata_put_delay(out, m->delays.at[i], i + 1, atomic_load(&m->delays.offsets[i]));
+        metadata_put_delay(out, placed ? m->delays.at[i] : (struct metadata_at){0}, i + 1,
+                           atomic_load(&m->delays.offsets[i]));
         ++*count;
     }
 }

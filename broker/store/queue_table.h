@@ -137,6 +137,11 @@ int queue_table_snapshot_load(struct queue_table *t, struct metadata *m, const c
 /* A topic's queues are gone: forgets entries and states' content, removes its folder. Its offsets
  * start at 0 when the topic is made again. Takes the append lock; file removal happens outside. */
 int queue_table_drop_topic(struct queue_table *t, struct topic *topic);
+/* Whether a queue of the topic has an entry whose record ends above log_offset. */
+bool queue_table_beyond(struct queue_table *t, struct topic *topic, uint64_t log_offset);
+/* Like _drop_topic, but only queues whose last record ends at or below log_offset. For the only
+ * appender. false: there was none. */
+bool queue_table_drop_below(struct queue_table *t, struct topic *topic, uint64_t log_offset);
 
 /* --- retention; all block, any thread but an event loop --- */
 uint32_t queue_table_count(struct queue_table *t); /* indexes below are given out */

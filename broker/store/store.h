@@ -138,6 +138,11 @@ size_t store_record_max(const struct store *s); /* bytes of the largest record t
 /* Whether any message of the topic has ever been in a queue here. When not, it may be deleted
  * without store_drop_topic(). */
 bool store_topic_is_used(struct store *s, struct topic *topic);
+/* A topic that the master has deleted up to log_offset, and perhaps made anew: whether messages
+ * behind it are in its queues already; and forgetting the queues that end there. false: there was
+ * none. The thread that follows. */
+bool store_topic_beyond(struct store *s, struct topic *topic, uint64_t log_offset);
+bool store_drop_topic_below(struct store *s, struct topic *topic, uint64_t log_offset);
 /* After such a deletion: whoever follows looks its topic up again, and makes it known again. */
 void store_topics_went(struct store *s);
 bool store_is_follower(const struct store *s);

@@ -83,6 +83,20 @@ bool store_topic_is_used(struct store *s, struct topic *topic)
     return used;
 }
 
+bool store_topic_beyond(struct store *s, struct topic *topic, uint64_t log_offset)
+{
+    return queue_table_beyond(s->queues, topic, log_offset);
+}
+
+bool store_drop_topic_below(struct store *s, struct topic *topic, uint64_t log_offset)
+{
+    bool any = queue_table_drop_below(s->queues, topic, log_offset);
+
+    if (any)
+        atomic_store(&s->queues_dropped, true);
+    return any;
+}
+
 void store_topics_went(struct store *s)
 {
     atomic_store(&s->follow_look_again, true);

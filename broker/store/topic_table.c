@@ -317,7 +317,7 @@ static struct metadata_at begin_change(struct metadata *m)
 {
     struct topic_table *t = &m->topics;
 
-    t->version_at = (struct metadata_at){m->epoch, metadata_next_sequence(m)};
+    t->version_at = metadata_next_at(m);
     t->version_dirty = true;
     t->last_sequence = t->version_at.sequence;
     t->change++;
@@ -590,7 +590,7 @@ bool topic_table_limit_floors(struct metadata *m, uint64_t log_end)
             continue;
         e->topic.log_floor = log_end;
         /* No new data version: nobody outside sees a floor. */
-        e->at = (struct metadata_at){m->epoch, metadata_next_sequence(m)};
+        e->at = metadata_next_at(m);
         t->last_sequence = e->at.sequence;
         mark_dirty(m, e);
         any = true;
@@ -609,6 +609,85 @@ void topic_table_take_version(struct metadata *m, const struct data_version *the
     t->all_changed = t->change;
     pthread_rwlock_unlock(&t->lock);
     metadata_wake(m, &m->work_changes);
+}
+
+/* --- from a master --- */
+
+void topic_table_known(struct metadata *m, struct bytes name, struct topic_known *out)
+{
+    struct topic_entry *e;
+
+    pthread_rwlock_rdlock(&m->topics.lock);
+    e = find(m, name);
+    *out = (struct topic_known){
+        .topic = e ? &e->topic : NULL,
+        .live = e && !e->topic.deleted,
+        .log_floor = e ? e->topic.log_floor : 0,
+    };
+    pthread_rwlock_unlock(&m->topics.lock);
+}
+
+static int take_locked(struct metadata *m, const struct metadata_record *r, bool stays,
+                       bool *changed)
+{
+    struct topic_entry *e = find(m, r->topic.name);
+    bool deleted = r->kind == METADATA_TOPIC_DELETE && !stays;
+    bool put = r->kind == METADATA_TOPIC_PUT;
+    bool extra_differs = put && !bytes_equal(e ? extra_of(e) : (struct bytes){0}, r->topic.extra);
+    int failed;
+
+    if (e && e->topic.deleted == deleted && e->topic.log_floor == r->topic.log_floor &&
+        (!put || (!extra_differs && config_equal(&e->topic.config, &r->topic.config))))
+        return 0;
+    if (e && e->held != TOPIC_FREE)
+        return -EAGAIN;
+    failed = e && e->dirty ? 0 : metadata_admit(m);
+    if (failed == 0 && !e)
+        failed = add_entry(m, r->topic.name, &e);
+    if (failed == 0 && (extra_differs || deleted))
+        failed = set_extra(e, put ? r->topic.extra : (struct bytes){0});
+    if (failed < 0)
+        return failed;
+    if (put)
+        e->topic.config = r->topic.config;
+    e->topic.deleted = deleted;
+    e->topic.log_floor = r->topic.log_floor;
+    note_change(&m->topics, e, begin_change(m));
+    mark_dirty(m, e);
+    *changed = true;
+    return 0;
+}
+
+int topic_table_take(struct metadata *m, const struct metadata_record *r, bool stays, bool *changed)
+{
+    bool differs = false;
+    int failed;
+
+    pthread_rwlock_wrlock(&m->topics.lock);
+    failed = take_locked(m, r, stays, &differs);
+    pthread_rwlock_unlock(&m->topics.lock);
+    if (differs)
+        metadata_wake(m, &m->work_changes);
+    *changed = differs;
+    return failed;
+}
+
+void topic_table_follow_version(struct metadata *m, const struct data_version *theirs)
+{
+    struct topic_table *t = &m->topics;
+    bool moved;
+
+    pthread_rwlock_wrlock(&t->lock);
+    moved = metadata_version_follow(&t->version, theirs);
+    if (moved) {
+        t->version_at = metadata_next_at(m);
+        t->version_dirty = true;
+        t->last_sequence = t->version_at.sequence;
+        t->change++;
+    }
+    pthread_rwlock_unlock(&t->lock);
+    if (moved)
+        metadata_wake(m, &m->work_changes);
 }
 
 /* --- the journal's side --- */
