@@ -434,8 +434,15 @@ static void bury(struct conn *c)
         c->write_event = NULL;
     }
     count_waiting(c);
+    if (c->give && !c->drop && c->out.len == 0) {
+        c->give(c->give_ctx, c->fd);
+    } else {
+        close(c->fd);
+        if (c->give)
+            c->give(c->give_ctx, -1);
+    }
+    c->give = NULL;
     drop_output(c);
-    close(c->fd);
     conn_origin_leave(c->origin);
     c->state = CONN_DEAD;
     TAILQ_REMOVE(&loop->conns, c, all);
@@ -484,6 +491,17 @@ void conn_close(struct conn *c, const char *why)
     }
     c->state = CONN_CLOSING;
     conn_mark(c);
+}
+
+void conn_hand_over(struct conn *c, void (*give)(void *ctx, int fd), void *ctx)
+{
+    if (c->state != CONN_OPEN) {
+        give(ctx, -1);
+        return;
+    }
+    c->give = give;
+    c->give_ctx = ctx;
+    conn_close(c, NULL);
 }
 
 void conn_refuse(struct conn *c, const uint8_t *at, size_t len, const char *why)

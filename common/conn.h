@@ -93,6 +93,14 @@ void conn_written(struct conn *c);
  * first; else one line (limited per peer) and the output is dropped. */
 void conn_close(struct conn *c, const char *why);
 
+/* The peer has been answered in another protocol's name: ends the connection here as conn_close(c,
+ * NULL) does, but its socket stays open, and when all output is written give(ctx, fd) has it: from
+ * then on it is the taker's, non-blocking, with nothing of it read that was not handled. Input that
+ * came behind the frame being handled, or a peer that is lost or takes too long: the socket is
+ * closed and give(ctx, -1) says so. Called once, on the loop's thread, at the latest by
+ * loop_free(). Only from the protocol's input or request handler, for its own connection. */
+void conn_hand_over(struct conn *c, void (*give)(void *ctx, int fd), void *ctx);
+
 /* The connection of that id on this loop; NULL when it is gone or about to close. */
 struct conn *loop_conn(struct loop *loop, conn_id id);
 /* Calls fn for every connection of the loop whose ctx is `ctx`. */

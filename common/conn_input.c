@@ -99,8 +99,12 @@ static size_t feed(struct conn *c, uint8_t *data, size_t len)
     c->held = false;
     if (used < 0)
         conn_refuse(c, data, len, why ? why : "bad input");
-    if (c->state != CONN_OPEN)
+    if (c->state != CONN_OPEN) {
+        /* What is handed over has been read up to here and no further. */
+        if (c->give && (size_t)used < len)
+            c->drop = true;
         return len;
+    }
     assert((size_t)used <= len);
 
     size_t rest = len - (size_t)used;

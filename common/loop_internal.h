@@ -207,6 +207,8 @@ struct conn {
     TAILQ_ENTRY(conn) resume; /* loop->resumed */
     STAILQ_ENTRY(conn) next_dirty;
     struct sockaddr_storage peer;
+    void (*give)(void *ctx, int fd); /* who gets the socket at the end; NULL: it is closed */
+    void *give_ctx;
 };
 
 /* Takes over fd and one reference of origin, also when it fails (then both are gone). */

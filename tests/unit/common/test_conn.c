@@ -21,6 +21,7 @@ enum order {
     FORWARD = 'f',    /* [u64 id] the frame goes to that connection, wherever it is */
     TELL_ID = 'i',    /* [length][i][u64 id] */
     BAD = 'b',        /* input fails */
+    GIVE = 'g',       /* the frame comes back, then the socket is the test's */
 };
 enum { MANY_BYTES = 64 * 1024, TEST_INPUT_MAX = 32 * 1024 * 1024 };
 
@@ -32,7 +33,17 @@ struct server {
     size_t output_high; /* most that waited for one connection */
     unsigned in_turn, in_turn_high;
     size_t in_turn_bytes, in_turn_bytes_high;
+    sem_t given;
+    int given_fd;
 };
+
+static void take_socket(void *ctx, int fd)
+{
+    struct server *s = ctx;
+
+    s->given_fd = fd;
+    sem_post(&s->given);
+}
 
 static void close_other(struct conn *c, void *except)
 {
@@ -76,6 +87,10 @@ static void obey(struct conn *c, const uint8_t *frame, size_t len)
         answer(c, frame, len);
         conn_close(c, "the test asked for it");
         break;
+    case GIVE:
+        answer(c, frame, len);
+        conn_hand_over(c, take_socket, s);
+        break;
     case CLOSE_ALL:
         loop_each_conn(conn_loop(c), s, close_other, c);
         answer(c, frame, len);
@@ -100,7 +115,7 @@ static ssize_t test_input(struct conn *c, uint8_t *data, size_t len, size_t *wan
 
     s->in_turn++;
     s->in_turn_bytes += len;
-    while (len - at >= 5 && !conn_is_full(c)) {
+    while (len - at >= 5 && !conn_is_full(c) && c->state == CONN_OPEN) {
         size_t total = 4 + (size_t)load_be32(data + at);
         if (data[at + 4] == BAD) {
             *why = "bad on purpose";
@@ -160,6 +175,7 @@ static void start_limited(struct server *s, unsigned loops, const struct conn_pr
     memset(s, 0, sizeof(*s));
     sem_init(&s->opened, 0, 0);
     sem_init(&s->closed, 0, 0);
+    sem_init(&s->given, 0, 0);
     fixture_loops(&s->f, loops);
     if (loops == 1)
         ck_assert_int_eq(loop_on_turn_end(s->f.loops[0], turn_ended, s), 0);
@@ -184,6 +200,7 @@ static void stop(struct server *s)
     fixture_stop(&s->f);
     sem_destroy(&s->opened);
     sem_destroy(&s->closed);
+    sem_destroy(&s->given);
 }
 
 /* A frame whose bytes depend on `seed`; free() it. */
@@ -232,6 +249,68 @@ static conn_id ask_id(int fd)
     client_receive(fd, told, sizeof(told));
     return load_be64(told + 5);
 }
+
+/* ---- sockets that change hands ---- */
+
+START_TEST(a_socket_is_handed_over_once_the_answer_is_written)
+{
+    static const uint8_t later[] = {1, 2, 3};
+    struct server s;
+    uint8_t *frame = make_frame(GIVE, 8 * 1024 * 1024, 1), byte[3];
+
+    start(&s, 1, &test_protocol);
+    int fd = start_client(&s);
+    client_send(fd, frame, 8 * 1024 * 1024);
+    fixture_wait(&s.closed); /* while most of the answer still waits for us */
+    ck_assert_int_eq(sem_trywait(&s.given), -1);
+    expect_echo(fd, frame, 8 * 1024 * 1024);
+    fixture_wait(&s.given);
+    ck_assert_int_ge(s.given_fd, 0);
+    stop(&s); /* the loop knows nothing of it any more */
+    client_send(fd, later, sizeof(later));
+    struct pollfd readable = {.fd = s.given_fd, .events = POLLIN};
+    ck_assert_int_eq(poll(&readable, 1, FIXTURE_WAIT_SECONDS * 1000), 1);
+    client_receive(s.given_fd, byte, sizeof(byte));
+    ck_assert(memcmp(byte, later, sizeof(byte)) == 0);
+    close(s.given_fd);
+    client_expect_end(fd);
+    close(fd);
+    free(frame);
+}
+END_TEST
+
+START_TEST(a_socket_with_input_that_nobody_handled_is_not_handed_over)
+{
+    struct server s;
+    uint8_t frames[9] = {0, 0, 0, 4, GIVE, 1, 2, 3, 9};
+
+    start(&s, 1, &test_protocol);
+    int fd = start_client(&s);
+    client_send(fd, frames, sizeof(frames));
+    fixture_wait(&s.given);
+    ck_assert_int_eq(s.given_fd, -1);
+    client_expect_end(fd);
+    close(fd);
+    stop(&s);
+}
+END_TEST
+
+START_TEST(a_socket_of_a_peer_that_is_lost_is_not_handed_over)
+{
+    struct server s;
+    uint8_t *frame = make_frame(GIVE, 8 * 1024 * 1024, 1);
+
+    start(&s, 1, &test_protocol);
+    int fd = start_client(&s);
+    client_send(fd, frame, 8 * 1024 * 1024);
+    fixture_wait(&s.closed);
+    close(fd); /* with the answer unread: a reset */
+    fixture_wait(&s.given);
+    ck_assert_int_eq(s.given_fd, -1);
+    stop(&s);
+    free(frame);
+}
+END_TEST
 
 /* ---- input ---- */
 
@@ -1208,6 +1287,9 @@ static Suite *conn_suite(void)
 
     tc = tcase_create("listeners");
     tcase_set_timeout(tc, 120);
+    tcase_add_test(tc, a_socket_is_handed_over_once_the_answer_is_written);
+    tcase_add_test(tc, a_socket_with_input_that_nobody_handled_is_not_handed_over);
+    tcase_add_test(tc, a_socket_of_a_peer_that_is_lost_is_not_handed_over);
     tcase_add_test(tc, surplus_connections_are_closed_and_room_is_used_again);
     tcase_add_test(tc, connections_outlive_their_listener);
     tcase_add_test(tc, address_in_use_is_reported_with_address_and_port);
