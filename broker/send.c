@@ -166,6 +166,9 @@ int32_t send_store_failure(struct broker *b, int outcome, const char *full, char
             snprintf(reason, sizeof(reason), "it is shutting down");
         snprintf(remark, remark_size, "the store takes no more writes: %s", reason);
         return RESPONSE_SERVICE_NOT_AVAILABLE;
+    case STORE_CLOSED:
+        snprintf(remark, remark_size, "this broker is not the master any more");
+        return RESPONSE_SERVICE_NOT_AVAILABLE;
     case STORE_ILLEGAL:
         snprintf(
             remark, remark_size,

@@ -284,6 +284,28 @@ void commit_log_commit(struct commit_log *log, size_t size)
     atomic_store_explicit(&log->end, log->reserved_at + size, memory_order_release);
 }
 
+int commit_log_blank(struct commit_log *log)
+{
+    uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
+    uint64_t segment_end = log->segment_end;
+
+    assert(log->ready);
+    log->reserved = 0;
+    if (atomic_load_explicit(&log->stopped, memory_order_relaxed))
+        return COMMIT_LOG_STOPPED;
+    if (segment_end - end >= log->record_max + RECORD_BLANK_BYTES)
+        return -EMSGSIZE;
+    if (segment_end > commit_log_limit(log))
+        return COMMIT_LOG_NEED_SEGMENT;
+    if (segment_end - commit_log_written(log) > log->tail.bytes)
+        return COMMIT_LOG_TAIL_FULL;
+    log_tail_give(&log->tail, segment_end);
+    fill_segment(log, end, segment_end);
+    log->segment_end += log->segment_bytes;
+    atomic_store_explicit(&log->end, segment_end, memory_order_release);
+    return 0;
+}
+
 int commit_log_prepare(struct commit_log *log)
 {
     if (commit_log_stopped(log, NULL))

@@ -79,6 +79,11 @@ int commit_log_reserve(struct commit_log *log, size_t size, uint8_t **at, uint64
 /* The reserved bytes (the first `size` of them) are the log's: end moves. */
 void commit_log_commit(struct commit_log *log, size_t size);
 
+/* The rest of the segment is unused: the blank record is put, and the next record begins the next
+ * segment. 0, TAIL_FULL, NEED_SEGMENT (its space is not allocated yet) or STOPPED as above;
+ * -EMSGSIZE: a record of record_max would have had room there. */
+int commit_log_blank(struct commit_log *log);
+
 /* --- any thread, no lock --- */
 /* Makes the next segment, allocated and durable, if there is none ahead of the one that holds the
  * end. -ENOSPC and the like leave everything as it was; the next call tries again (at most once a

@@ -363,7 +363,8 @@ int store_make(struct store **out, const struct store_options *options, struct e
     memset(s, 0, sizeof(*s));
     s->lock_fd = -1;
     init_locks(s);
-    atomic_store(&s->confirm_limit, UINT64_MAX);
+    atomic_store(&s->confirm_limit,
+                 options->limit_confirmed ? options->confirmed_at_most : UINT64_MAX);
     atomic_store(&s->follower, options->follower);
     r = copy_options(s, options, err);
     if (r < 0) {
@@ -378,7 +379,8 @@ int store_open(struct store **out, const struct store_options *options, struct e
 {
     bool scanned = false, unclean = false;
     struct store *s;
-    int r = store_make(&s, options, err);
+    int r = options->cut.on ? err_say(err, -ENOTSUP, "cutting a log is not there yet")
+                            : store_make(&s, options, err);
 
     if (r < 0)
         return r;

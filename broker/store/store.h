@@ -50,7 +50,19 @@ struct store_options {
     unsigned reader_threads;
     uint64_t scrub_bytes_s; /* of an earlier process's log verified each second; 0: none is */
     bool follower; /* a slave: store_follow() instead of store_append(), see store_lead() */
-    bool locked;   /* the caller holds store_lock() and keeps it beyond store_close() */
+    /* Confirmed is at most this until store_limit_confirmed(): a member of a group does not know,
+     * when it opens, how much of its log the others have. */
+    bool limit_confirmed;
+    uint64_t confirmed_at_most;
+    /* The log is opened as one that ends at `to`, where a record begins or the log ends; what is
+     * there of it above goes, with all that follows from it, and is kept in tern/cut-*. Nothing is
+     * above: nothing happens. `anew`: all of it goes, and the empty log begins at `to`, a multiple
+     * of segment_bytes. May be repeated, after a crash too. See store_cut.c. */
+    struct {
+        bool on, anew;
+        uint64_t to;
+    } cut;
+    bool locked; /* the caller holds store_lock() and keeps it beyond store_close() */
     struct record_host store_host; /* brokerIP1:listenPort, goes into records and message ids */
     struct metadata *metadata;     /* opened before, closed after */
     bool index;                    /* messageIndexEnable: keep a key index */
@@ -110,6 +122,7 @@ enum store_outcome {
     STORE_STOPPED,      /* a write or flush has failed: no more writes (store_stopped() says why) */
     STORE_ILLEGAL,      /* body, properties or topic too long */
     STORE_BUSY,         /* a bounded buffer is full; *full names it */
+    STORE_CLOSED,       /* a follower's store: see store_close_writes() */
 };
 /* Appends `count` messages (1 to 4096, all to the same topic and queue) with consecutive queue
  * offsets into one segment. positions[] gets each one's place. Nothing is visible or answered for
@@ -127,7 +140,7 @@ void store_write(struct store *s);
  * segment, both later again; -EIO: no more writes. */
 int store_follow(struct store *s, uint64_t offset, struct bytes log, size_t *taken,
                  struct err *err);
-/* Where the next bytes belong: the end, or the next segment when the rest of this one is blank. */
+/* Where the next bytes belong. */
 uint64_t store_follow_end(const struct store *s);
 /* An empty log begins here, a multiple of the segment size. -ENOTEMPTY, -EINVAL. */
 int store_begin_at(struct store *s, uint64_t offset, struct err *err);
@@ -146,9 +159,14 @@ bool store_drop_topic_below(struct store *s, struct topic *topic, uint64_t log_o
 /* After such a deletion: whoever follows looks its topic up again, and makes it known again. */
 void store_topics_went(struct store *s);
 bool store_is_follower(const struct store *s);
-/* From now on this is a master's store: store_append() instead of store_follow(). */
+/* From now on this is a master's store: store_append() instead of store_follow(). It appends right
+ * behind what was followed. Not while somebody is in store_follow(). */
 void store_lead(struct store *s);
-/* Confirmed stays below `limit` until it is raised; UINT64_MAX, the start: no limit. Never lower it
+/* The reverse: from now on store_append() answers STORE_CLOSED, whoever calls it, and when this
+ * returns 0 all that was appended before is written, so that store_written() is the end. -EIO: the
+ * log has stopped and the rest is lost. Any thread; blocks for a write. */
+int store_close_writes(struct store *s);
+/* Confirmed stays below `limit` until it is raised; UINT64_MAX: no limit. Never lower it
  * below what was confirmed. Any thread; whoever raises it sees to it that on_progress is heard. */
 void store_limit_confirmed(struct store *s, uint64_t limit);
 /* Confirmed stays below what is written now, and that is returned: where a limit may begin without

@@ -149,9 +149,10 @@ static int append_locked(struct store *s, struct append *a)
     uint8_t *at;
     int r;
 
-    if (atomic_load_explicit(&s->closing, memory_order_relaxed) ||
-        atomic_load_explicit(&s->follower, memory_order_relaxed))
+    if (atomic_load_explicit(&s->closing, memory_order_relaxed))
         return STORE_STOPPED;
+    if (atomic_load_explicit(&s->follower, memory_order_relaxed))
+        return STORE_CLOSED;
     for (size_t i = 0; i < a->count; i++)
         entries += has_entry(&a->messages[i]);
     if (entries > 0) {
@@ -222,8 +223,7 @@ static int append_locked(struct store *s, struct append *a)
     return 0;
 }
 
-/* Another thread holds the write ticket: waits until its write has moved `written` past `seen`. */
-static bool wait_for_tail(struct store *s, uint64_t seen)
+bool store_wait_written(struct store *s, uint64_t seen)
 {
     struct timespec until;
     bool moved;
@@ -249,7 +249,7 @@ static int make_room(struct store *s, struct append *a)
     uint64_t seen = commit_log_written(s->log);
 
     store_write(s);
-    if (commit_log_written(s->log) != seen || wait_for_tail(s, seen))
+    if (commit_log_written(s->log) != seen || store_wait_written(s, seen))
         return 0;
     if (atomic_load_explicit(&s->stop_told, memory_order_relaxed))
         return STORE_STOPPED;

@@ -22,9 +22,7 @@ static uint64_t segment_end(const struct store *s, uint64_t offset)
 
 uint64_t store_follow_end(const struct store *s)
 {
-    uint64_t end = commit_log_end(s->log);
-
-    return s->follow_blank_at == end && s->follow_blank ? segment_end(s, end) : end;
+    return commit_log_end(s->log);
 }
 
 bool store_is_follower(const struct store *s)
@@ -38,6 +36,24 @@ void store_lead(struct store *s)
     atomic_store_explicit(&s->follower, false, memory_order_release);
     pthread_mutex_unlock(&s->append_lock);
     flusher_call(s); /* segments ahead */
+}
+
+int store_close_writes(struct store *s)
+{
+    /* An append that has the lock is whole when it is ours, and none begins after it. */
+    pthread_mutex_lock(&s->append_lock);
+    atomic_store_explicit(&s->follower, true, memory_order_release);
+    pthread_mutex_unlock(&s->append_lock);
+    while (commit_log_written(s->log) < commit_log_end(s->log)) {
+        uint64_t seen = commit_log_written(s->log);
+
+        store_write(s);
+        if (store_stopped(s, NULL))
+            return -EIO;
+        if (commit_log_written(s->log) == seen)
+            (void)store_wait_written(s, seen); /* somebody else is at it */
+    }
+    return 0;
 }
 
 int store_begin_at(struct store *s, uint64_t offset, struct err *err)
@@ -266,6 +282,24 @@ static int settle_queue(struct store *s, uint32_t queue, const struct record *r,
 
 enum { FOLLOW_AGAIN = 1 };
 
+/* After an answer of the log that is above 0. */
+static int make_room(struct store *s, int answer, struct err *err)
+{
+    if (answer == COMMIT_LOG_TAIL_FULL) {
+        store_write(s); /* nobody else has the ticket for long */
+        return store_stopped(s, NULL) ? err_say(err, -EIO, "the log takes no more writes")
+                                      : FOLLOW_AGAIN;
+    }
+    if (answer == COMMIT_LOG_NEED_SEGMENT) {
+        answer = store_make_segment(s);
+        if (answer == 0)
+            return FOLLOW_AGAIN;
+        if (answer != STORE_STOPPED)
+            return err_say(err, -ENOSPC, "no room for another log segment");
+    }
+    return err_say(err, -EIO, "the log takes no more writes");
+}
+
 static int append_one(struct store *s, const struct record *record, const uint8_t *bytes,
                       struct err *err)
 {
@@ -321,26 +355,36 @@ static int append_one(struct store *s, const struct record *record, const uint8_
                               memory_order_relaxed);
     }
     pthread_mutex_unlock(&s->append_lock);
-    if (r == COMMIT_LOG_TAIL_FULL) {
-        store_write(s); /* nobody else has the ticket for long */
-        return store_stopped(s, NULL) ? err_say(err, -EIO, "the log takes no more writes")
-                                      : FOLLOW_AGAIN;
-    }
-    if (r == COMMIT_LOG_NEED_SEGMENT) {
-        r = store_make_segment(s);
-        if (r == 0)
-            return FOLLOW_AGAIN;
-        return r == STORE_STOPPED ? err_say(err, -EIO, "the log takes no more writes")
-                                  : err_say(err, -ENOSPC, "no room for another log segment");
-    }
-    if (r == COMMIT_LOG_STOPPED)
-        return err_say(err, -EIO, "the log takes no more writes");
+    if (r > 0)
+        return make_room(s, r, err);
     if (r != 0 || at_offset != offset)
         return err_say(err, -EBADMSG,
                        "the record at %" PRIu64 " of %u bytes does not fit its segment; is "
                        "mappedFileSizeCommitLog the same on both sides?",
                        offset, record->total_size);
     return 0;
+}
+
+/* The rest of the segment behind `offset` is blank on the master. It is so here at once and not
+ * only with the next record: should this become the master, its log goes on where the others' do.
+ */
+static int append_blank(struct store *s, uint64_t offset, struct err *err)
+{
+    int r;
+
+    do {
+        pthread_mutex_lock(&s->append_lock);
+        r = commit_log_blank(s->log);
+        pthread_mutex_unlock(&s->append_lock);
+        if (r > 0)
+            r = make_room(s, r, err);
+    } while (r == FOLLOW_AGAIN);
+    if (r == -EMSGSIZE)
+        return err_say(err, -EBADMSG,
+                       "the log of the master has the end of a segment at %" PRIu64 ", %" PRIu64
+                       " bytes early; make maxMessageSize the same",
+                       offset, segment_end(s, offset) - offset);
+    return r;
 }
 
 /* How many bytes at the front of `log` are whole, checked and taken: *used; 0 of them when more has
@@ -371,10 +415,10 @@ static int take_one(struct store *s, uint64_t offset, struct bytes log, size_t *
                            offset, s->options.segment_bytes);
         if (log.len < record.total_size)
             return 0;
-        s->follow_blank_at = offset;
-        s->follow_blank = true;
-        *used = record.total_size;
-        return 0;
+        r = append_blank(s, offset, err);
+        if (r == 0)
+            *used = record.total_size;
+        return r;
     }
     if (record.total_size > s->record_max)
         return err_say(err, -EBADMSG,

@@ -160,9 +160,7 @@ struct store {
     int64_t last_store_ms;          /* append lock, as the next four */
     _Atomic bool follower;          /* changed under the append lock */
     _Atomic bool follow_look_again; /* topics were deleted */
-    struct topic *follow_topic; /* of the last record; the following thread's, as the next two */
-    bool follow_blank;          /* the segment's rest behind follow_blank_at is blank */
-    uint64_t follow_blank_at;
+    struct topic *follow_topic;     /* of the last record; the following thread's */
     void (*on_waited)(void *ctx, uint32_t loops_mask, uint32_t queue, uint64_t log_end);
     void *on_waited_ctx;
     _Atomic uint64_t appended_messages, appended_bytes; /* written under the lock only */
@@ -208,6 +206,9 @@ static inline void store_progress(struct store *s)
 }
 
 /* --- store_append.c --- */
+/* Another thread holds the write ticket: waits, not for ever, until its write has moved `written`
+ * past `seen`. Whether it has. */
+bool store_wait_written(struct store *s, uint64_t seen);
 /* The log has stopped for good: says so once. */
 void store_note_stop(struct store *s);
 /* What commit_log_prepare() returned: keeps the disk-full flag, says when it changes. */

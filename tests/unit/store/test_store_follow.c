@@ -174,11 +174,179 @@ START_TEST(a_follower_that_leads_appends_where_the_log_ended)
     open_follower();
     feed(log_end, 30000);
     topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
-    ck_assert_int_eq(append_sized(0, MESSAGES, 100, &p), STORE_STOPPED);
+    ck_assert_int_eq(append_sized(0, MESSAGES, 100, &p), STORE_CLOSED);
     store_lead(store);
     ck_assert_int_eq(store_follow(store, log_end, bytes_of(log_bytes, 100), &taken, &err), -EPERM);
     append_many(MESSAGES, 400);
     expect_all(MESSAGES + 400);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+/* Where the first segment of the master's log is blank. */
+static uint64_t first_blank(void)
+{
+    uint64_t at = 0;
+
+    while (load_be32(log_bytes + at + 4) != RECORD_MAGIC_BLANK)
+        at += load_be32(log_bytes + at);
+    return at;
+}
+
+/* Another follower has the blank rest of the segment too: a small record must not come there. */
+START_TEST(who_followed_a_blank_rest_leads_from_the_next_segment_on)
+{
+    uint64_t blank = first_blank();
+    struct store_position p;
+    size_t taken;
+    int64_t count = 0;
+
+    open_follower();
+    feed(blank, 30000);
+    ck_assert_uint_eq(store_follow_end(store), blank);
+    ck_assert_int_eq(
+        store_follow(store, blank, bytes_of(log_bytes + blank, SEGMENT - blank - 1), &taken, &err),
+        0);
+    ck_assert_uint_eq(taken, 0);
+    ck_assert_int_eq(
+        store_follow(store, blank, bytes_of(log_bytes + blank, SEGMENT - blank), &taken, &err), 0);
+    ck_assert_uint_eq(taken, SEGMENT - blank);
+    ck_assert_uint_eq(store_follow_end(store), SEGMENT);
+    ck_assert_uint_eq(store_written(store), SEGMENT);
+    store_lead(store);
+    topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+    for (int32_t q = 0; q < 4; q++)
+        count += store_range(store, store_queue(store, topic, q)).max;
+    ck_assert_int_eq(append_sized((int32_t)(count % 4), count, 20, &p), 0);
+    ck_assert_uint_eq(p.log_offset, SEGMENT);
+    store_write(store);
+    expect_all(count + 1);
+    ck_assert_int_eq(close_store(), 0);
+    open_store();
+    ck_assert_uint_eq(store_end(store), p.log_end);
+    expect_all(count + 1);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+START_TEST(who_stops_behind_a_blank_rest_goes_on_there)
+{
+    open_follower();
+    feed(SEGMENT, 30000);
+    ck_assert_uint_eq(store_follow_end(store), SEGMENT);
+    ck_assert_int_eq(close_store(), 0);
+    open_follower();
+    ck_assert_uint_eq(store_follow_end(store), SEGMENT);
+    feed(log_end, 30000);
+    expect_all(MESSAGES);
+    ck_assert_int_eq(close_store(), 0);
+    expect_same_bytes();
+}
+END_TEST
+
+/* A part of a record that has come is not the log's. */
+START_TEST(who_leads_in_the_middle_of_a_record_appends_before_it)
+{
+    struct store_position p;
+    uint64_t at;
+    size_t taken;
+
+    open_follower();
+    feed(log_end / 2, 30000);
+    at = store_follow_end(store);
+    ck_assert_int_eq(store_follow(store, at,
+                                  bytes_of(log_bytes + at, load_be32(log_bytes + at) - 1), &taken,
+                                  &err),
+                     0);
+    ck_assert_uint_eq(taken, 0);
+    store_lead(store);
+    topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+    int64_t next = store_range(store, store_queue(store, topic, 0)).max;
+    ck_assert_int_eq(append_sized(0, 4 * next, 100, &p), 0);
+    ck_assert_uint_eq(p.log_offset, at);
+    ck_assert_int_eq(p.queue_offset, next);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+/* --- roles at run time --- */
+
+enum { APPENDERS = 3 };
+static _Atomic int64_t accepted; /* one past the last byte that an append was told of */
+
+static void *append_until_closed(void *arg)
+{
+    int32_t queue = *(int32_t *)arg;
+    struct store_position p;
+    int r;
+
+    while ((r = append_sized(queue, 0, 100, &p)) == 0) {
+        int64_t seen = atomic_load(&accepted);
+
+        while (seen < (int64_t)p.log_end &&
+               !atomic_compare_exchange_weak(&accepted, &seen, (int64_t)p.log_end))
+            ;
+        store_write(store);
+    }
+    ck_assert_int_eq(r, STORE_CLOSED);
+    return NULL;
+}
+
+static bool all_at_it(void)
+{
+    return store_end(store) > 40000;
+}
+
+START_TEST(after_writes_are_closed_nothing_is_appended_and_all_is_written)
+{
+    struct store_position p;
+    uint64_t closed;
+
+    options.follower = false;
+    open_store();
+    atomic_store(&accepted, 0);
+    for (int round = 0; round < 20; round++) {
+        pthread_t threads[APPENDERS];
+        int32_t queues[APPENDERS];
+
+        for (int i = 0; i < APPENDERS; i++) {
+            queues[i] = i;
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, append_until_closed, &queues[i]), 0);
+        }
+        ck_assert(wait_until(all_at_it));
+        ck_assert_int_eq(store_close_writes(store), 0);
+        closed = store_written(store);
+        ck_assert_uint_eq(store_end(store), closed);
+        ck_assert(store_is_follower(store));
+        for (int i = 0; i < APPENDERS; i++)
+            pthread_join(threads[i], NULL);
+        ck_assert_uint_eq(store_end(store), closed);
+        ck_assert_uint_eq((uint64_t)atomic_load(&accepted), closed);
+        ck_assert_int_eq(append_sized(0, 0, 100, &p), STORE_CLOSED);
+        store_lead(store);
+    }
+    ck_assert_int_eq(append_sized(0, 0, 100, &p), 0);
+    ck_assert_uint_eq(p.log_offset, closed);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
+START_TEST(who_has_closed_its_writes_can_follow_and_lead_again)
+{
+    uint64_t half;
+
+    open_follower();
+    feed(log_end / 2, 30000);
+    store_lead(store);
+    ck_assert_int_eq(store_close_writes(store), 0);
+    half = store_follow_end(store);
+    ck_assert_uint_eq(store_written(store), half);
+    feed(log_end, 30000);
+    store_lead(store);
+    topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+    append_many(MESSAGES, 40);
+    ck_assert_int_eq(store_close_writes(store), 0);
+    expect_all(MESSAGES + 40);
     ck_assert_int_eq(close_store(), 0);
 }
 END_TEST
@@ -395,6 +563,42 @@ END_TEST
 
 /* --- a limit from outside --- */
 
+/* Opened with a limit, a store shows nothing above it from the first moment, although its queues'
+ * files have more. */
+START_TEST(a_follower_opened_with_a_limit_shows_nothing_above_it)
+{
+    uint64_t limit = 0;
+    struct queue_range range;
+    struct buf out = {0};
+
+    open_follower();
+    feed(log_end, 30000);
+    ck_assert_int_eq(close_store(), 0);
+    for (int i = 0; i < 401; i++)
+        limit += load_be32(log_bytes + limit);
+    options.limit_confirmed = true;
+    options.confirmed_at_most = limit;
+    for (int clean = 1; clean >= 0; clean--) {
+        if (!clean)
+            ck_assert_int_eq(file_replace(in_dir("abort"), BYTES_LIT(""), &err), 0);
+        open_follower();
+        ck_assert_uint_eq(store_written(store), log_end);
+        ck_assert_uint_eq(store_confirmed(store), limit);
+        topic = metadata_topic(metadata, BYTES_LIT("Orders"), NULL);
+        range = store_range(store, store_queue(store, topic, 0));
+        ck_assert_int_gt(range.max, 90);
+        ck_assert_int_le(range.max, 101);
+        ck_assert_int_eq(pull(topic, 0, range.max, &out).status, STORE_GET_AT_END);
+        ck_assert_int_eq(pull(topic, 0, range.max + 1, &out).status, STORE_GET_BEYOND_END);
+        ck_assert_int_eq(read_queue(topic, 0, NULL, NULL), range.max);
+        store_limit_confirmed(store, UINT64_MAX);
+        expect_all(MESSAGES);
+        ck_assert_int_eq(close_store(), 0);
+    }
+    buf_destroy(&out);
+}
+END_TEST
+
 START_TEST(nothing_above_the_limit_is_seen_or_written_to_queues)
 {
     struct store_position p[2];
@@ -436,6 +640,12 @@ static Suite *follow_suite(void)
     tcase_add_test(c, large_pieces_and_single_bytes_are_the_same);
     tcase_add_test(c, a_follower_goes_on_after_a_stop_where_it_was);
     tcase_add_test(c, a_follower_that_leads_appends_where_the_log_ended);
+    tcase_add_test(c, who_followed_a_blank_rest_leads_from_the_next_segment_on);
+    tcase_add_test(c, who_stops_behind_a_blank_rest_goes_on_there);
+    tcase_add_test(c, who_leads_in_the_middle_of_a_record_appends_before_it);
+    tcase_add_test(c, after_writes_are_closed_nothing_is_appended_and_all_is_written);
+    tcase_add_test(c, who_has_closed_its_writes_can_follow_and_lead_again);
+    tcase_add_test(c, a_follower_opened_with_a_limit_shows_nothing_above_it);
     tcase_add_test(c, an_empty_follower_may_begin_at_any_segment);
     tcase_add_test(c, what_follows_a_begin_is_flushed);
     tcase_add_test(c, a_begin_without_a_record_outlives_a_stop);
