@@ -13,6 +13,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "broker/group_config.h"
 #include "broker/store/delay_levels.h"
 #include "broker/store/index_file.h"
 #include "broker/store/metadata.h"
@@ -73,6 +74,17 @@ static bool check_address(const char *value, char *expected, size_t expected_siz
 
     snprintf(expected, expected_size, "host:port or [IPv6 address]:port");
     return value[0] == '\0' || dial_parse(&address, value, NULL) == 0;
+}
+
+static bool check_members(const char *value, char *expected, size_t expected_size)
+{
+    struct group_list list;
+    struct err why = {0};
+
+    if (value[0] == '\0' || group_list_parse(&list, value, &why) == 0)
+        return true;
+    snprintf(expected, expected_size, "members like 1@host:port;2@host:port (%s)", why.text);
+    return false;
 }
 
 static bool check_name(const char *value, char *expected, size_t expected_size)
@@ -150,6 +162,12 @@ static const struct config_key keys[] = {
     STRING("haMasterAddress", ha_master_address, "",
            "a slave's master, host:port of its replication port; default: as name servers say", 0,
            check_address),
+    STRING("groupMembers", group_members, "",
+           "all members of this broker's group, id@host:port separated by ';'; empty: no group", 0,
+           check_members),
+    INT("memberId", member_id, 0, UINT16_MAX, "0", "which of groupMembers this broker is", 0),
+    INT("masterStartWait", master_start_wait, 1, 3600000, "5000",
+        "ms that a member of a group which was its master listens for another one at its start", 0),
     INT("slaveMetadataInterval", slave_metadata_interval, 10, 3600000, "10000",
         "ms between a slave's looks at its master's topics, groups and offsets", 0),
     BOOL("slaveReadEnable", slave_read_enable, "false",
@@ -642,7 +660,8 @@ static int check_role(const struct broker_config *c, bool standalone, struct err
             "brokerRole=SLAVE: a slave has a brokerId above 0 that no other broker named "
             "%s has; add the line brokerId=1",
             c->broker_name);
-    if (c->namesrv_addr[0] == '\0' && c->ha_master_address[0] == '\0' && !standalone)
+    if (c->namesrv_addr[0] == '\0' && c->ha_master_address[0] == '\0' && !standalone &&
+        !group_is_set(c))
         return err_say(err, -EINVAL,
                        "brokerRole=SLAVE: nobody says where the master is; set namesrvAddr, or "
                        "haMasterAddress");
@@ -656,6 +675,8 @@ int settings_finish(struct broker_settings *s, bool standalone, struct err *err)
     int r;
 
     r = check_role(c, standalone, err);
+    if (r == 0)
+        r = group_config_check(c, err);
     if (r == 0)
         r = check_ports(c, standalone, err);
     if (r == 0)

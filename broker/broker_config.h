@@ -28,6 +28,9 @@ struct broker_config {
     int64_t in_sync_replicas, slave_timeout, ha_slave_fallbehind_max, ha_send_heartbeat_interval,
         ha_housekeeping_interval, ha_transfer_batch_size;
     int replica_ack, ha_fresh_slave_from;
+    /* a group whose members change roles: broker/group_config.h */
+    char group_members[2600];
+    int64_t member_id, master_start_wait;
     /* being a slave, and having one */
     char ha_master_address[300];
     int64_t slave_metadata_interval, access_message_in_memory_max_ratio;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/group_config.h"
 #include "broker/registrar.h"
 #include "broker/replication/slave_metadata.h"
 #include "broker/topics.h"
@@ -29,14 +30,6 @@ struct replication {
     struct ha_master_place told; /* place_lock; by a name server; empty: not yet */
 };
 
-/* SYNC_MASTER means two copies unless inSyncReplicas says otherwise. */
-static unsigned copies_of(const struct broker_config *c)
-{
-    if (c->broker_role != ROLE_SYNC_MASTER)
-        return 1;
-    return c->in_sync_replicas > 0 ? (unsigned)c->in_sync_replicas : 2;
-}
-
 struct replication *replication_new(struct broker *b)
 {
     const struct broker_config *c = &b->settings->config;
@@ -48,7 +41,7 @@ struct replication *replication_new(struct broker *b)
     r->reserved_fd = -1;
     pthread_mutex_init(&r->place_lock, NULL);
     r->quorum = (struct quorum_options){
-        .copies = copies_of(c),
+        .copies = group_config_copies(c),
         .policy = c->replica_ack == REPLICA_ACK_STRICT ? QUORUM_STRICT : QUORUM_GO_ON,
         .timeout_ms = c->slave_timeout,
         .behind_max = (uint64_t)c->ha_slave_fallbehind_max,

@@ -180,6 +180,67 @@ START_TEST(a_master_has_id_0)
 }
 END_TEST
 
+/* What is set, and what the refusal names; NULL: it is taken. */
+static const struct {
+    const char *set[6];
+    const char *says;
+} groups[] = {
+    {{"groupMembers=1@127.0.0.1:10911;2@[::1]:20911", "memberId=1"}, NULL},
+    {{"groupMembers=1@a:1;2@b:2;65535@c:3;", "memberId=65535", "brokerRole=SYNC_MASTER"}, NULL},
+    {{"groupMembers=1@a:1;2@b:2;3@c:3", "memberId=2", "brokerRole=SYNC_MASTER", "inSyncReplicas=3"},
+     NULL},
+    {{"groupMembers=1@a:1;2@b:2", "memberId=2", "brokerRole=SLAVE", "brokerId=2",
+      "inSyncReplicas=1"},
+     NULL},
+    {{"groupMembers=1@a:1;2@b:2"}, "the line memberId=1"},
+    {{"memberId=1"}, "the line groupMembers=1@"},
+    {{"groupMembers=1@a:1;2@b:2", "memberId=3"}, "memberId=3 is not among"},
+    {{"groupMembers=1@a:1;2@b:2", "memberId=2", "brokerRole=SLAVE", "brokerId=2"},
+     "the line inSyncReplicas=2"},
+    {{"groupMembers=1@a:1;2@b:2", "memberId=2", "brokerRole=SLAVE", "brokerId=1",
+      "inSyncReplicas=2"},
+     "change to brokerId=2"},
+    {{"groupMembers=1@a:1;2@b:2", "memberId=2", "brokerRole=SYNC_MASTER", "inSyncReplicas=3"},
+     "3 copies are asked for"},
+    {{"groupMembers=1@a:1;2@b:2", "memberId=2", "inSyncReplicas=2"}, "brokerRole=SYNC_MASTER"},
+    {{"groupMembers=1@a:1;2@b:2", "memberId=2", "haMasterAddress=a:2"}, "haMasterAddress=a:2"},
+    {{"groupMembers=1@a:1;2@b:2", "memberId=2", "listenPort=0"}, "the line listenPort=2"},
+};
+
+START_TEST(the_settings_of_a_group_fit_together)
+{
+    for (size_t i = 0; i < 6 && groups[_i].set[i]; i++)
+        set(groups[_i].set[i]);
+    ck_assert_msg((settings_finish(&s, false, &err) == 0) == !groups[_i].says, "%s", err.text);
+    if (groups[_i].says)
+        ck_assert_msg(strstr(err.text, groups[_i].says) != NULL, "%s", err.text);
+}
+END_TEST
+
+START_TEST(a_list_of_members_is_looked_at)
+{
+    static const char *const bad[] = {"1@a:1",
+                                      "a:1;b:2",
+                                      "0@a:1;2@b:2",
+                                      "65536@a:1;2@b:2",
+                                      "1@a:1;1@b:2",
+                                      "1@a:1;2@a:1",
+                                      "1@a;2@b:2",
+                                      "1@a:0;2@b:2",
+                                      "-1@a:1;2@b:2",
+                                      "@a:1;2@b:2",
+                                      "1@a:1;2@b:2;x",
+                                      "1@a:1,2@b:2",
+                                      "1@::1:9;2@b:2;;",
+                                      "1@;2@b:2",
+                                      "1@a:1;2@a:2;3@a:3;4@a:4;5@a:5;6@a:6;7@a:7;8@a:8;9@a:9"};
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(config_check(&broker_config_spec, "groupMembers", bad[i], &err) == -EINVAL,
+                      "%s was taken", bad[i]);
+}
+END_TEST
+
 START_TEST(switches_that_nothing_stands_behind_cannot_be_on)
 {
     set("aclEnable=false");
@@ -335,6 +396,9 @@ static Suite *suite(void)
     tcase_add_test(t, brokerIP1_follows_bindAddress);
     tcase_add_test(t, a_slave_has_an_id_of_its_own_and_knows_who_says_where_its_master_is);
     tcase_add_test(t, a_master_has_id_0);
+    tcase_add_loop_test(t, the_settings_of_a_group_fit_together, 0,
+                        sizeof(groups) / sizeof(groups[0]));
+    tcase_add_test(t, a_list_of_members_is_looked_at);
     tcase_add_test(t, switches_that_nothing_stands_behind_cannot_be_on);
     tcase_add_test(t, the_memory_budget_is_shared_out_and_never_exceeded);
     tcase_add_test(t, a_budget_that_does_not_hold_its_parts_is_refused);
