@@ -78,6 +78,17 @@ int rpc_fd(const struct rpc *r)
     return r->fd;
 }
 
+int rpc_take_fd(struct rpc *r)
+{
+    int fd = r->in.len == r->spent ? r->fd : -1;
+
+    if (fd >= 0) {
+        r->fd = -1;
+        disconnect(r);
+    }
+    return fd;
+}
+
 /* ---- the socket, with a deadline ---- */
 
 /* Sends r->out. *sent says how far it came. */

@@ -21,6 +21,9 @@ int rpc_fd(const struct rpc *r);
 /* Throws away what came unasked; negative when the peer has closed (the next call connects anew).
  */
 int rpc_drain(struct rpc *r);
+/* The connected socket is the caller's from now on, and nothing that came over it is left here; -1
+ * when there is none, or a part of a frame has come. */
+int rpc_take_fd(struct rpc *r);
 
 struct rpc_field {
     const char *key;

@@ -55,7 +55,7 @@ static uint64_t newest_entry(const struct core *c)
 }
 
 /* The epoch of the last byte: what logs are compared by. */
-static uint64_t last_epoch(const struct core *c)
+uint64_t core_last_epoch(const struct core *c)
 {
     for (unsigned i = c->state.epoch_count; i-- > 0;) {
         if (c->state.epochs[i].start < c->written)
@@ -72,6 +72,8 @@ static void add_epoch(struct core *c, uint64_t epoch, uint64_t start)
     while (s->epoch_count > 0 && s->epochs[s->epoch_count - 1].start >= start)
         s->epoch_count--;
     if (s->epoch_count == CORE_EPOCHS_MAX) {
+        /* The two oldest become one, under the younger name. */
+        s->epochs[1].start = s->epochs[0].start;
         memmove(s->epochs, s->epochs + 1, (CORE_EPOCHS_MAX - 1) * sizeof(s->epochs[0]));
         s->epoch_count--;
     }
@@ -91,9 +93,11 @@ static uint64_t end_of(const struct core_epoch *table, unsigned count, unsigned 
     return i + 1 < count ? table[i + 1].start : end;
 }
 
-/* Up to where two logs are the same: the newest epoch that both have, begun at the same place. */
-static uint64_t common_point(const struct core_state *mine, uint64_t my_end,
-                             const struct core_epoch *theirs, unsigned count, uint64_t their_end)
+/* Up to where two logs are the same: the newest epoch that both have, begun at the same place.
+ * False: they have nothing in common. */
+static bool common_point(const struct core_state *mine, uint64_t my_end,
+                         const struct core_epoch *theirs, unsigned count, uint64_t their_end,
+                         uint64_t *common)
 {
     for (unsigned i = mine->epoch_count; i-- > 0;) {
         for (unsigned k = count; k-- > 0;) {
@@ -104,10 +108,11 @@ static uint64_t common_point(const struct core_state *mine, uint64_t my_end,
                 continue;
             a = end_of(mine->epochs, mine->epoch_count, i, my_end);
             b = end_of(theirs, count, k, their_end);
-            return a < b ? a : b;
+            *common = a < b ? a : b;
+            return true;
         }
     }
-    return 0;
+    return false;
 }
 
 static bool higher_log(uint64_t epoch_a, uint64_t end_a, uint64_t epoch_b, uint64_t end_b)
@@ -117,7 +122,7 @@ static bool higher_log(uint64_t epoch_a, uint64_t end_a, uint64_t epoch_b, uint6
 
 /* --- members --- */
 
-static unsigned promises_needed(const struct core *c)
+unsigned core_promises_needed(const struct core *c)
 {
     return (unsigned)c->state.member_count - c->state.copies + 1u;
 }
@@ -137,6 +142,7 @@ static void enter(struct core *c, enum core_role role)
 
     if (wrote && role != CORE_MASTER)
         order(c, CORE_CLOSE_WRITES);
+    c->handing = false;
     c->role = role;
     c->since_ms = c->now_ms;
 }
@@ -151,8 +157,9 @@ static void put_table(const struct core *c, struct core_message *m)
 {
     m->epoch_count = c->state.epoch_count;
     memcpy(m->epochs, c->state.epochs, c->state.epoch_count * sizeof(m->epochs[0]));
+    m->first = c->first;
     m->end = c->written;
-    m->last_epoch = last_epoch(c);
+    m->last_epoch = core_last_epoch(c);
 }
 
 /* --- looking for a master --- */
@@ -162,6 +169,25 @@ static void look(struct core *c)
     enter(c, CORE_LOOKING);
     c->master = 0;
     c->reported_ms = 0;
+    for (unsigned i = 0; i < c->peer_count; i++)
+        c->peers[i].looks = false;
+}
+
+/* The claim to the first epoch of a new group. */
+static bool claims(const struct core *c)
+{
+    return c->state.epoch_count == 0 && c->state.written_term != 0;
+}
+
+/* The group is not new, this member is. */
+static void drop_claim(struct core *c)
+{
+    if (!claims(c))
+        return;
+    alarm_(c, "the other members have a log, this one is new among them: it follows");
+    c->state.written_term = 0;
+    c->doubtful = true;
+    save(c);
 }
 
 static void ask_to_follow(struct core *c)
@@ -177,6 +203,8 @@ static void begin_epoch(struct core *c)
 {
     uint64_t epoch = c->state.promised << CORE_INCARNATION_BITS;
 
+    if (c->state.epoch_count == 0 && c->written > c->first)
+        add_epoch(c, epoch, c->first); /* what was there before there were epochs */
     if (core_term(newest_entry(c)) == c->state.promised)
         epoch = newest_entry(c) + 1;
     if (core_term(epoch) != c->state.promised ||
@@ -187,6 +215,7 @@ static void begin_epoch(struct core *c)
     }
     c->epoch = epoch;
     c->epoch_first_end = 0;
+    c->doubtful = false;
     c->state.written_term = c->state.promised;
     c->master = c->state.member;
     for (unsigned i = 0; i < c->peer_count; i++)
@@ -215,15 +244,19 @@ static void ask_for_promises(struct core *c)
 
 static void send_asks(struct core *c)
 {
-    for (unsigned i = 0; i < c->peer_count; i++)
-        send_to(c, c->peers[i].member, CORE_PROMISE_ASK)->term = c->asked;
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        struct core_message *m = send_to(c, c->peers[i].member, CORE_PROMISE_ASK);
+
+        m->term = c->asked;
+        m->unclean = c->unclean;
+    }
 }
 
 /* Enough promises: the best of those who gave them writes. */
 static void decide(struct core *c)
 {
-    uint64_t best_epoch = last_epoch(c), best_end = c->written;
-    unsigned promises = !c->doubtful, all = 1;
+    uint64_t best_epoch = core_last_epoch(c), best_end = c->written;
+    unsigned promises = !c->doubtful || c->unclean, all = 1;
     struct core_peer *best = NULL;
 
     if (!is_saved(c))
@@ -241,21 +274,25 @@ static void decide(struct core *c)
             best_end = p->end;
         }
     }
-    if (promises < promises_needed(c) ||
+    if (promises < (c->unclean ? 1 : core_promises_needed(c)) ||
         (all < c->state.member_count && c->now_ms - c->since_ms < c->options.ask_wait_ms))
         return;
     if (best) {
-        send_to(c, best->member, CORE_START)->term = c->asked;
+        struct core_message *m = send_to(c, best->member, CORE_START);
+
+        m->term = c->asked;
+        m->unclean = c->unclean;
         look(c);
     } else {
         begin_epoch(c);
     }
 }
 
-void core_promote(struct core *c)
+void core_promote(struct core *c, bool unclean)
 {
     if (c->role == CORE_MASTER || c->role == CORE_STARTING)
         return;
+    c->unclean = unclean;
     ask_for_promises(c);
 }
 
@@ -323,13 +360,28 @@ static const struct core_epoch *epoch_at(const struct core *c, uint64_t offset, 
     return NULL;
 }
 
+static void welcome(struct core *c, struct core_peer *p)
+{
+    struct core_message *w = send_to(c, p->member, CORE_WELCOME);
+
+    w->epoch = c->epoch;
+    w->confirmed = c->confirmed;
+    put_table(c, w);
+    p->sent_ms = c->now_ms;
+}
+
 static void send_data(struct core *c, struct core_peer *p, bool alive)
 {
     uint64_t end = 0, size;
     const struct core_epoch *e = epoch_at(c, p->next, &end);
     struct core_message *m;
 
-    size = e && end > p->next ? end - p->next : 0;
+    if (p->next < c->first) { /* deleted before it was sent: it has to begin anew */
+        p->following = false;
+        welcome(c, p);
+        return;
+    }
+    size = e && end > p->next && !p->blocked ? end - p->next : 0;
     if (size > CORE_FRAME_MAX)
         size = CORE_FRAME_MAX;
     if (size == 0 && !alive)
@@ -347,28 +399,71 @@ static void send_data(struct core *c, struct core_peer *p, bool alive)
     p->sent_ms = c->now_ms;
 }
 
-static void welcome(struct core *c, struct core_peer *p)
-{
-    struct core_message *w = send_to(c, p->member, CORE_WELCOME);
-
-    w->epoch = c->epoch;
-    w->confirmed = c->confirmed;
-    put_table(c, w);
-    p->sent_ms = c->now_ms;
-}
-
 static void take_follow(struct core *c, struct core_peer *p, const struct core_message *m)
 {
+    p->looks = true;
+    p->has_log = m->epoch_count > 0 || m->end > m->first || m->term != 0;
+    if (p->has_log)
+        drop_claim(c);
     if (c->role != CORE_MASTER)
         return;
     if (m->term > c->state.promised) {
         /* Somebody has asked for more without getting it, or we are not master any more. Asking
          * again tells which. */
+        c->unclean = false;
         ask_for_promises(c);
         return;
     }
     p->following = false;
     welcome(c, p);
+}
+
+/* To whom we hand over has everything: from now on it asks for promises. */
+static void keep_handing(struct core *c)
+{
+    if (!c->handing || c->epoch_first_end == 0 || !is_saved(c) ||
+        c->now_ms - c->handed_ms < c->options.beat_ms)
+        return;
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        struct core_peer *p = &c->peers[i];
+
+        if ((c->handing_to != 0 && p->member != c->handing_to) || !p->following ||
+            p->received != c->written || (c->options.count_flushed && p->flushed != c->written))
+            continue;
+        send_to(c, p->member, CORE_TAKE_OVER)->term = core_term(c->epoch);
+        c->handing_to = p->member;
+        c->handed_ms = c->now_ms;
+        return;
+    }
+}
+
+void core_hand_over(struct core *c, uint16_t to, int64_t wait_ms)
+{
+    if (c->role != CORE_MASTER)
+        return;
+    c->handing = true;
+    c->handing_to = to;
+    c->handing_until = c->now_ms + wait_ms;
+    c->handed_ms = c->now_ms - c->options.beat_ms;
+    order(c, CORE_CLOSE_WRITES)->handing = true;
+}
+
+void core_step_down(struct core *c)
+{
+    if (c->role != CORE_MASTER && c->role != CORE_STARTING)
+        return;
+    look(c);
+    c->state.written_term = 0;
+    save(c);
+}
+
+void core_outdated(struct core *c)
+{
+    if (c->role != CORE_MASTER && c->role != CORE_STARTING)
+        return;
+    alarm_(c, "a name server knows a higher epoch: this member is not the master any more");
+    hear_of(c, c->state.promised + 1);
+    look(c);
 }
 
 static void take_report(struct core *c, struct core_peer *p, const struct core_message *m)
@@ -386,6 +481,7 @@ static void take_report(struct core *c, struct core_peer *p, const struct core_m
     if (m->again || p->next < m->received || p->next > c->written)
         p->next = m->received;
     keep_confirmed(c);
+    keep_handing(c);
     send_data(c, p, false);
 }
 
@@ -402,9 +498,9 @@ static void send_promises(struct core *c)
             continue;
         m = send_to(c, p->member, CORE_PROMISE);
         m->asked = p->owed;
-        m->granted = p->owed == c->state.promised && !c->doubtful;
+        m->granted = p->owed == c->state.promised && (!c->doubtful || p->owed_unclean);
         m->end = c->written;
-        m->last_epoch = last_epoch(c);
+        m->last_epoch = core_last_epoch(c);
         p->owed = 0;
     }
 }
@@ -419,6 +515,7 @@ static void take_promise_ask(struct core *c, struct core_peer *p, const struct c
         save(c);
     }
     p->owed = m->term;
+    p->owed_unclean = m->unclean;
     send_promises(c);
 }
 
@@ -444,7 +541,8 @@ static void take_promise(struct core *c, struct core_peer *p, const struct core_
 static void take_start(struct core *c, const struct core_message *m)
 {
     hear_of(c, m->term);
-    if (m->term != c->state.promised || c->state.written_term == m->term || c->doubtful)
+    if (m->term != c->state.promised || c->state.written_term == m->term ||
+        (c->doubtful && !m->unclean))
         return;
     begin_epoch(c);
 }
@@ -470,10 +568,14 @@ static void follow(struct core *c)
 
 static void cut(struct core *c)
 {
+    struct core_order *o;
+
     /* Also an epoch that was announced here and never came: the log goes on in another. */
-    cut_epochs(c, c->cut_to);
-    if (c->cut_to < c->written) {
-        order(c, CORE_TRUNCATE)->offset = c->cut_to;
+    cut_epochs(c, c->cut_anew ? 0 : c->cut_to);
+    if (c->cut_to < c->written || c->cut_anew) {
+        o = order(c, CORE_TRUNCATE);
+        o->offset = c->cut_to;
+        o->anew = c->cut_anew;
         return; /* core_truncated() goes on */
     }
     follow(c);
@@ -481,7 +583,8 @@ static void cut(struct core *c)
 
 static void take_welcome(struct core *c, const struct core_message *m)
 {
-    uint64_t common;
+    uint64_t common = 0;
+    bool anew;
 
     hear_of(c, core_term(m->epoch));
     if (core_term(m->epoch) < c->state.promised || c->role == CORE_CUTTING)
@@ -492,10 +595,19 @@ static void take_welcome(struct core *c, const struct core_message *m)
             return;
         look(c);
     }
-    if (c->role == CORE_FOLLOWING && m->epoch <= c->epoch)
+    if (c->role == CORE_FOLLOWING && m->epoch <= c->epoch && m->first <= c->written)
         return;
-    common = common_point(&c->state, c->written, m->epochs, m->epoch_count, m->end);
-    if (common < c->confirmed) {
+    drop_claim(c);
+    /* Nothing in common, or not enough for the master to go on from there. */
+    anew = !common_point(&c->state, c->written, m->epochs, m->epoch_count, m->end, &common) ||
+           common < m->first || common < c->first;
+    if (anew) {
+        common = m->first;
+        if (c->written == common && c->first == common) { /* empty, and where it has to begin */
+            c->state.epoch_count = 0;
+            anew = false;
+        }
+    } else if (common < c->confirmed) {
         alarm_(c, "a master lacks what is confirmed here: it is not followed");
         return;
     }
@@ -503,10 +615,42 @@ static void take_welcome(struct core *c, const struct core_message *m)
     c->epoch = m->epoch;
     c->heard_ms = c->now_ms;
     c->cut_to = common;
+    c->cut_anew = anew;
     enter(c, CORE_CUTTING);
     c->state.promised = core_term(m->epoch);
     save(c);
     c->waits_for = c->state.version;
+}
+
+static bool is_from_master(const struct core *c, const struct core_message *m)
+{
+    return core_term(m->epoch) >= c->state.promised && c->role == CORE_FOLLOWING &&
+           m->from == c->master && m->epoch == c->epoch;
+}
+
+enum core_taking core_takes(const struct core *c, const struct core_message *m)
+{
+    if (!is_from_master(c, m) || m->size == 0 || m->offset != c->written)
+        return CORE_TAKES_NOT;
+    return m->data_epoch == newest_entry(c) && is_saved(c) ? CORE_TAKES : CORE_TAKES_LATER;
+}
+
+void core_announce(struct core *c, const struct core_message *m)
+{
+    bool begins =
+        m->data_start == m->offset ||
+        (c->state.epoch_count == 0 && m->data_start < m->offset && c->written == c->first);
+
+    if (core_takes(c, m) != CORE_TAKES_LATER || m->data_epoch == newest_entry(c))
+        return;
+    if (!begins || m->data_epoch <= core_last_epoch(c)) {
+        alarm_(c, "the log of the master does not go on where this one ends");
+        look(c);
+        return;
+    }
+    /* The table knows the epoch before a byte of it is there. */
+    add_epoch(c, m->data_epoch, m->data_start);
+    save(c);
 }
 
 static void take_data(struct core *c, const struct core_message *m)
@@ -514,9 +658,7 @@ static void take_data(struct core *c, const struct core_message *m)
     uint64_t confirmed;
 
     hear_of(c, core_term(m->epoch));
-    if (core_term(m->epoch) < c->state.promised)
-        return;
-    if (c->role != CORE_FOLLOWING || m->from != c->master || m->epoch != c->epoch)
+    if (!is_from_master(c, m))
         return;
     c->heard_ms = c->now_ms;
     if (m->size > 0 && m->offset != c->written) {
@@ -525,19 +667,11 @@ static void take_data(struct core *c, const struct core_message *m)
         return;
     }
     if (m->size > 0) {
-        if (m->data_epoch != newest_entry(c)) {
-            /* The table knows the epoch before a byte of it is there. The bytes come again. */
-            if (m->data_start != m->offset || m->data_epoch <= last_epoch(c)) {
-                alarm_(c, "the log of the master does not go on where this one ends");
-                look(c);
-                return;
-            }
-            add_epoch(c, m->data_epoch, m->data_start);
-            save(c);
+        if (core_takes(c, m) != CORE_TAKES) {
+            core_announce(c, m);
+            c->dropped = true; /* the bytes come again */
             return;
         }
-        if (!is_saved(c))
-            return;
         order(c, CORE_APPEND);
         c->written += m->size;
     }
@@ -550,12 +684,13 @@ static void take_data(struct core *c, const struct core_message *m)
 /* --- events --- */
 
 void core_init(struct core *c, const struct core_options *options, const struct core_state *state,
-               uint64_t end, bool doubtful, int64_t now_ms)
+               uint64_t first, uint64_t end, bool doubtful, int64_t now_ms)
 {
     memset(c, 0, sizeof(*c));
     c->options = *options;
     c->state = *state;
     c->saved_version = state->version;
+    c->first = first;
     c->written = c->flushed = end;
     c->doubtful = doubtful;
     c->now_ms = now_ms;
@@ -571,12 +706,27 @@ void core_init(struct core *c, const struct core_options *options, const struct 
 /* The last master has lost nothing, and nobody else has its term: it may go on in it. */
 static bool may_go_on(const struct core *c)
 {
-    return !c->doubtful && c->state.written_term != 0 &&
-           c->state.written_term == c->state.promised && c->highest <= c->state.promised;
+    bool all = true, empty = true, may;
+
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        all = all && c->peers[i].looks;
+        empty = empty && !c->peers[i].has_log;
+    }
+    may = !c->doubtful && c->state.written_term != 0 &&
+          c->state.written_term == c->state.promised && c->highest <= c->state.promised;
+    if (claims(c))
+        return may && all && empty;
+    /* All others look for a master themselves, and none has promised more. */
+    return may && (all || c->now_ms - c->since_ms >= c->options.start_wait_ms);
 }
 
 static void tick_master(struct core *c)
 {
+    keep_handing(c);
+    if (c->handing && c->now_ms >= c->handing_until) {
+        c->handing = false;
+        order(c, CORE_OPEN_WRITES)->again = true;
+    }
     for (unsigned i = 0; i < c->peer_count; i++) {
         struct core_peer *p = &c->peers[i];
 
@@ -596,7 +746,7 @@ void core_tick(struct core *c, int64_t now_ms)
     c->now_ms = now_ms;
     switch (c->role) {
     case CORE_LOOKING:
-        if (may_go_on(c) && now_ms - c->since_ms >= c->options.start_wait_ms) {
+        if (may_go_on(c)) {
             begin_epoch(c);
             return;
         }
@@ -604,10 +754,11 @@ void core_tick(struct core *c, int64_t now_ms)
             ask_to_follow(c);
         break;
     case CORE_ASKING:
-        if (now_ms - c->since_ms >= c->options.silent_ms)
+        decide(c);
+        if (c->role == CORE_ASKING && now_ms - c->since_ms >= c->options.silent_ms) {
+            alarm_(c, "too few members have promised: nobody is promoted");
             look(c);
-        else
-            decide(c);
+        }
         break;
     case CORE_FOLLOWING:
         if (now_ms - c->heard_ms > c->options.silent_ms)
@@ -632,6 +783,7 @@ void core_log(struct core *c, uint64_t written, uint64_t flushed)
         report(c, false);
     } else if (c->role == CORE_MASTER) {
         keep_confirmed(c);
+        keep_handing(c);
         for (unsigned i = 0; i < c->peer_count; i++) {
             if (c->peers[i].following)
                 send_data(c, &c->peers[i], false);
@@ -654,7 +806,8 @@ void core_saved(struct core *c, uint64_t version)
     } else if (c->role == CORE_ASKING) {
         send_asks(c);
         decide(c);
-    } else if (c->role == CORE_FOLLOWING) {
+    } else if (c->role == CORE_FOLLOWING && c->dropped) {
+        c->dropped = false;
         report(c, true);
     }
 }
@@ -664,8 +817,10 @@ void core_truncated(struct core *c)
     if (c->role != CORE_CUTTING)
         return;
     c->written = c->cut_to;
-    if (c->flushed > c->cut_to)
+    if (c->flushed > c->cut_to || c->cut_anew)
         c->flushed = c->cut_to;
+    if (c->cut_anew)
+        c->first = c->cut_to;
     save(c);
     c->waits_for = c->state.version;
 }
@@ -674,6 +829,67 @@ void core_opened(struct core *c, uint64_t first_end)
 {
     if (c->role == CORE_MASTER)
         c->epoch_first_end = first_end;
+}
+
+void core_first(struct core *c, uint64_t first)
+{
+    c->first = first;
+}
+
+void core_ready(struct core *c, uint16_t member, bool ready)
+{
+    struct core_peer *p = peer_of(c, member);
+
+    if (!p)
+        return;
+    p->blocked = !ready;
+    if (ready && c->role == CORE_MASTER && p->following)
+        send_data(c, p, false);
+}
+
+void core_link_new(struct core *c, uint16_t member)
+{
+    struct core_peer *p = peer_of(c, member);
+
+    if (p && p->following && p->next > p->received)
+        p->next = p->received;
+}
+
+bool core_has_more(const struct core *c)
+{
+    for (unsigned i = 0; c->role == CORE_MASTER && i < c->peer_count; i++) {
+        const struct core_peer *p = &c->peers[i];
+
+        if (p->following && !p->blocked && p->next < c->written)
+            return true;
+    }
+    return false;
+}
+
+void core_heard(struct core *c, uint16_t member)
+{
+    struct core_peer *p = peer_of(c, member);
+
+    if (p)
+        p->heard_ms = c->now_ms;
+    if (c->master == member)
+        c->heard_ms = c->now_ms;
+}
+
+bool core_deposes(const struct core *c, const struct core_message *m)
+{
+    if (c->role != CORE_MASTER)
+        return false;
+    return ((m->type == CORE_PROMISE_ASK || m->type == CORE_FOLLOW) &&
+            m->term > c->state.promised) ||
+           (m->type == CORE_WELCOME && core_term(m->epoch) > c->state.promised);
+}
+
+/* The master has everything confirmed that it wants us to take over. */
+static void take_over(struct core *c, const struct core_message *m)
+{
+    if (c->role == CORE_FOLLOWING && m->from == c->master && m->term == core_term(c->epoch))
+        core_promote(c, false);
 }
 
 void core_receive(struct core *c, const struct core_message *m)
@@ -705,6 +921,9 @@ void core_receive(struct core *c, const struct core_message *m)
         break;
     case CORE_REPORT:
         take_report(c, p, m);
+        break;
+    case CORE_TAKE_OVER:
+        take_over(c, m);
         break;
     }
 }

@@ -60,6 +60,7 @@ enum core_message_type {
     CORE_START,       /* you have the highest log of those who promised `term` to me: write */
     CORE_DATA,        /* a piece of the log, or none: alive */
     CORE_REPORT,      /* how far I am */
+    CORE_TAKE_OVER,   /* you have all that I have: ask for promises */
 };
 
 struct core_message {
@@ -69,6 +70,8 @@ struct core_message {
     uint64_t asked;      /* PROMISE: the term that was asked for */
     bool granted;        /* PROMISE */
     bool again;          /* REPORT: send from `received` on again */
+    bool unclean;        /* PROMISE_ASK, START: an operator wants it from doubtful members too */
+    uint64_t first;      /* FOLLOW, WELCOME: the sender's log begins here */
     uint64_t epoch;      /* WELCOME, DATA: the writer's. START: unused */
     uint64_t end;        /* FOLLOW, WELCOME, PROMISE: of the sender's log */
     uint64_t last_epoch; /* PROMISE, FOLLOW */
@@ -85,9 +88,11 @@ enum core_order_type {
     CORE_SEND,     /* `message` to `to`; a DATA with size > 0 takes its bytes from the log */
     CORE_APPEND,   /* the bytes that came with the DATA being handled, at its offset */
     CORE_TRUNCATE, /* cut the log and all that follows from it at `offset`, physically and durably,
-                      then core_truncated() */
-    CORE_OPEN_WRITES,  /* append a record of the epoch's own first, then take sends */
-    CORE_CLOSE_WRITES, /* at once */
+                      then core_truncated(). `anew`: nothing of it is of use, it begins there. Or:
+                      make that durable with the state, and do it before the next core_init() */
+    CORE_OPEN_WRITES,  /* append a record of the epoch's own first, then take sends. `again`: a
+                          hand-over was given up, the epoch goes on */
+    CORE_CLOSE_WRITES, /* at once. `handing`: to hand over; what is owed may still be answered */
     CORE_CONFIRM,      /* everything below `offset` is confirmed */
     CORE_ALARM,        /* `why`: an operator has to look */
 };
@@ -95,6 +100,7 @@ enum core_order_type {
 struct core_order {
     enum core_order_type type;
     uint16_t to;
+    bool anew, again, handing;
     uint64_t offset, version;
     const char *why;
     struct core_message message;
@@ -127,6 +133,10 @@ struct core_peer {
     bool promised;
     uint64_t last_epoch, end;
     uint64_t owed; /* a promise that it asked for, to be sent when it is durable; 0: none */
+    bool owed_unclean;
+    bool looks;   /* it was heard looking for a master since we look for one */
+    bool has_log; /* it was heard to have a log, or a promise */
+    bool blocked; /* its link takes no log bytes now */
 };
 
 struct core {
@@ -135,7 +145,7 @@ struct core {
     uint64_t saved_version;
     enum core_role role;
     int64_t now_ms, since_ms; /* since_ms: in this role */
-    uint64_t written, flushed;
+    uint64_t first, written, flushed;
     bool doubtful; /* the log may lack what was here: no promise counts, no copy either */
     uint64_t confirmed;
     uint16_t master; /* followed, or 0 */
@@ -145,7 +155,13 @@ struct core {
         epoch_first_end; /* master: confirmed moves from here on; 0: the record is not there yet */
     uint64_t asked;      /* the term that promises are asked for */
     uint64_t highest;    /* the highest term heard of */
+    bool unclean;        /* so are the promises that are asked for */
+    bool handing;        /* writes are closed, to hand over */
+    uint16_t handing_to; /* 0: to whoever has everything first */
+    int64_t handing_until, handed_ms;
     uint64_t cut_to;
+    bool cut_anew;
+    bool dropped;       /* bytes that came while the state was being saved are to come again */
     uint64_t waits_for; /* a version of the state, before the next step of STARTING or CUTTING */
     struct core_peer peers[CORE_MEMBERS_MAX];
     unsigned peer_count;
@@ -153,10 +169,19 @@ struct core {
     unsigned order_count;
 };
 
-/* `state` as it was saved; the log ends at `end`, all of it on the disk. `doubtful`: an unclean
- * stop may have taken what had been counted here (ASYNC_FLUSH and a power cut). */
+/* `state` as it was saved; the log is [first, end), all of it on the disk. `doubtful`: an unclean
+ * stop may have taken what had been counted here (ASYNC_FLUSH and a power cut), or this member is
+ * new: its log says nothing about what others have.
+ *
+ * A new group: each member has a state without epochs and is doubtful, but for the one that claims
+ * the first epoch: promised = written_term = core_first_term(member), not doubtful. The claim is
+ * carried out once all others have been heard and none has a log; else it is dropped. */
+static inline uint64_t core_first_term(uint16_t member)
+{
+    return (uint64_t)1 << CORE_MEMBER_BITS | member;
+}
 void core_init(struct core *c, const struct core_options *options, const struct core_state *state,
-               uint64_t end, bool doubtful, int64_t now_ms);
+               uint64_t first, uint64_t end, bool doubtful, int64_t now_ms);
 
 /* Events. Each may leave orders in c->orders, to be carried out before the next event. */
 void core_tick(struct core *c, int64_t now_ms);
@@ -166,7 +191,40 @@ void core_truncated(struct core *c);
 /* The epoch's own first record ends here (after OPEN_WRITES). */
 void core_opened(struct core *c, uint64_t first_end);
 void core_receive(struct core *c, const struct core_message *m);
-/* An operator's word: ask for promises, and start the best of those who gave them. */
-void core_promote(struct core *c);
+void core_first(struct core *c, uint64_t first); /* the log begins here now */
+
+/* Log bytes. A store may have no room, or take whole records only, so it is given the bytes first:
+ * core_takes() says what would become of a DATA; when it TAKES, the owner appends what it can and
+ * hands in a DATA of just that (the rest is another one, later). LATER: its epoch must be durable
+ * first: core_announce(), then again. NOT: hand it in as it is. */
+enum core_taking { CORE_TAKES, CORE_TAKES_LATER, CORE_TAKES_NOT };
+enum core_taking core_takes(const struct core *c, const struct core_message *m);
+void core_announce(struct core *c, const struct core_message *m);
+/* The link to a member takes log bytes now, or not (at first it does). One that is new has lost
+ * what was on its way. */
+void core_ready(struct core *c, uint16_t member, bool ready);
+void core_link_new(struct core *c, uint16_t member);
+/* Some ready follower lacks bytes: core_ready() again, or core_log(), sends them. */
+bool core_has_more(const struct core *c);
+/* Something of it has arrived and waits here: it is not silent. */
+void core_heard(struct core *c, uint16_t member);
+/* This message would end our time as master: no appends from here on, core_log() with the true end,
+ * then hand it in. */
+bool core_deposes(const struct core *c, const struct core_message *m);
+
+/* An operator's word: ask for promises, and start the best of those who gave them. `unclean`: with
+ * those that can be had, doubtful ones too. */
+void core_promote(struct core *c, bool unclean);
+/* Close writes; when member `to` (0: any) has everything it takes over; else, after wait_ms, writes
+ * are open again. Of a master. */
+void core_hand_over(struct core *c, uint16_t to, int64_t wait_ms);
+/* Not master any more, and not by itself again. */
+void core_step_down(struct core *c);
+/* A name server knows a higher epoch: likewise until a master is heard of. */
+void core_outdated(struct core *c);
+
+/* What a promise says of this log. */
+uint64_t core_last_epoch(const struct core *c);
+unsigned core_promises_needed(const struct core *c);
 
 #endif

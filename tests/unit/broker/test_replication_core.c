@@ -1,10 +1,11 @@
 /* test_replication_core.c - whole groups in simulated time, network and disk, from a seed.
  *
  * A schedule makes members crash (losing what was not synced, or not), cuts and delays and doubles
- * messages, lets clients write wherever writes are open, and lets an operator promote whomever.
- * What is checked all the time: what one member has confirmed at a log offset is what every member
- * confirms there, for ever; an epoch has one writer. At the end all is healed: one master, all logs
- * the same, and everything that was ever confirmed is there.
+ * messages, lets clients write wherever writes are open, deletes the oldest records, replaces
+ * disks, fills links, and lets an operator promote or hand over to whomever. What is checked all
+ * the time: what one member has confirmed at a log offset is what every member confirms there, for
+ * ever; an epoch has one writer. At the end all is healed: one master, all logs the same, and
+ * everything that was ever confirmed is there.
  *
  * SIMULATION_SEEDS and SIMULATION_FIRST in the environment ask for more, or for one again.
  */
@@ -33,6 +34,7 @@ enum bug {
     ACK_BEFORE_FLUSH,
     PROMISE_NOT_DURABLE,
     PROMOTION_BY_CONFIRMED,
+    CLAIM_UNHEARD, /* a member with a new disk begins the history anew */
 };
 
 struct plan {
@@ -53,8 +55,10 @@ struct node {
         struct core_state state;
     } saves[SAVES];
     unsigned save_count;
+    bool cutting, cut_anew; /* with the state: to be done at the next start */
+    uint64_t cut_to;
     uint32_t log[LOG_MAX];
-    uint64_t written, flushed;
+    uint64_t first, written, flushed;
     uint64_t
         ghost; /* bytes behind the end that were not cut physically: a start finds them again */
     int64_t flush_ms; /* when the flush that is under way ends; 0: none */
@@ -76,6 +80,7 @@ static struct node nodes[NODES_MAX];
 static struct wire wires[WIRES];
 static unsigned wire_count;
 static bool cut[NODES_MAX][NODES_MAX];
+static bool quiet; /* messages arrive, soon */
 static int64_t now;
 static uint64_t random_state;
 static uint32_t next_record;
@@ -87,7 +92,7 @@ static struct {
 } writers[EPOCHS];
 static unsigned writer_count;
 static char broken[600]; /* what did not hold */
-static uint64_t appended, promotions, crashes;
+static uint64_t appended, promotions, crashes, replaced, handed, anews;
 
 static uint64_t rnd(uint64_t below)
 {
@@ -171,12 +176,12 @@ static void send_message(unsigned from, const struct core_order *o)
     struct node *n = &nodes[from];
     int copies = chance(50) ? 2 : 1;
 
-    if (chance(40))
+    if (chance(40) && !quiet)
         return;
     while (copies-- > 0 && wire_count < WIRES) {
         struct wire *w = &wires[wire_count++];
 
-        *w = (struct wire){.due_ms = now + 1 + (int64_t)rnd(chance(20) ? 400 : 15),
+        *w = (struct wire){.due_ms = now + 1 + (int64_t)rnd(chance(20) && !quiet ? 400 : 15),
                            .to = o->to,
                            .message = o->message};
         if (o->message.type == CORE_PROMISE && plan.bug == PROMOTION_BY_CONFIRMED)
@@ -224,6 +229,8 @@ static void note_confirmed(unsigned i, uint64_t to)
               (unsigned long long)n->written);
         return;
     }
+    if (n->confirmed < n->first)
+        n->confirmed = n->first;
     for (uint64_t at = n->confirmed; at < to; at++) {
         if (at == visible_count)
             visible[visible_count++] = n->log[at];
@@ -264,17 +271,13 @@ static void run_order(unsigned i, const struct core_order *o)
             n->log[n->written++] = arriving->bytes[k];
         break;
     case CORE_TRUNCATE:
-        if (plan.bug == SKIPPED_TRUNCATION && n->ghost < n->written)
-            n->ghost = n->written;
-        if (o->offset < n->written)
-            n->written = o->offset;
-        if (n->flushed > n->written)
-            n->flushed = n->written;
-        if (n->confirmed > n->written)
-            n->confirmed = n->written;
+        n->cutting = true;
+        n->cut_anew = o->anew;
+        n->cut_to = o->offset;
         break;
     case CORE_OPEN_WRITES:
-        note_writer(i, n->core.epoch);
+        if (!o->again)
+            note_writer(i, n->core.epoch);
         n->writes = true;
         break;
     case CORE_CLOSE_WRITES:
@@ -288,6 +291,37 @@ static void run_order(unsigned i, const struct core_order *o)
             printf("%lld: member %u: %s\n", (long long)now, i + 1, o->why);
         break;
     }
+}
+
+static void carry_out_cut(struct node *n)
+{
+    anews += n->cut_anew;
+    if (n->cut_anew) {
+        n->first = n->written = n->flushed = n->cut_to;
+        n->ghost = 0;
+    }
+    if (plan.bug == SKIPPED_TRUNCATION && n->ghost < n->written)
+        n->ghost = n->written;
+    if (n->cut_to < n->written)
+        n->written = n->cut_to;
+    if (n->flushed > n->written)
+        n->flushed = n->written;
+    if (n->confirmed > n->written)
+        n->confirmed = n->written;
+    n->cutting = false;
+}
+
+/* What a process that is made anew knows is what it has saved; the intent to cut is among it. */
+static void restart(unsigned i)
+{
+    struct node *n = &nodes[i];
+
+    n->disk = n->core.state;
+    n->lost = n->core.doubtful;
+    n->flushed = n->written;
+    n->core.order_count = 0;
+    n->up = false;
+    n->restart_ms = now + 1 + (int64_t)rnd(100);
 }
 
 static void run_orders(unsigned i)
@@ -306,11 +340,17 @@ static void run_orders(unsigned i)
         for (unsigned k = 0; k < count; k++) {
             run_order(i, &orders[k]);
             truncated = truncated || orders[k].type == CORE_TRUNCATE;
-            opened = opened || orders[k].type == CORE_OPEN_WRITES;
+            opened = opened || (orders[k].type == CORE_OPEN_WRITES && !orders[k].again);
         }
         arriving = NULL;
-        if (truncated)
+        if (truncated && chance(2)) {
+            restart(i); /* the broker is made anew, and cuts on its way */
+            break;
+        }
+        if (truncated) {
+            carry_out_cut(n);
             core_truncated(&n->core);
+        }
         if (opened) {
             append(i, ++next_record);
             core_opened(&n->core, n->written);
@@ -340,6 +380,8 @@ static void boot(unsigned i, bool doubtful)
     struct node *n = &nodes[i];
 
     options.count_flushed = plan.flushed;
+    if (n->cutting)
+        carry_out_cut(n);
     n->up = true;
     n->writes = false;
     n->save_count = 0;
@@ -349,8 +391,47 @@ static void boot(unsigned i, bool doubtful)
         n->written = n->ghost;
     n->ghost = 0;
     n->flushed = n->written;
-    core_init(&n->core, &options, &n->disk, n->written, doubtful, now);
+    core_init(&n->core, &options, &n->disk, n->first, n->written, doubtful, now);
+    if (plan.bug == CLAIM_UNHEARD && n->disk.written_term != 0 && n->disk.epoch_count == 0) {
+        for (unsigned k = 0; k < n->core.peer_count; k++)
+            n->core.peers[k].looks = true;
+    }
     run_orders(i);
+}
+
+static struct core_state new_state(unsigned i)
+{
+    struct core_state state = {.version = 1,
+                               .member = (uint16_t)(i + 1),
+                               .member_count = (uint8_t)plan.nodes,
+                               .copies = (uint8_t)plan.copies};
+
+    for (unsigned k = 0; k < plan.nodes; k++)
+        state.members[k] = (uint16_t)(k + 1);
+    if (i == 0) /* the configuration names it as the first master */
+        state.promised = state.written_term = core_first_term(1);
+    return state;
+}
+
+/* A member comes back with an empty disk. It had copies: that is survived while others have
+ * them. */
+static void replace_disk(unsigned i)
+{
+    struct node *n = &nodes[i];
+    unsigned whole = 0;
+
+    for (unsigned k = 0; k < plan.nodes; k++)
+        whole +=
+            k != i && nodes[k].up && !nodes[k].core.doubtful && nodes[k].flushed >= visible_count;
+    if (!n->up || somebody_doubts() || whole < plan.copies || visible_count == 0)
+        return;
+    replaced++;
+    n->up = false;
+    n->restart_ms = now + 50 + (int64_t)rnd(3000);
+    n->disk = new_state(i);
+    n->cutting = false;
+    n->first = n->written = n->flushed = n->confirmed = n->ghost = 0;
+    n->lost = i != 0;
 }
 
 static void crash(unsigned i)
@@ -387,14 +468,9 @@ static void make_group(uint64_t seed)
         struct node *n = &nodes[i];
 
         memset(n, 0, offsetof(struct node, log));
-        n->written = n->flushed = n->confirmed = 0;
-        n->disk = (struct core_state){.version = 1,
-                                      .member = (uint16_t)(i + 1),
-                                      .member_count = (uint8_t)plan.nodes,
-                                      .copies = (uint8_t)plan.copies};
-        for (unsigned k = 0; k < plan.nodes; k++)
-            n->disk.members[k] = (uint16_t)(k + 1);
-        boot(i, false);
+        n->first = n->written = n->flushed = n->confirmed = 0;
+        n->disk = new_state(i);
+        boot(i, i != 0);
     }
 }
 
@@ -407,13 +483,30 @@ static bool has_master(void)
     return false;
 }
 
-static void promote(unsigned i)
+static void promote(unsigned i, bool unclean)
 {
     if (!nodes[i].up)
         return;
     promotions++;
-    core_promote(&nodes[i].core);
+    core_promote(&nodes[i].core, unclean);
     run_orders(i);
+}
+
+static void hand_over(unsigned i, unsigned to)
+{
+    if (!nodes[i].up || nodes[i].core.role != CORE_MASTER)
+        return;
+    handed++;
+    core_hand_over(&nodes[i].core, to == i ? 0 : (uint16_t)(to + 1), 500);
+    run_orders(i);
+}
+
+static void delete_oldest(struct node *n)
+{
+    if (n->up && n->confirmed > n->first) {
+        n->first += rnd(n->confirmed - n->first);
+        core_first(&n->core, n->first);
+    }
 }
 
 static void disturb(void)
@@ -427,9 +520,21 @@ static void disturb(void)
     if (chance(60))
         cut[a][b] = false;
     if (chance(400))
+        delete_oldest(&nodes[b]);
+    if (chance(2000))
+        replace_disk(a);
+    if (chance(300))
+        hand_over(a, b);
+    if (chance(40) && nodes[a].up) {
+        core_ready(&nodes[a].core, (uint16_t)(b + 1), chance(2));
+        run_orders(a);
+    }
+    if (chance(100) && nodes[a].up)
+        core_link_new(&nodes[a].core, (uint16_t)(b + 1));
+    if (chance(400))
         memset(cut, 0, sizeof(cut));
     if (chance(has_master() ? 600 : 40))
-        promote(a);
+        promote(a, false);
 }
 
 static void step(bool rough)
@@ -467,8 +572,10 @@ static bool all_the_same(void)
     for (unsigned i = 0; i < plan.nodes; i++) {
         const struct node *n = &nodes[i];
 
+        uint64_t from = n->first > master->first ? n->first : master->first;
+
         if (!n->up || n->written != master->written || n->confirmed != master->confirmed ||
-            memcmp(n->log, master->log, n->written * sizeof(n->log[0])) != 0)
+            memcmp(n->log + from, master->log + from, (n->written - from) * sizeof(n->log[0])) != 0)
             return false;
     }
     return true;
@@ -496,18 +603,27 @@ static const char *roles(void)
 static bool live(uint64_t seed)
 {
     int64_t until, patience;
+    unsigned tries = 0;
 
+    quiet = false;
     make_group(seed);
-    promote((unsigned)rnd(plan.nodes));
     for (until = now + ROUGH_MS; now < until && !broken[0];) {
         disturb();
         step(true);
     }
     memset(cut, 0, sizeof(cut));
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        for (unsigned k = 0; k < plan.nodes && nodes[i].up; k++) {
+            core_ready(&nodes[i].core, (uint16_t)(k + 1), true);
+            run_orders(i);
+        }
+    }
     patience = now + 2000;
     for (until = now + CALM_MS; now < until && !broken[0] && !all_the_same();) {
         if (now > patience && !has_master()) {
-            promote((unsigned)rnd(plan.nodes));
+            /* An operator who sees that members doubt their logs lets all of them promise. */
+            quiet = tries > 3;
+            promote((unsigned)rnd(plan.nodes), tries++ > 4);
             patience = now + 2000;
         }
         step(false);
@@ -548,7 +664,7 @@ START_TEST(no_schedule_loses_what_was_confirmed)
     uint64_t seeds = from_environment("SIMULATION_SEEDS", 60), total = 0;
 
     plan = plans[_i];
-    appended = promotions = crashes = 0;
+    appended = promotions = crashes = replaced = handed = anews = 0;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         ck_assert_msg(live(seed), "plan %d (%u members, %u copies), seed %llu, at %lld ms: %s", _i,
                       plan.nodes, plan.copies, (unsigned long long)seed, (long long)now, broken);
@@ -558,9 +674,10 @@ START_TEST(no_schedule_loses_what_was_confirmed)
     ck_assert_uint_gt(total, seeds * 20);
     ck_assert_uint_gt(crashes, seeds);
     printf("%u members, %u copies: %llu schedules, %llu records confirmed, %llu crashes, %llu "
-           "promotions\n",
+           "promotions, %llu hand-overs, %llu disks replaced, %llu logs begun anew\n",
            plan.nodes, plan.copies, (unsigned long long)seeds, (unsigned long long)total,
-           (unsigned long long)crashes, (unsigned long long)promotions);
+           (unsigned long long)crashes, (unsigned long long)promotions, (unsigned long long)handed,
+           (unsigned long long)replaced, (unsigned long long)anews);
 }
 END_TEST
 
@@ -569,10 +686,8 @@ static const struct {
     unsigned plan;
     uint64_t seeds;
 } planted[] = {
-    {SKIPPED_TRUNCATION, 1, 300},
-    {ACK_BEFORE_FLUSH, 1, 300},
-    {PROMISE_NOT_DURABLE, 1, 300},
-    {PROMOTION_BY_CONFIRMED, 1, 300},
+    {SKIPPED_TRUNCATION, 1, 300},     {ACK_BEFORE_FLUSH, 1, 300}, {PROMISE_NOT_DURABLE, 1, 300},
+    {PROMOTION_BY_CONFIRMED, 1, 300}, {CLAIM_UNHEARD, 3, 300},
 };
 
 START_TEST(a_planted_bug_is_found_within_300_seeds)

@@ -1,0 +1,240 @@
+/* group_state.c - see group_state.h. */
+#include "broker/replication/group_state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/crc.h"
+#include "common/file.h"
+
+enum { STATE_BYTES_MAX = 65536, STATE_VERSION = 1, LINE_MAX_BYTES = 256 };
+
+static void add_u64(struct buf *out, const char *key, uint64_t value)
+{
+    buf_addf(out, "%s=%" PRIu64 "\n", key, value);
+}
+
+void group_state_print(const struct group_state *state, struct buf *out)
+{
+    const struct core_state *c = &state->core;
+
+    add_u64(out, "format", STATE_VERSION);
+    add_u64(out, "version", c->version);
+    add_u64(out, "member", c->member);
+    for (unsigned i = 0; i < c->member_count; i++)
+        add_u64(out, "members", c->members[i]);
+    add_u64(out, "copies", c->copies);
+    add_u64(out, "promised", c->promised);
+    add_u64(out, "writtenTerm", c->written_term);
+    for (unsigned i = 0; i < c->epoch_count; i++)
+        buf_addf(out, "epoch=%" PRIu64 "@%" PRIu64 "\n", c->epochs[i].epoch, c->epochs[i].start);
+    if (state->cut)
+        add_u64(out, state->anew ? "cutAnewAt" : "cutAt", state->cut_to);
+    add_u64(out, "doubtful", state->doubtful);
+    buf_addf(out, "boot=%s\n", state->boot_id);
+    if (!out->failed)
+        add_u64(out, "crc", crc32_of(0, buf_bytes(out)));
+}
+
+/* --- taking apart --- */
+
+static bool number(struct bytes text, uint64_t *out)
+{
+    uint64_t value = 0;
+
+    if (text.len == 0 || text.len > 20)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned digit = text.at[i] - (unsigned)'0';
+
+        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
+static bool number_to(struct bytes text, uint64_t most, uint64_t *out)
+{
+    return number(text, out) && *out <= most;
+}
+
+static bool take_epoch(struct core_state *c, struct bytes text)
+{
+    const uint8_t *at = memchr(text.at, '@', text.len);
+    struct core_epoch e;
+
+    if (!at || c->epoch_count == CORE_EPOCHS_MAX ||
+        !number(bytes_of(text.at, (size_t)(at - text.at)), &e.epoch) ||
+        !number_to(bytes_of(at + 1, text.len - (size_t)(at - text.at) - 1), INT64_MAX, &e.start))
+        return false;
+    if (c->epoch_count > 0 && (e.epoch <= c->epochs[c->epoch_count - 1].epoch ||
+                               e.start < c->epochs[c->epoch_count - 1].start))
+        return false;
+    c->epochs[c->epoch_count++] = e;
+    return true;
+}
+
+static bool take_boot(struct group_state *out, struct bytes value)
+{
+    return bytes_to_cstr(value, out->boot_id, sizeof(out->boot_id));
+}
+
+static bool take_line(struct group_state *out, struct bytes key, struct bytes value)
+{
+    struct core_state *c = &out->core;
+    uint64_t n = 0;
+
+    if (bytes_is(key, "boot"))
+        return take_boot(out, value);
+    if (bytes_is(key, "epoch"))
+        return take_epoch(c, value);
+    if (!number(value, &n))
+        return false;
+    if (bytes_is(key, "format"))
+        return n == STATE_VERSION;
+    if (bytes_is(key, "version")) {
+        c->version = n;
+    } else if (bytes_is(key, "member")) {
+        c->member = (uint16_t)n;
+        return n > 0 && n <= UINT16_MAX;
+    } else if (bytes_is(key, "members")) {
+        if (c->member_count == CORE_MEMBERS_MAX || n == 0 || n > UINT16_MAX)
+            return false;
+        c->members[c->member_count++] = (uint16_t)n;
+    } else if (bytes_is(key, "copies")) {
+        c->copies = (uint8_t)n;
+        return n > 0 && n <= CORE_MEMBERS_MAX;
+    } else if (bytes_is(key, "promised")) {
+        c->promised = n;
+    } else if (bytes_is(key, "writtenTerm")) {
+        c->written_term = n;
+    } else if (bytes_is(key, "cutAt") || bytes_is(key, "cutAnewAt")) {
+        out->anew = bytes_is(key, "cutAnewAt");
+        out->cut = true;
+        out->cut_to = n;
+        return n <= INT64_MAX;
+    } else if (bytes_is(key, "doubtful")) {
+        out->doubtful = n == 1;
+        return n <= 1;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool names_itself(const struct core_state *c)
+{
+    for (unsigned i = 0; i < c->member_count; i++) {
+        if (c->members[i] == c->member)
+            return c->copies > 0 && c->copies <= c->member_count;
+    }
+    return false;
+}
+
+int group_state_parse(struct group_state *out, struct bytes text, struct err *err)
+{
+    size_t at = 0;
+    uint64_t crc = 0;
+
+    memset(out, 0, sizeof(*out));
+    for (unsigned line = 1; at < text.len; line++) {
+        const uint8_t *from = text.at + at, *to = memchr(from, '\n', text.len - at);
+        const uint8_t *is = to ? memchr(from, '=', (size_t)(to - from)) : NULL;
+        struct bytes key, value;
+
+        if (!is || to - from > LINE_MAX_BYTES)
+            return err_say(err, -EBADMSG, "line %u is not key=value", line);
+        key = bytes_of(from, (size_t)(is - from));
+        value = bytes_of(is + 1, (size_t)(to - is - 1));
+        if (bytes_is(key, "crc")) {
+            if (!number(value, &crc) || crc != crc32_of(0, bytes_of(text.at, at)) ||
+                at + (size_t)(to - from) + 1 != text.len)
+                return err_say(err, -EBADMSG, "its checksum in line %u is wrong", line);
+            if (!names_itself(&out->core))
+                return err_say(err, -EBADMSG, "member, members and copies do not fit together");
+            return 0;
+        }
+        if (!take_line(out, key, value))
+            return err_say(err, -EBADMSG, "line %u (%.*s) is not what is written there", line,
+                           (int)(key.len < 32 ? key.len : 32), (const char *)key.at);
+        at += (size_t)(to - from) + 1;
+    }
+    return err_say(err, -EBADMSG, "the checksum at its end is missing");
+}
+
+/* --- the file --- */
+
+static int path_of(char path[PATH_MAX], const char *root_dir, struct err *err)
+{
+    if (snprintf(path, PATH_MAX, "%s/tern/state", root_dir) >= PATH_MAX - 4) /* .bak */
+        return err_set(err, -ENAMETOOLONG, "open %s/tern/state", root_dir);
+    return 0;
+}
+
+int group_state_load(struct group_state *out, const char *root_dir, struct err *err)
+{
+    char path[PATH_MAX];
+    struct buf text = {0};
+    int r = path_of(path, root_dir, err);
+
+    if (r < 0)
+        return r;
+    r = file_load(path, STATE_BYTES_MAX, &text);
+    if (r == -ENOENT) {
+        /* A crash in the middle of a replacement: the one before still holds, nobody was told of
+         * the new one. */
+        buf_reset(&text);
+        strcat(path, ".bak");
+        r = file_load(path, STATE_BYTES_MAX, &text);
+        path[strlen(path) - 4] = '\0';
+    }
+    if (r < 0) {
+        buf_destroy(&text);
+        return err_set(err, r, "read %s", path);
+    }
+    r = group_state_parse(out, buf_bytes(&text), err);
+    buf_destroy(&text);
+    if (r == -EBADMSG)
+        err_add(err,
+                "; %s is damaged. It holds what this member has promised and must not be guessed: "
+                "put back a good copy of exactly this file, or move the whole store folder away, "
+                "and the member joins anew",
+                path);
+    return r;
+}
+
+int group_state_save(const struct group_state *state, const char *root_dir, struct err *err)
+{
+    char path[PATH_MAX];
+    struct buf text = {0};
+    int r = path_of(path, root_dir, err);
+
+    if (r < 0)
+        return r;
+    group_state_print(state, &text);
+    r = text.failed ? err_set(err, -ENOMEM, "write %s", path)
+                    : file_replace(path, buf_bytes(&text), err);
+    buf_destroy(&text);
+    return r;
+}
+
+void group_state_boot_id(char out[40])
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, out, 39);
+
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        n = 0;
+    out[n] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+}
