@@ -114,8 +114,10 @@ static bool take_line(struct group_state *out, struct bytes key, struct bytes va
         return n > 0 && n <= CORE_MEMBERS_MAX;
     } else if (bytes_is(key, "promised")) {
         c->promised = n;
+        return n <= core_term(UINT64_MAX);
     } else if (bytes_is(key, "writtenTerm")) {
         c->written_term = n;
+        return n <= core_term(UINT64_MAX);
     } else if (bytes_is(key, "cutAt") || bytes_is(key, "cutAnewAt")) {
         out->anew = bytes_is(key, "cutAnewAt");
         out->cut = true;
@@ -130,22 +132,29 @@ static bool take_line(struct group_state *out, struct bytes key, struct bytes va
     return true;
 }
 
-static bool names_itself(const struct core_state *c)
+/* This member is one of them, none is named twice, and there are as many as copies are wanted. */
+static bool fits_together(const struct core_state *c)
 {
+    unsigned itself = 0;
+
     for (unsigned i = 0; i < c->member_count; i++) {
-        if (c->members[i] == c->member)
-            return c->copies > 0 && c->copies <= c->member_count;
+        itself += c->members[i] == c->member;
+        for (unsigned k = 0; k < i; k++) {
+            if (c->members[k] == c->members[i])
+                return false;
+        }
     }
-    return false;
+    return itself == 1 && c->copies > 0 && c->copies <= c->member_count;
 }
 
 int group_state_parse(struct group_state *out, struct bytes text, struct err *err)
 {
     size_t at = 0;
     uint64_t crc = 0;
+    unsigned line = 1;
 
     memset(out, 0, sizeof(*out));
-    for (unsigned line = 1; at < text.len; line++) {
+    for (; at < text.len; line++) {
         const uint8_t *from = text.at + at, *to = memchr(from, '\n', text.len - at);
         const uint8_t *is = to ? memchr(from, '=', (size_t)(to - from)) : NULL;
         struct bytes key, value;
@@ -157,66 +166,79 @@ int group_state_parse(struct group_state *out, struct bytes text, struct err *er
         if (bytes_is(key, "crc")) {
             if (!number(value, &crc) || crc != crc32_of(0, bytes_of(text.at, at)) ||
                 at + (size_t)(to - from) + 1 != text.len)
-                return err_say(err, -EBADMSG, "its checksum in line %u is wrong", line);
-            if (!names_itself(&out->core))
-                return err_say(err, -EBADMSG, "member, members and copies do not fit together");
+                return err_say(err, -EBADMSG, "the checksum in line %u is wrong", line);
+            if (!fits_together(&out->core))
+                return err_say(err, -EBADMSG,
+                               "member, members and copies above line %u do not fit together",
+                               line);
             return 0;
         }
-        if (!take_line(out, key, value))
-            return err_say(err, -EBADMSG, "line %u (%.*s) is not what is written there", line,
+        if ((line == 1) != bytes_is(key, "format") || !take_line(out, key, value))
+            return err_say(err, -EBADMSG, "line %u (%.*s) is none that is written there", line,
                            (int)(key.len < 32 ? key.len : 32), (const char *)key.at);
         at += (size_t)(to - from) + 1;
     }
-    return err_say(err, -EBADMSG, "the checksum at its end is missing");
+    return err_say(err, -EBADMSG, "line %u, the checksum at the end, is missing", line);
 }
 
 /* --- the file --- */
 
-static int path_of(char path[PATH_MAX], const char *root_dir, struct err *err)
+static int path_of(char path[PATH_MAX], const char *root_dir, const char *name, struct err *err)
 {
-    if (snprintf(path, PATH_MAX, "%s/tern/state", root_dir) >= PATH_MAX - 4) /* .bak */
-        return err_set(err, -ENAMETOOLONG, "open %s/tern/state", root_dir);
+    if (snprintf(path, PATH_MAX, "%s/tern%s", root_dir, name) >= PATH_MAX)
+        return err_set(err, -ENAMETOOLONG, "open %s/tern%s", root_dir, name);
     return 0;
+}
+
+static int load(struct group_state *out, const char *path, struct err *err)
+{
+    struct buf text = {0};
+    struct err why = {0};
+    int r = file_load(path, STATE_BYTES_MAX, &text);
+
+    if (r < 0 && r != -EFBIG) {
+        err_set(err, r, "read %s", path);
+    } else {
+        r = r < 0 ? err_say(&why, -EBADMSG, "more than %d bytes", STATE_BYTES_MAX)
+                  : group_state_parse(out, buf_bytes(&text), &why);
+        if (r < 0)
+            err_say(
+                err, r,
+                "%s is damaged: %s. It holds what this member has promised, which must not be "
+                "guessed: put back tern/state.bak (the generation before) only if nobody has been "
+                "promoted since; or move the whole store away, and the member joins anew",
+                path, why.text);
+    }
+    buf_destroy(&text);
+    return r;
 }
 
 int group_state_load(struct group_state *out, const char *root_dir, struct err *err)
 {
-    char path[PATH_MAX];
-    struct buf text = {0};
-    int r = path_of(path, root_dir, err);
+    char path[PATH_MAX], before[PATH_MAX];
+    int r = path_of(path, root_dir, "/state", err);
 
+    if (r == 0)
+        r = path_of(before, root_dir, "/state.bak", err);
     if (r < 0)
         return r;
-    r = file_load(path, STATE_BYTES_MAX, &text);
-    if (r == -ENOENT) {
-        /* A crash in the middle of a replacement: the one before still holds, nobody was told of
-         * the new one. */
-        buf_reset(&text);
-        strcat(path, ".bak");
-        r = file_load(path, STATE_BYTES_MAX, &text);
-        path[strlen(path) - 4] = '\0';
-    }
-    if (r < 0) {
-        buf_destroy(&text);
-        return err_set(err, r, "read %s", path);
-    }
-    r = group_state_parse(out, buf_bytes(&text), err);
-    buf_destroy(&text);
-    if (r == -EBADMSG)
-        err_add(err,
-                "; %s is damaged. It holds what this member has promised and must not be guessed: "
-                "put back a good copy of exactly this file, or move the whole store folder away, "
-                "and the member joins anew",
-                path);
-    return r;
+    r = load(out, path, err);
+    /* A crash within a save. It had not returned: what stands in .bak is all that was promised. */
+    return r == -ENOENT ? load(out, before, err) : r;
 }
 
 int group_state_save(const struct group_state *state, const char *root_dir, struct err *err)
 {
     char path[PATH_MAX];
     struct buf text = {0};
-    int r = path_of(path, root_dir, err);
+    int r = path_of(path, root_dir, "", err);
 
+    if (r < 0)
+        return r;
+    r = file_mkdirs(path);
+    if (r < 0)
+        return err_set(err, r, "make %s", path);
+    r = path_of(path, root_dir, "/state", err);
     if (r < 0)
         return r;
     group_state_print(state, &text);

@@ -2,6 +2,7 @@
  */
 #include "broker/replication/group_wire.h"
 
+#include <assert.h>
 #include <errno.h>
 
 enum {
@@ -10,7 +11,7 @@ enum {
     FLAG_AGAIN = 2,
     FLAG_UNCLEAN = 4,
     FLAG_BEGINS = 1,
-    NUMBERS = 14,                             /* of 64 bits, in every core message */
+    NUMBERS = 13,                             /* of 64 bits, in every core message */
     CORE_FIXED = 1 + 1 + 2 + 1 + NUMBERS * 8, /* type, flags, from, epoch count, numbers */
 };
 
@@ -33,10 +34,12 @@ void group_wire_put_core(struct buf *out, const struct core_message *m)
 {
     const uint64_t numbers[NUMBERS] = {
         m->term,    m->asked,  m->epoch, m->end,        m->last_epoch, m->confirmed, m->received,
-        m->flushed, m->offset, m->size,  m->data_epoch, m->data_start, m->first,     0,
+        m->flushed, m->offset, m->size,  m->data_epoch, m->data_start, m->first,
     };
     size_t at = begin(out, GROUP_CORE);
 
+    assert(m->epoch_count <= CORE_EPOCHS_MAX && m->size <= CORE_FRAME_MAX);
+    assert(m->size == 0 || m->type == CORE_DATA);
     buf_add_u8(out, (uint8_t)m->type);
     buf_add_u8(out, (uint8_t)((m->granted ? FLAG_GRANTED : 0) | (m->again ? FLAG_AGAIN : 0) |
                               (m->unclean ? FLAG_UNCLEAN : 0)));
@@ -48,7 +51,7 @@ void group_wire_put_core(struct buf *out, const struct core_message *m)
         buf_add_be64(out, m->epochs[i].epoch);
         buf_add_be64(out, m->epochs[i].start);
     }
-    end(out, at, m->type == CORE_DATA ? m->size : 0);
+    end(out, at, m->size);
 }
 
 void group_wire_put_meta(struct buf *out, bool begins, uint64_t upto, struct bytes records)
@@ -87,11 +90,10 @@ static const char *take_epochs(struct core_message *m, const uint8_t *at)
 static const char *take_core(struct bytes in, struct group_frame *out)
 {
     struct core_message *m = &out->message;
-    uint64_t spare = 0;
     uint64_t *const numbers[NUMBERS] = {
         &m->term,       &m->asked,      &m->epoch,   &m->end,    &m->last_epoch,
         &m->confirmed,  &m->received,   &m->flushed, &m->offset, &m->size,
-        &m->data_epoch, &m->data_start, &m->first,   &spare,
+        &m->data_epoch, &m->data_start, &m->first,
     };
     size_t epochs;
 
@@ -113,8 +115,10 @@ static const char *take_core(struct bytes in, struct group_frame *out)
         *numbers[i] = load_be64(in.at + 5 + 8 * i);
     if (m->end > INT64_MAX || m->confirmed > INT64_MAX || m->received > INT64_MAX ||
         m->flushed > INT64_MAX || m->offset > INT64_MAX || m->data_start > INT64_MAX ||
-        m->first > INT64_MAX || spare != 0)
-        return "a message with a number out of range";
+        m->first > INT64_MAX)
+        return "a message with an offset out of range";
+    if (m->term > core_term(UINT64_MAX) || m->asked > core_term(UINT64_MAX))
+        return "a message with a term that no epoch can have";
     if (m->epoch_count > CORE_EPOCHS_MAX)
         return "a message with too many epochs";
     epochs = 16u * m->epoch_count;
@@ -123,6 +127,8 @@ static const char *take_core(struct bytes in, struct group_frame *out)
     if (m->size > CORE_FRAME_MAX || (m->size > 0 && m->type != CORE_DATA) ||
         m->offset + m->size > INT64_MAX)
         return "a message with a size out of range";
+    if (m->size > 0 && m->data_start > m->offset)
+        return "log bytes from before their epoch";
     if (in.len != CORE_FIXED + epochs + m->size)
         return "a message whose length is not that of its parts";
     out->log = bytes_of(in.at + CORE_FIXED + epochs, m->size);

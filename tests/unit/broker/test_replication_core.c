@@ -9,7 +9,7 @@
  *
  * SIMULATION_SEEDS and SIMULATION_FIRST in the environment ask for more, or for one again.
  */
-#include "broker/replication/core.h"
+#include "broker/replication/group_wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +171,24 @@ static void append(unsigned i, uint32_t record)
 
 /* --- network --- */
 
+/* As the other side reads it: nothing that a core says is beyond the bounds of the frames. */
+static struct core_message over_the_wire(const struct core_message *m)
+{
+    static struct buf frame;
+    static const uint8_t log[LOG_MAX];
+    struct group_frame read;
+    const char *why = NULL;
+    size_t used;
+
+    buf_reset(&frame);
+    group_wire_put_core(&frame, m);
+    buf_add(&frame, log, m->size);
+    if (group_wire_take(buf_bytes(&frame), &read, &used, &why) != 0)
+        BREAK("message %d of member %u is not taken: %s", (int)m->type, (unsigned)m->from,
+              why ? why : "more is expected");
+    return read.message;
+}
+
 static void send_message(unsigned from, const struct core_order *o)
 {
     struct node *n = &nodes[from];
@@ -183,7 +201,7 @@ static void send_message(unsigned from, const struct core_order *o)
 
         *w = (struct wire){.due_ms = now + 1 + (int64_t)rnd(chance(20) && !quiet ? 400 : 15),
                            .to = o->to,
-                           .message = o->message};
+                           .message = over_the_wire(&o->message)};
         if (o->message.type == CORE_PROMISE && plan.bug == PROMOTION_BY_CONFIRMED)
             w->message.end = n->confirmed;
         if (o->message.type == CORE_DATA && o->message.size > 0) {
