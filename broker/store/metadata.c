@@ -643,6 +643,21 @@ int metadata_limit_floors(struct metadata *m, uint64_t log_end)
     return r;
 }
 
+int metadata_limit_offsets(struct metadata *m,
+                           int64_t (*end)(void *ctx, struct bytes topic, int32_t queue_id),
+                           void *ctx)
+{
+    int r;
+
+    assert(!m->running);
+    if (!offset_table_limit(m, end, ctx))
+        return 0;
+    r = flush(m, true);
+    if (r < 0)
+        (void)failed_turn(m, clock_mono_ms(), false);
+    return r;
+}
+
 int metadata_close(struct metadata *m)
 {
     int r;

@@ -136,6 +136,12 @@ uint64_t metadata_topic_floor(struct metadata *m, struct bytes name);
  * becomes log_end. 0: durable. Negative: tried again later; appending now risks those records at
  * the next recovery. */
 int metadata_limit_floors(struct metadata *m, uint64_t log_end);
+/* At the same time, after the log was cut: consumer offsets and delay cursors above the end of
+ * their queue become it. end(ctx, topic, queue) is one past the last message; it may ask for
+ * topics, and for nothing else here. 0: durable. */
+int metadata_limit_offsets(struct metadata *m,
+                           int64_t (*end)(void *ctx, struct bytes topic, int32_t queue_id),
+                           void *ctx);
 struct data_version metadata_topics_version(struct metadata *m);
 /* Moves the version with no topic changed: name servers take what they are told of the topics (a
  * permission of the whole broker) only with a new one. */

@@ -279,6 +279,8 @@ int topic_table_put(struct metadata *m, struct bytes name, const struct topic_co
                     bool *changed, struct topic **topic);
 int group_table_put(struct metadata *m, struct bytes name, const struct group_config *config,
                     const struct bytes *extra, uint64_t *sequence, bool *changed);
+bool offset_table_limit(struct metadata *m,
+                        int64_t (*end)(void *ctx, struct bytes topic, int32_t queue_id), void *ctx);
 bool topic_table_limit_floors(struct metadata *m, uint64_t log_end); /* true: some were above */
 /* For files: every live entry under the read lock. */
 void topic_table_each(struct metadata *m, void (*each)(void *ctx, const struct topic_entry *entry),

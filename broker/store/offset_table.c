@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/store/delay_levels.h"
 #include "broker/store/metadata_internal.h"
 
 enum { ROOM_FIRST = 4 };
@@ -647,4 +648,54 @@ void delay_table_snapshot(struct metadata *m, bool placed, struct buf *out, uint
                            atomic_load(&m->delays.offsets[i]));
         ++*count;
     }
+}
+
+/* --- after a cut of the log --- */
+
+static bool limit_entry(struct offset_shard *s, struct offset_entry *e,
+                        int64_t (*end)(void *ctx, struct bytes topic, int32_t queue_id), void *ctx)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < e->count; i++) {
+        int64_t last = e->offsets[i] > 0 ? end(ctx, topic_of(e), (int32_t)i) : INT64_MAX;
+
+        if (e->offsets[i] <= last)
+            continue;
+        e->offsets[i] = last;
+        mark_queue(s, e, i);
+        any = true;
+    }
+    return any;
+}
+
+bool offset_table_limit(struct metadata *m,
+                        int64_t (*end)(void *ctx, struct bytes topic, int32_t queue_id), void *ctx)
+{
+    bool any = false;
+
+    for (int i = 0; i < OFFSET_SHARDS; i++) {
+        struct offset_shard *s = &m->offsets.shards[i];
+
+        pthread_mutex_lock(&s->lock);
+        for (size_t n = 0; n < s->names.size; n++) {
+            struct offset_entry *e = s->names.slots[n].item;
+
+            if (e)
+                any = limit_entry(s, e, end, ctx) || any;
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
+    for (int level = 1; level <= DELAY_LEVELS_MAX; level++) {
+        int64_t at = metadata_delay(m, level);
+        int64_t last = at > 0 ? end(ctx, BYTES_LIT(SCHEDULE_TOPIC), level - 1) : INT64_MAX;
+
+        if (at <= last)
+            continue;
+        (void)metadata_delay_set(m, level, last);
+        any = true;
+    }
+    if (any)
+        metadata_wake_offsets(m);
+    return any;
 }

@@ -350,7 +350,14 @@ static int open_index(struct store *s, bool unclean, struct err *err)
     if (r < 0)
         return err_set(err, r, "read %s/checkpoint", s->root_dir);
     index.rocketmq_ms = s->checkpoint_index;
-    return s->options.index ? index_open(&s->index, &index, err) : 0;
+    if (s->options.index)
+        return index_open(&s->index, &index, err);
+    if (!s->options.cut.on || index.shape.slots == 0)
+        return 0;
+    /* None is kept now, but there may be one, and it must not speak of what is cut. */
+    r = index_open(&s->index, &index, err);
+    s->index = index_close(s->index);
+    return r;
 }
 
 int store_make(struct store **out, const struct store_options *options, struct err *err)
@@ -379,8 +386,7 @@ int store_open(struct store **out, const struct store_options *options, struct e
 {
     bool scanned = false, unclean = false;
     struct store *s;
-    int r = options->cut.on ? err_say(err, -ENOTSUP, "cutting a log is not there yet")
-                            : store_make(&s, options, err);
+    int r = store_make(&s, options, err);
 
     if (r < 0)
         return r;
@@ -391,9 +397,13 @@ int store_open(struct store **out, const struct store_options *options, struct e
         s->lock_fd = r;
     }
     r = make_folders(s, options->commit_log_dir != NULL, err);
+    if (r == 0 && options->cut.on && options->cut.anew)
+        r = store_cut_anew(s, err);
     if (r < 0)
         goto fail;
     r = open_log(s, err);
+    if (r == 0 && options->cut.on && options->cut.anew)
+        r = commit_log_set_end(s->log, options->cut.to, NULL, err);
     if (r == 0)
         r = store_open_queues(s, err);
     if (r < 0)
@@ -404,6 +414,10 @@ int store_open(struct store **out, const struct store_options *options, struct e
     if (r < 0)
         goto fail;
     limit_floors(s);
+    if (options->cut.on)
+        r = store_cut_offsets(s, err);
+    if (r < 0)
+        goto fail;
     r = leave_clean_state(s, scanned, err);
     if (r < 0)
         goto fail;

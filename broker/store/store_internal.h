@@ -9,6 +9,7 @@
  *   store_unconsumed.c  who had not yet read what goes
  *   store_damage.c    places of the log that are known to be damaged
  *   store_scrub.c     the scrub thread: verifies what an earlier process wrote, repairs entries
+ *   store_cut.c       a log that ends, or begins, where another one says
  *   store_recovery.c  from what is found on the disk to a store that can go on (with log_scan.h)
  *
  * Locks, outermost first: append_lock; then the leaf locks tail_lock, scratch_lock, flusher.lock,
@@ -297,6 +298,27 @@ void scrub_stop(struct store *s);
 int store_ask_repair(struct store *s, uint32_t queue, int64_t offset);
 /* Where reads of the queue have to wait; INT64_MAX: nowhere. */
 int64_t store_repair_at(struct store *s, uint32_t queue);
+
+/* --- store_cut.c --- */
+/* Before the log is opened: what there is of it is moved aside, queues and index go. */
+int store_cut_anew(struct store *s, struct err *err);
+/* Where the log with segments from min to limit is to end: as the options say, or before, when that
+ * is within a record. */
+int store_cut_place(struct store *s, uint64_t min, uint64_t limit, uint64_t *to, struct err *err);
+/* The mark claims nothing above `to`. */
+void store_cut_lower(struct mark *mark, uint64_t to);
+/* What goes when the log ends at `from`. */
+struct store_tail {
+    uint64_t records, bytes;
+};
+int store_cut_count(const struct store *s, uint64_t from, uint64_t limit, struct store_tail *out,
+                    struct err *err);
+/* Store time of the last record before `end`, where the log ends; 0: there is none. */
+int store_cut_newest(struct store *s, uint64_t end, int64_t *ms, struct err *err);
+/* RocketMQ's checkpoint names no later time. */
+int store_cut_checkpoint(const struct store *s, int64_t newest_ms, struct err *err);
+/* Consumer offsets and delay cursors end where the queues do; durable when it returns 0. */
+int store_cut_offsets(struct store *s, struct err *err);
 
 /* --- store_recovery.c --- */
 /* *scanned: the log was read, the mark on the disk is to be replaced. */

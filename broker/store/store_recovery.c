@@ -38,6 +38,8 @@ struct recovery {
     struct store *s;
     struct mark mark;
     bool marked, whole; /* there is a usable mark; the whole log is scanned */
+    bool cut, lowered;  /* the log has to end at cut_to; the mark knew of more */
+    uint64_t cut_to;
     uint64_t min, limit;
     uint64_t from, end;
     const char *why; /* why the log ends there */
@@ -270,6 +272,8 @@ static int bad_place(struct recovery *v, uint64_t at, const char *why, uint64_t 
         return 0;
     if (v->marked && bound > v->mark.flushed)
         bound = v->mark.flushed;
+    if (bound > v->limit)
+        bound = v->limit; /* what stands behind a cut is no way on */
     r = log_scan_resume(&v->scan, at, bound, v->marked ? INT64_MIN : v->newest_ms, next);
     if (r == 0 && v->marked) {
         *next = bound; /* the mark stands where a record ended, a segment begins with one */
@@ -305,6 +309,10 @@ static int scan(struct recovery *v)
         int r = log_scan_judge(&v->scan, at, &record, &why);
         if (r < 0)
             return r;
+        if (r == LOG_SCAN_RECORD && record.total_size > v->limit - at) {
+            why = "it is cut within a record";
+            break;
+        }
         if (r == LOG_SCAN_RECORD) {
             r = dispatch(v, &record, at);
             if (r < 0)
@@ -322,6 +330,8 @@ static int scan(struct recovery *v)
             }
             continue;
         }
+        if (r == LOG_SCAN_BLANK && segment_end(v, at) > v->limit)
+            break;
         if (r == LOG_SCAN_BLANK) {
             at = segment_end(v, at);
             why = "the last segment is full";
@@ -594,10 +604,37 @@ static int refuse_renamed(struct recovery *v)
                    v->s->commit_log_dir, v->min, record.log_offset);
 }
 
+/* Before the tail goes, nothing claims it any more. */
+static int begin_cut(struct recovery *v, struct store_tail *tail)
+{
+    struct store *s = v->s;
+    int r = store_cut_count(s, v->end, commit_log_limit(s->log), tail, v->err);
+
+    if (r == 0 && v->lowered) {
+        r = mark_write(&s->flusher.mark_file, &v->mark);
+        if (r < 0)
+            err_set(v->err, r, "write %s/tern/flushed", s->root_dir);
+    }
+    return r;
+}
+
+static int end_cut(struct recovery *v)
+{
+    int64_t newest_ms;
+    int r = store_cut_newest(v->s, v->end, &newest_ms, v->err);
+
+    if (r < 0)
+        return r;
+    if (newest_ms > v->newest_ms)
+        v->newest_ms = newest_ms;
+    return store_cut_checkpoint(v->s, v->newest_ms, v->err);
+}
+
 static int start_scanning(struct recovery *v)
 {
     struct store *s = v->s;
     char aside[PATH_MAX], name[64];
+    struct store_tail tail = {0};
     int r = load_queues(v);
 
     if (r == 0 && !v->gap)
@@ -615,11 +652,20 @@ static int start_scanning(struct recovery *v)
     r = store_path(s, aside, name);
     if (r < 0)
         return err_set(v->err, r, "name a place for the torn tail of %s", s->root_dir);
-    r = commit_log_set_end(s->log, v->end, aside, v->err);
+    if (v->cut)
+        r = begin_cut(v, &tail);
+    if (r == 0)
+        r = commit_log_set_end(s->log, v->end, aside, v->err);
     if (r == 0)
         r = rewrite(v);
     if (r == 0)
         r = queue_table_truncate(s->queues, v->end, v->err);
+    if (r == 0 && v->cut)
+        r = end_cut(v);
+    if (r == 0 && tail.records > 0)
+        log_warn("store %s: its log was cut at %" PRIu64 ": %" PRIu64 " records of %" PRIu64
+                 " bytes are gone, with all that followed from them; they are kept in %s",
+                 s->root_dir, v->end, tail.records, tail.bytes, aside);
     return r;
 }
 
@@ -653,7 +699,12 @@ static int read_mark(struct recovery *v)
         r = mark_open(&s->flusher.mark_file, path, &v->mark);
     if (r < 0)
         return err_set(v->err, r, "read %s/tern/flushed", s->root_dir);
-    v->marked = r == 0;
+    v->marked = r == 0 && !s->options.cut.anew;
+    if (v->marked && v->cut && v->mark.flushed > v->cut_to) {
+        store_cut_lower(&v->mark, v->cut_to);
+        v->mark.store_ms = 0; /* the last record that stays knows it */
+        v->lowered = true;
+    }
     if (v->marked) {
         v->scan.crc_from = v->mark.crc_from;
         v->scan.crc_to = v->mark.flushed;
@@ -676,6 +727,16 @@ static int read_mark(struct recovery *v)
     if (!v->marked)
         v->mark = (struct mark){0};
     return 0;
+}
+
+static int declare_end(struct recovery *v)
+{
+    int r = store_cut_place(v->s, v->min, v->limit, &v->cut_to, v->err);
+
+    v->cut = true;
+    if (v->limit > v->cut_to)
+        v->limit = v->cut_to;
+    return r;
 }
 
 static int64_t inherited_ms(const struct recovery *v)
@@ -729,13 +790,19 @@ int store_recover(struct store *s, bool *scanned, bool *was_unclean, struct err 
     if (unclean < 0)
         return err_set(err, unclean, "look for %s/abort", s->root_dir);
     *was_unclean = unclean == 1;
+    if (s->options.cut.on) {
+        r = declare_end(&v);
+        if (r < 0)
+            return r;
+    }
     r = read_mark(&v);
     if (r < 0)
         return r;
     v.newest_ms = v.mark.store_ms;
     r = unclean ? 0 : start_clean(&v);
     if (r == 0) {
-        how = unclean    ? "stopped without notice"
+        how = v.lowered  ? "cut"
+              : unclean  ? "stopped without notice"
               : v.marked ? "changed since the last stop"
               : v.limit  ? "not opened by us before"
                          : "new";
