@@ -2,7 +2,6 @@
 consumers are served through stops and kills of either; a log that has parted is not followed."""
 import json
 import os
-import signal
 import time
 
 from lib import admin, claims, codes, dialect, load, messages, process, remoting
@@ -39,7 +38,7 @@ class Group:
             client.close()
         for broker in reversed(list(self.brokers.values())):
             if not broker.expected_end:
-                broker.signal(signal.SIGCONT)
+                broker.thaw()
                 broker.stop()
         self.namesrv.stop()
 
@@ -82,20 +81,6 @@ class Group:
 
     def state(self, slave):
         return self.info(slave)["ternSlaveState"]
-
-
-def freeze(broker):
-    """Stops it where it stands, with all of its threads."""
-    broker.signal(signal.SIGSTOP)
-
-    def stands():
-        for thread in broker.threads():
-            with open(f"/proc/{broker.pid}/task/{thread}/stat", encoding="ascii") as stat:
-                if stat.read().rpartition(")")[2].split()[0] != "T":
-                    return False
-        return True
-
-    until(stands, "all threads stopped")
 
 
 def fill(client, topic, count, queues=4, size=3000):
@@ -188,14 +173,14 @@ def a_sync_master_answers_with_the_slaves_copy_and_shows_nothing_before():
         until(lambda: group.info(group.master)["ternSlavesNear"] == "1", "the slave is near")
         send(master, "Sync", b"one")
         equal([m.body for m in messages.pull_all(group.client(slave), "Sync")], [b"one"])
-        freeze(slave)
+        slave.freeze()
         opaque = master.send(codes.SEND_V2, messages.send_fields("Sync"), b"two")
         with remoting.Client(group.master.port) as reader:
             until(lambda: group.end(group.master) > int(group.info(group.master)
                                                         ["commitLogMaxOffset"]), "it is stored")
             equal([m.body for m in messages.pull_all(reader, "Sync")], [b"one"])
             true(not master.has_reply(opaque), "no answer without the copy")
-            slave.signal(signal.SIGCONT)
+            slave.thaw()
             equal(master.reply(opaque).code, 0)
             equal([m.body for m in messages.pull_all(reader, "Sync")], [b"one", b"two"])
 

@@ -27,6 +27,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 _folder = None
 _servers = []
+_undo = []
 _complaints = []
 _counter = 0
 
@@ -46,6 +47,11 @@ def new_path(name):
     global _counter
     _counter += 1
     return os.path.join(folder(), f"{name}-{_counter}")
+
+
+def at_clean_up(undo):
+    """Called when the servers are gone and before the folder goes; the last one first."""
+    _undo.append(undo)
 
 
 def _die_with_parent():
@@ -107,6 +113,18 @@ class Server:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def freeze(self, seconds=60):
+        """Stops it where it stands, with all of its threads."""
+        self.signal(signal.SIGSTOP)
+        end = time.monotonic() + seconds
+        while any(self._state_of(thread) != "T" for thread in self.threads()):
+            if time.monotonic() > end:
+                raise AssertionError(f"{self.name} does not stand still in {seconds} s")
+            time.sleep(0.002)
+
+    def thaw(self):
+        self.signal(signal.SIGCONT)
+
     def kill(self):
         """Hard, as a power button for the process."""
         self.expected_end = "killed"
@@ -154,7 +172,10 @@ class Server:
 
     def state(self):
         """One letter: R, S, D, T (stopped by a signal), Z."""
-        with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
+        return self._state_of(self.pid)
+
+    def _state_of(self, thread):
+        with open(f"/proc/{self.pid}/task/{thread}/stat", encoding="ascii") as stat:
             return stat.read().rpartition(")")[2].split()[0]
 
     def threads(self):
@@ -191,11 +212,12 @@ STORE_SETTINGS = {"mappedFileSizeCommitLog": 8 << 20, "mappedFileSizeConsumeQueu
 
 
 class Namesrv(Server):
-    def __init__(self, port=0, ready=True, **settings):
+    def __init__(self, port=0, ready=True, wrapper=None, **settings):
         port_file = new_path("namesrv-port")
         settings = {"listenPort": port, "portFile": port_file,
                     "kvConfigPath": new_path("kv") + ".json", **settings}
-        super().__init__("namesrv", [NAMESRV] + _options(settings), {"main": port_file})
+        super().__init__("namesrv", [NAMESRV] + _options(settings), {"main": port_file},
+                         wrapper=wrapper)
         if ready:
             self.wait_ready()
 
@@ -290,6 +312,8 @@ def clean_up():
         if server.running():
             server.process.kill()
             server.process.wait()
+    while _undo:
+        _undo.pop()()
     if _folder is not None:
         shutil.rmtree(_folder, ignore_errors=True)
         _folder = None
