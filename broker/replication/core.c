@@ -427,7 +427,7 @@ static void keep_handing(struct core *c)
     for (unsigned i = 0; i < c->peer_count; i++) {
         struct core_peer *p = &c->peers[i];
 
-        if ((c->handing_to != 0 && p->member != c->handing_to) || !p->following ||
+        if ((c->handing_to != 0 && p->member != c->handing_to) || !p->following || !p->certain ||
             p->received != c->written || (c->options.count_flushed && p->flushed != c->written))
             continue;
         send_to(c, p->member, CORE_TAKE_OVER)->term = core_term(c->epoch);
@@ -476,6 +476,7 @@ static void take_report(struct core *c, struct core_peer *p, const struct core_m
         return;
     }
     p->following = true;
+    p->certain = m->granted;
     p->received = m->received;
     p->flushed = m->flushed < m->received ? m->flushed : m->received;
     if (m->again || p->next < m->received || p->next > c->written)
@@ -549,11 +550,21 @@ static void take_start(struct core *c, const struct core_message *m)
 
 /* --- the follower --- */
 
+/* Everything that a master had when it was met is here again: what this member ever counted as a
+ * copy is in it. */
+static void settle(struct core *c)
+{
+    if (c->doubtful && c->role == CORE_FOLLOWING &&
+        (c->options.count_flushed ? c->flushed : c->written) >= c->sure_at)
+        c->doubtful = false;
+}
+
 static void report(struct core *c, bool again)
 {
     struct core_message *m = send_to(c, c->master, CORE_REPORT);
 
     m->epoch = c->epoch;
+    m->granted = !c->doubtful;
     m->received = c->written;
     m->flushed = c->flushed;
     m->again = again;
@@ -563,6 +574,7 @@ static void report(struct core *c, bool again)
 static void follow(struct core *c)
 {
     enter(c, CORE_FOLLOWING);
+    settle(c);
     report(c, true);
 }
 
@@ -576,6 +588,7 @@ static void cut(struct core *c)
         o = order(c, CORE_TRUNCATE);
         o->offset = c->cut_to;
         o->anew = c->cut_anew;
+        c->waits_for = UINT64_MAX;
         return; /* core_truncated() goes on */
     }
     follow(c);
@@ -614,6 +627,7 @@ static void take_welcome(struct core *c, const struct core_message *m)
     c->master = m->from;
     c->epoch = m->epoch;
     c->heard_ms = c->now_ms;
+    c->sure_at = m->end;
     c->cut_to = common;
     c->cut_anew = anew;
     enter(c, CORE_CUTTING);
@@ -677,8 +691,7 @@ static void take_data(struct core *c, const struct core_message *m)
     }
     confirmed = m->confirmed < c->written ? m->confirmed : c->written;
     confirm(c, confirmed);
-    if (c->doubtful && m->size == 0 && m->offset == c->written)
-        c->doubtful = false; /* everything that the master has is here again */
+    settle(c);
 }
 
 /* --- events --- */
@@ -780,6 +793,7 @@ void core_log(struct core *c, uint64_t written, uint64_t flushed)
     c->written = written;
     c->flushed = flushed;
     if (c->role == CORE_FOLLOWING) {
+        settle(c);
         report(c, false);
     } else if (c->role == CORE_MASTER) {
         keep_confirmed(c);

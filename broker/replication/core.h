@@ -68,7 +68,7 @@ struct core_message {
     uint16_t from;
     uint64_t term;       /* what it is about; FOLLOW, PROMISE: what the sender has promised */
     uint64_t asked;      /* PROMISE: the term that was asked for */
-    bool granted;        /* PROMISE */
+    bool granted;        /* PROMISE; REPORT: the sender does not doubt its log */
     bool again;          /* REPORT: send from `received` on again */
     bool unclean;        /* PROMISE_ASK, START: an operator wants it from doubtful members too */
     uint64_t first;      /* FOLLOW, WELCOME: the sender's log begins here */
@@ -126,6 +126,7 @@ struct core_options {
 struct core_peer {
     uint16_t member;
     bool following; /* in our epoch */
+    bool certain;   /* it does not doubt its log: its promise counts */
     uint64_t next;  /* the next byte to send */
     uint64_t received, flushed;
     int64_t heard_ms, sent_ms;
@@ -146,7 +147,8 @@ struct core {
     enum core_role role;
     int64_t now_ms, since_ms; /* since_ms: in this role */
     uint64_t first, written, flushed;
-    bool doubtful; /* the log may lack what was here: no promise counts, no copy either */
+    bool doubtful;    /* the log may lack what was here: no promise counts, no copy either */
+    uint64_t sure_at; /* the end of the log of the master that was met: with it no doubt is left */
     uint64_t confirmed;
     uint16_t master; /* followed, or 0 */
     int64_t heard_ms, reported_ms;
