@@ -30,7 +30,7 @@
 #include "common/notify.h"
 #include "common/port_file.h"
 
-enum { PORT_TRIES = 200, DRAIN_MS = 10000, DRAIN_LOOK_MS = 5 };
+enum { PORT_TRIES = 200, DRAIN_MS = 10000, RESTART_DRAIN_MS = 300, DRAIN_LOOK_MS = 5 };
 
 /* --- watermarks: from the store's threads to the loops --- */
 
@@ -50,6 +50,28 @@ static void on_progress(void *ctx)
 
     replication_progress(b->replication);
     broker_confirmed(b);
+}
+
+/* --- the role --- */
+
+void broker_leads(struct broker *b, uint64_t epoch)
+{
+    struct err err = {0};
+
+    metadata_lead(b->metadata, epoch);
+    if (delay_start(b->delay, &err) < 0)
+        log_error("%s: delayed messages are not delivered until a restart", err.text);
+    registrar_role_changed(b->registrar);
+}
+
+void broker_halts(struct broker *b)
+{
+    /* At the end of their turn the loops refuse what waits for copies. */
+    for (unsigned i = 0; i < b->loop_count; i++)
+        loop_signal(b->loops[i], BROKER_SIGNAL_PROGRESS);
+    durable_refuse(b->durable);
+    delay_halt(b->delay);
+    registrar_role_changed(b->registrar);
 }
 
 static void on_waited(void *ctx, uint32_t loops_mask, uint32_t queue, uint64_t log_end)
@@ -123,7 +145,10 @@ static void *stopper(void *arg)
 {
     struct broker *b = arg;
 
-    notify_stopping();
+    if (broker_wants_restart(b))
+        notify_status("broker %s begins again with another log", b->settings->config.broker_name);
+    else
+        notify_stopping();
     registrar_stop(b->registrar);
     for (unsigned i = 0; i < b->loop_count; i++)
         loop_signal(b->loops[i], BROKER_SIGNAL_STOP);
@@ -136,15 +161,35 @@ static void start_stopper(void *ctx)
 
     if (b->stopper_started)
         return;
-    log_info("stopping");
+    log_info(broker_wants_restart(b) ? "beginning again" : "stopping");
     b->stopper_started = pthread_create(&b->stopper, NULL, stopper, b) == 0;
     if (!b->stopper_started)
         stopper(b);
 }
 
+static void end_asked(void *ctx)
+{
+    struct broker *b = ctx;
+
+    atomic_store(&b->end_asked, true);
+    start_stopper(b);
+}
+
 void broker_stop(struct broker *b)
 {
+    atomic_store(&b->end_asked, true);
     loop_signal(b->loops[0], BROKER_SIGNAL_STOP_ASKED);
+}
+
+void broker_restart(struct broker *b)
+{
+    atomic_store(&b->restart, true);
+    loop_signal(b->loops[0], BROKER_SIGNAL_STOP_ASKED);
+}
+
+bool broker_wants_restart(const struct broker *b)
+{
+    return atomic_load(&b->restart) && !atomic_load(&b->end_asked);
 }
 
 static void on_stop_signal(void *ctx)
@@ -155,7 +200,9 @@ static void on_stop_signal(void *ctx)
     if (on == &b->on[0]) {
         b->listener = listener_free(b->listener);
         b->vip_listener = listener_free(b->vip_listener);
-        b->drain_deadline_ms = loop_now_ms(on->loop) + DRAIN_MS;
+        /* Who is owed an answer of the old log has been refused already. */
+        b->drain_deadline_ms =
+            loop_now_ms(on->loop) + (atomic_load(&b->restart) ? RESTART_DRAIN_MS : DRAIN_MS);
         atomic_store(&b->draining, true);
         for (unsigned i = 1; i < b->loop_count; i++)
             loop_signal(b->loops[i], BROKER_SIGNAL_PROGRESS);
@@ -223,7 +270,7 @@ static int open_store(struct broker *b, struct err *err)
         .scrub_bytes_s = (uint64_t)c->scrub_bytes_per_second,
         .store_host = b->host,
         .delay_levels = b->delay_levels,
-        .follower = c->broker_role == ROLE_SLAVE,
+        .follower = replication_is_slave(b->replication),
         .near_percent = c->access_message_in_memory_max_ratio > 0
                             ? (int)c->access_message_in_memory_max_ratio
                             : STORE_NEAR_NOTHING,
@@ -242,7 +289,12 @@ static int open_store(struct broker *b, struct err *err)
     if (r < 0)
         return r;
     options.metadata = b->metadata;
+    r = replication_prepare(b->replication, &options, err);
+    if (r < 0)
+        return r;
     r = store_open(&b->store, &options, err);
+    if (r == 0)
+        r = replication_opened(b->replication, err);
     if (r < 0)
         return r;
     store_on_waited(b->store, on_waited, b);
@@ -443,7 +495,7 @@ int broker_run(struct broker *b, struct err *err)
     if (b->extra->before_run)
         r = b->extra->before_run(b, b->extra->ctx, err);
     if (r == 0) {
-        r = loop_on_stop_signals(b->loops[0], start_stopper, b);
+        r = loop_on_stop_signals(b->loops[0], end_asked, b);
         if (r < 0)
             err_set(err, r, "catch SIGTERM, SIGINT and SIGHUP");
     }
@@ -499,6 +551,8 @@ int broker_free(struct broker *b)
     if (!b)
         return 0;
     atomic_store(&b->draining, true);
+    if (b->replication)
+        replication_leave(b->replication);
     if (b->registrar)
         registrar_stop(b->registrar);
     if (b->delay)
@@ -510,7 +564,7 @@ int broker_free(struct broker *b)
     /* The store's threads may still post to the loops; readers end with the store. */
     if (b->store)
         r = store_close(b->store);
-    if (b->store && b->delay && r == 0)
+    if (b->store && b->delay && r == 0 && !replication_is_member(b->replication))
         delay_settle(b->delay);
     if (b->metadata) {
         m = metadata_close(b->metadata);

@@ -91,6 +91,9 @@ struct broker {
     struct watchdog watchdog;
     pthread_t threads[LOOP_MAX], stopper;
     bool stopper_started;
+    /* A restart is a stop and another broker in the same process, unless somebody asks for the end.
+     */
+    atomic_bool restart, end_asked;
     const struct broker_extra *extra;
     int delay_levels;
     int64_t delay_ms[64];
@@ -98,6 +101,14 @@ struct broker {
 
 /* Confirmed has moved: the loops and the delay thread are told. Any thread. */
 void broker_confirmed(struct broker *b);
+
+/* The role of a member of a group has changed; replication_is_slave() says so already. On the
+ * thread of the group; do not wait for anything that may wait for it. */
+void broker_leads(struct broker *b, uint64_t epoch);
+void broker_halts(struct broker *b);
+/* This broker is to be taken down and made anew in the same process: its log has to be opened
+ * again. Any thread. */
+void broker_restart(struct broker *b);
 
 static inline bool broker_is_draining(const struct broker *b)
 {

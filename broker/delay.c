@@ -18,8 +18,8 @@ struct level {
     uint32_t queue;
     int64_t cursor; /* next queue offset to look at */
     int64_t due_ms; /* wall time of the next thing to do; INT64_MAX: nothing is there */
-    /* The cursor that may be journalled once the log is flushed up to an end: a power cut must not
-     * take back a delivery that the journal believes in. */
+    /* The cursor that may be journalled once the log is kept up to an end: neither a power cut nor
+     * another master may take back a delivery that the journal believes in. */
     int64_t safe_cursor, journalled;
     uint64_t safe_end, delivered_end;
 };
@@ -34,7 +34,7 @@ struct delay {
     atomic_uint_fast64_t idle; /* levels without an entry: an arrival there must wake the thread */
     atomic_uint_fast64_t arrived; /* levels that got a message since the thread last looked */
     /* Watermarks at which the thread wants to be called; NEVER: it does not wait for that one. */
-    atomic_uint_fast64_t want_confirmed, want_flushed;
+    atomic_uint_fast64_t want_confirmed, want_kept;
     int levels;
     struct level level[LEVELS_MAX];
     struct store_found found;
@@ -51,13 +51,21 @@ struct delay *delay_new(struct broker *b)
     d->broker = b;
     d->levels = b->delay_levels;
     atomic_init(&d->want_confirmed, NEVER);
-    atomic_init(&d->want_flushed, NEVER);
+    atomic_init(&d->want_kept, NEVER);
     pthread_mutex_init(&d->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&d->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     return d;
+}
+
+/* Flushed here, and with as many copies as are asked for. */
+static uint64_t kept(const struct store *store)
+{
+    uint64_t flushed = store_flushed(store), confirmed = store_confirmed(store);
+
+    return flushed < confirmed ? flushed : confirmed;
 }
 
 static void call_thread(struct delay *d)
@@ -80,13 +88,12 @@ void delay_arrived(struct delay *d, int level)
 void delay_progress(struct delay *d)
 {
     uint64_t confirmed = atomic_load(&d->want_confirmed);
-    uint64_t flushed = atomic_load(&d->want_flushed);
+    uint64_t wanted = atomic_load(&d->want_kept);
 
     /* Asked first: while the broker is put together or taken apart there is no store to look at. */
-    if (confirmed == NEVER && flushed == NEVER)
+    if (confirmed == NEVER && wanted == NEVER)
         return;
-    if (store_confirmed(d->broker->store) >= confirmed ||
-        store_flushed(d->broker->store) >= flushed)
+    if (store_confirmed(d->broker->store) >= confirmed || kept(d->broker->store) >= wanted)
         call_thread(d);
 }
 
@@ -249,7 +256,7 @@ static void run_level(struct delay *d, int index)
 /* Journals the cursors whose deliveries are on the disk; the log end that the others wait for. */
 static uint64_t keep_cursors(struct delay *d)
 {
-    uint64_t flushed = store_flushed(d->broker->store);
+    uint64_t safe = kept(d->broker->store);
     uint64_t want = NEVER;
 
     for (int i = 0; i < d->levels; i++) {
@@ -260,7 +267,7 @@ static uint64_t keep_cursors(struct delay *d)
                 level->safe_cursor = level->cursor;
                 level->safe_end = level->delivered_end;
             }
-            if (level->safe_cursor != level->journalled && level->safe_end <= flushed &&
+            if (level->safe_cursor != level->journalled && level->safe_end <= safe &&
                 metadata_delay_set(d->broker->metadata, i + 1, level->safe_cursor) == 0)
                 level->journalled = level->safe_cursor;
         }
@@ -315,7 +322,7 @@ static bool run_levels(struct delay *d, int64_t *next)
     struct store *store = d->broker->store;
     uint64_t arrived = atomic_exchange(&d->arrived, 0);
     uint64_t end = store_end(store); /* of everything that `arrived` tells of */
-    uint64_t seen = store_confirmed(store), confirmed = NEVER, flushed;
+    uint64_t seen = store_confirmed(store), confirmed = NEVER, wanted;
     char reason[160];
 
     *next = INT64_MAX;
@@ -325,17 +332,17 @@ static bool run_levels(struct delay *d, int64_t *next)
             *next = d->level[i].due_ms;
     }
     store_write(store);
-    flushed = keep_cursors(d);
+    wanted = keep_cursors(d);
     if (store_stopped(store, reason))
-        flushed = NEVER; /* it will not move any more */
+        wanted = NEVER; /* it will not move any more */
     /* What arrived at a level that has run out may not have been visible yet. */
     if ((arrived & atomic_load(&d->idle)) && seen < end)
         confirmed = end;
-    atomic_store(&d->want_flushed, flushed);
+    atomic_store(&d->want_kept, wanted);
     atomic_store(&d->want_confirmed, confirmed);
     /* What moved before these stores called nobody, and so did what arrived before a level was
      * idle. */
-    return store_confirmed(store) < confirmed && store_flushed(store) < flushed &&
+    return store_confirmed(store) < confirmed && kept(store) < wanted &&
            !(atomic_load(&d->arrived) & atomic_load(&d->idle));
 }
 
@@ -348,7 +355,7 @@ static void *delay_thread(void *arg)
 
         if (run_levels(d, &next))
             sleep_until(d, next);
-        atomic_store(&d->want_flushed, NEVER);
+        atomic_store(&d->want_kept, NEVER);
         atomic_store(&d->want_confirmed, NEVER);
     }
     keep_cursors(d);
@@ -362,11 +369,13 @@ int delay_start(struct delay *d, struct err *err)
 
     if (!topic)
         return err_say(err, -ENOENT, "the topic %s is missing", DELAY_TOPIC);
+    delay_stop(d);
+    d->stop = false;
+    atomic_store(&d->idle, 0);
     for (int i = 0; i < d->levels; i++) {
         struct level *level = &d->level[i];
 
-        level->topic = topic;
-        level->queue = QUEUE_NONE;
+        *level = (struct level){.topic = topic, .queue = QUEUE_NONE};
         level->cursor = level->safe_cursor = level->journalled =
             metadata_delay(d->broker->metadata, i + 1);
     }
@@ -377,7 +386,7 @@ int delay_start(struct delay *d, struct err *err)
     return 0;
 }
 
-void delay_stop(struct delay *d)
+void delay_halt(struct delay *d)
 {
     if (!d->started)
         return;
@@ -385,6 +394,13 @@ void delay_stop(struct delay *d)
     d->stop = true;
     pthread_cond_signal(&d->wake);
     pthread_mutex_unlock(&d->lock);
+}
+
+void delay_stop(struct delay *d)
+{
+    if (!d->started)
+        return;
+    delay_halt(d);
     pthread_join(d->thread, NULL);
     d->started = false;
 }

@@ -10,6 +10,7 @@
 
 #include "broker/clients.h"
 #include "broker/deletion.h"
+#include "broker/group_requests.h"
 #include "broker/hold.h"
 #include "broker/locks.h"
 #include "broker/lookup.h"
@@ -74,6 +75,11 @@ static const struct handler handlers[] = {
     {REQUEST_SEND_BATCH_MESSAGE, ON_LOOP, serve_send, "SEND_BATCH_MESSAGE", REFUSAL_OWN},
     {REQUEST_QUERY_CONSUME_QUEUE, ON_READER, serve_query_consume_queue, "QUERY_CONSUME_QUEUE"},
     {REQUEST_DELETE_EXPIRED_COMMITLOG, ON_LOOP, serve_clean_log, "DELETE_EXPIRED_COMMITLOG"},
+    {REQUEST_TERN_GROUP_GREET, ON_LOOP, serve_group_greet, "TERN_GROUP_GREET"},
+    {REQUEST_TERN_GROUP_STATUS, ON_READER, serve_group_status, "TERN_GROUP_STATUS"},
+    {REQUEST_TERN_GROUP_PROMOTE, ON_READER, serve_group_promote, "TERN_GROUP_PROMOTE"},
+    {REQUEST_TERN_GROUP_HAND_OVER, ON_READER, serve_group_hand_over, "TERN_GROUP_HAND_OVER"},
+    {REQUEST_TERN_GROUP_STEP_DOWN, ON_READER, serve_group_step_down, "TERN_GROUP_STEP_DOWN"},
 };
 
 /* The rows are in ascending order of their codes. */

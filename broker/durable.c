@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "broker/registrar.h"
+#include "broker/replication/replication.h"
 
 struct durable_wait {
     struct durable_wait *next;
@@ -48,15 +49,13 @@ struct durable *durable_free(struct durable *d)
     return NULL;
 }
 
-/* The last step, on whatever thread got there. */
-static void answer(void *ctx)
+static void answer_code(struct durable_wait *wait, int32_t code, const char *remark)
 {
-    struct durable_wait *wait = ctx;
     struct buf out = {0};
     struct remoting_writer w;
 
     if (!wait->to.oneway) {
-        reply_begin(&w, &out, &wait->to, RESPONSE_SUCCESS, bytes_of(NULL, 0), false);
+        reply_begin(&w, &out, &wait->to, code, bytes_str(remark), false);
         remoting_end(&w);
         if (!out.failed)
             broker_send(wait->broker, wait->to.conn, buf_bytes(&out));
@@ -64,6 +63,12 @@ static void answer(void *ctx)
     }
     atomic_fetch_sub(&wait->broker->owed, 1);
     free(wait);
+}
+
+/* The last step, on whatever thread got there. */
+static void answer(void *ctx)
+{
+    answer_code(ctx, RESPONSE_SUCCESS, NULL);
 }
 
 static void stored(struct durable_wait *wait)
@@ -82,7 +87,7 @@ void durable_moved(void *durable)
 
     if (!d->broker->metadata)
         return; /* still opening */
-    mark = metadata_durable(d->broker->metadata);
+    mark = replication_metadata_kept(d->broker->replication);
     pthread_mutex_lock(&d->lock);
     at = &d->first;
     while (*at) {
@@ -103,6 +108,22 @@ void durable_moved(void *durable)
 
         ready = wait->next;
         stored(wait);
+    }
+}
+
+void durable_refuse(struct durable *d)
+{
+    struct durable_wait *wait, *next;
+
+    pthread_mutex_lock(&d->lock);
+    wait = d->first;
+    d->first = NULL;
+    d->count = 0;
+    pthread_mutex_unlock(&d->lock);
+    for (; wait; wait = next) {
+        next = wait->next;
+        answer_code(wait, RESPONSE_SERVICE_NOT_AVAILABLE,
+                    "this broker is not the master any more; the change may be undone");
     }
 }
 
@@ -136,7 +157,7 @@ enum call_result call_ok_when_durable(struct call *call, uint64_t sequence, bool
     d->count++;
     pthread_mutex_unlock(&d->lock);
     /* The journal may have moved before we were on the list. */
-    if (metadata_durable(b->metadata) >= sequence)
+    if (replication_metadata_kept(b->replication) >= sequence)
         durable_moved(d);
     return CALL_LATER;
 }

@@ -310,11 +310,8 @@ static void release_confirmed(struct gate *g, uint64_t watermark)
     }
 }
 
-static void refuse_ring(struct gate *g, struct ring *r, const char *reason)
+static void refuse_ring(struct gate *g, struct ring *r, const char *remark)
 {
-    char remark[256];
-
-    snprintf(remark, sizeof(remark), "the store takes no more writes: %s", reason);
     while (r->count > 0) {
         const struct gate_reply *reply = &r->slots[r->first].reply;
         struct conn *c = reply->to.oneway ? NULL : loop_conn(g->on->loop, reply->to.conn);
@@ -385,15 +382,26 @@ static void release(struct gate *g)
         release_confirmed(g, store_confirmed(store));
 }
 
+/* What waits will not become what was promised. */
+static void refuse_all(struct gate *g, const char *remark)
+{
+    release(g); /* the watermarks may have moved before it stopped; now they stand still */
+    refuse_ring(g, &g->written, remark);
+    refuse_ring(g, &g->confirmed, remark);
+}
+
 void gate_release(struct gate *g)
 {
-    char reason[160];
+    struct broker *b = g->on->broker;
+    char reason[160], remark[256];
 
     release(g);
-    if (gate_waiting(g) > 0 && store_stopped(g->on->broker->store, reason)) {
-        release(g); /* the watermarks may have moved before it stopped; now they stand still */
-        refuse_ring(g, &g->written, reason);
-        refuse_ring(g, &g->confirmed, reason);
+    if (gate_waiting(g) > 0 && replication_is_slave(b->replication))
+        refuse_all(g, "this broker is not the master any more; the message may be lost, or be "
+                      "delivered all the same");
+    if (gate_waiting(g) > 0 && store_stopped(b->store, reason)) {
+        snprintf(remark, sizeof(remark), "the store takes no more writes: %s", reason);
+        refuse_all(g, remark);
     }
     if (g->confirmed.count > 0 || g->timer.heap_at != 0)
         expire(g);

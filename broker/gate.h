@@ -40,8 +40,8 @@ void gate_park(struct gate *g, const struct gate_reply *reply, bool wait,
 int gate_post(struct broker *b, const struct gate_reply *reply, bool wait);
 /* End of turn and on progress: answers everything the watermarks cover (0; 11 and 12 when that was
  * without the copies), and what is written and has waited longer than syncFlushTimeout (10), or
- * under replicaAck=strict for copies (14). When the store has stopped, what was not covered is
- * refused. */
+ * under replicaAck=strict for copies (14). When the store has stopped, or this broker is not the
+ * master any more, what was not covered is refused. */
 void gate_release(struct gate *g);
 uint32_t gate_waiting(const struct gate *g);
 

@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "broker/heartbeat.h"
+#include "broker/replication/replication.h"
 #include "common/clock.h"
 #include "common/json.h"
 
@@ -219,6 +220,9 @@ enum call_result serve_lock_batch(struct call *call)
     json_t *item;
     size_t i;
 
+    if (replication_is_member(call->broker->replication) &&
+        replication_is_slave(call->broker->replication))
+        return call_error(call, RESPONSE_SYSTEM_ERROR, "this broker is not the master");
     if (!read_request(call, &request))
         return CALL_DONE;
     call_begin(call, &w, RESPONSE_SUCCESS, false);

@@ -46,6 +46,7 @@ struct options {
 struct inner_namesrv {
     struct namesrv_options options;
     struct namesrv *namesrv;
+    bool told; /* namesrvAddr names it; it comes back with each broker, at the same port */
 };
 
 /* 0 go on; 1 done, exit 0; 2 usage. */
@@ -148,6 +149,18 @@ static int read_settings(struct broker_settings *s, const struct options *o, str
     return r;
 }
 
+/* Others may be named too: the broker registers with all of them. */
+static int add_name_server(struct broker_config *c, const char *own, struct err *err)
+{
+    size_t len = strlen(c->namesrv_addr);
+    int n = snprintf(c->namesrv_addr + len, sizeof(c->namesrv_addr) - len, "%s%s",
+                     len > 0 ? ";" : "", own);
+
+    return n < (int)(sizeof(c->namesrv_addr) - len)
+               ? 0
+               : err_say(err, -EINVAL, "namesrvAddr is too long");
+}
+
 /* The name server inside: on the broker's first loop, its data below the store folder. */
 static int start_namesrv(struct broker *b, void *ctx, struct err *err)
 {
@@ -185,15 +198,11 @@ static int start_namesrv(struct broker *b, void *ctx, struct err *err)
              : strcmp(c->bind_address, "::") == 0    ? "::1"
                                                      : c->bind_address,
              (unsigned)namesrv_port(inner->namesrv));
-    /* Others may be named too: the broker registers with all of them. */
-    if (c->namesrv_addr[0] == '\0') {
-        snprintf(c->namesrv_addr, sizeof(c->namesrv_addr), "%s", own);
-    } else if (strlen(c->namesrv_addr) + strlen(own) + 2 <= sizeof(c->namesrv_addr)) {
-        strcat(c->namesrv_addr, ";");
-        strcat(c->namesrv_addr, own);
-    } else {
-        return err_say(err, -EINVAL, "namesrvAddr is too long");
-    }
+    c->namesrv_listen_port = namesrv_port(inner->namesrv);
+    r = inner->told ? 0 : add_name_server(c, own, err);
+    if (r < 0)
+        return r;
+    inner->told = true;
     log_info("name server inside, on %s", own);
     return port_file_write(c->namesrv_port_file, namesrv_port(inner->namesrv), err);
 }
@@ -216,13 +225,35 @@ static void free_namesrv(struct broker *b, void *ctx)
         inner->namesrv = namesrv_free(inner->namesrv);
 }
 
+/* One broker, from its start to its end. *again: another one of the same settings is wanted. */
+static int serve(struct broker_settings *settings, const struct broker_extra *extra, bool *again,
+                 struct err *err)
+{
+    struct broker *broker = NULL;
+    int r = broker_new(&broker, settings, extra, err);
+
+    *again = false;
+    if (r == 0)
+        r = broker_run(broker, err);
+    if (r == 0)
+        *again = broker_wants_restart(broker);
+    /* Until the next one's loops live, nobody else gives signs of it. */
+    if (*again)
+        notify_alive();
+    if (broker && broker_free(broker) < 0 && r == 0)
+        r = -EIO; /* said already */
+    if (*again)
+        notify_alive();
+    return r;
+}
+
 int main(int argc, char **argv)
 {
     static struct broker_settings settings;
     struct options options = {.standalone = false};
     struct inner_namesrv inner = {.namesrv = NULL};
     struct broker_extra extra = {0};
-    struct broker *broker = NULL;
+    bool again = true;
     enum log_level level = LOG_LEVEL_INFO;
     struct err err = {0};
     int r = standard_hold();
@@ -269,14 +300,10 @@ int main(int argc, char **argv)
         r = port_file_clear(settings.config.port_file, &err);
     if (r == 0 && options.standalone)
         r = port_file_clear(settings.config.namesrv_port_file, &err);
-    if (r == 0)
-        r = broker_new(&broker, &settings, &extra, &err);
-    if (r == 0)
-        r = broker_run(broker, &err);
-    if (r < 0)
+    while (r == 0 && again)
+        r = serve(&settings, &extra, &again, &err);
+    if (r < 0 && err.text[0] != '\0')
         log_error("%s", err.text);
-    if (broker && broker_free(broker) < 0 && r == 0)
-        r = -EIO;
     if (r < 0)
         return EXIT_FAILED;
     log_info("stopped");

@@ -7,6 +7,7 @@
 #include "broker/clients.h"
 #include "broker/hold.h"
 #include "broker/offsets.h"
+#include "broker/replication/replication.h"
 #include "broker/topics.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -175,8 +176,8 @@ static void suggest(struct broker *b, const struct group_config *group,
         request->suggest = group->broker_id;
         request->suggest_far = group->which_broker_when_slow;
     }
-    request->as_it_is =
-        c->broker_role == ROLE_SLAVE && !settings_bool(b->settings, &c->offset_check_in_slave);
+    request->as_it_is = replication_is_slave(b->replication) &&
+                        !settings_bool(b->settings, &c->offset_check_in_slave);
     request->suggest_elsewhere = group->broker_id;
 }
 
@@ -238,7 +239,7 @@ enum call_result serve_pull(struct call *call)
                 settings_int(b->settings, &b->settings->config.short_polling_time_mills);
     }
     suggest(b, &group, &request);
-    if ((h.sys_flag & PULL_COMMIT) && b->settings->config.broker_role != ROLE_SLAVE)
+    if ((h.sys_flag & PULL_COMMIT) && !replication_is_slave(b->replication))
         offsets_commit(b, request.topic, h.topic, h.group, h.queue_id, h.commit_offset);
 
     enum call_result result = CALL_DONE;

@@ -37,7 +37,8 @@ struct registration {
     bool asked;     /* likewise; registrar_ask() */
     /* thread only */
     bool said_failure;
-    bool knows; /* it has the whole table, as of `mark`, told over this connection */
+    uint64_t role; /* what it knows us as: the registrar's `role` then */
+    bool knows;    /* it has the whole table, as of `mark`, told over this connection */
     struct topics_mark mark;
 };
 
@@ -53,6 +54,7 @@ struct registrar {
     struct broker *broker;
     pthread_mutex_t lock;
     uint64_t change; /* counts topic changes; 1 at start */
+    uint64_t role;   /* counts registrar_role_changed() */
     bool started, stop;
     struct waiting *waits;
     unsigned wait_count;
@@ -145,7 +147,7 @@ static int call_name_server(struct registration *s, int32_t code, struct bytes b
         .body = body,
     };
 
-    snprintf(id, sizeof(id), "%lld", (long long)c->broker_id);
+    snprintf(id, sizeof(id), "%lld", (long long)replication_broker_id(b->replication));
     snprintf(crc, sizeof(crc), "%u", crc31_of(body));
     return rpc_call(s->rpc, &request, timeout_ms, reply, err);
 }
@@ -276,6 +278,8 @@ static int bring_up_to_date(struct registration *s, bool due, uint64_t *number, 
     *number = s->registrar->change;
     asked = s->asked;
     s->asked = false;
+    s->knows = s->knows && s->role == s->registrar->role;
+    s->role = s->registrar->role;
     pthread_mutex_unlock(&s->registrar->lock);
     if (s->knows && !(due && force))
         r = tell_changes(s, asked || (due && is_slave(s)), err);
@@ -296,7 +300,10 @@ static int register_once(struct registration *s, bool due, uint64_t *number)
         return 0;
     }
     s->knows = false;
-    if (r == -ESTALE) {
+    if (r == -ESTALE && replication_outdated(s->registrar->broker->replication)) {
+        log_warn("name server %s knows a master of this group in a newer epoch (it says: %s)",
+                 rpc_address(s->rpc), err.text);
+    } else if (r == -ESTALE) {
         const struct broker_config *c = &s->registrar->broker->settings->config;
 
         log_warn_limited(
@@ -304,7 +311,8 @@ static int register_once(struct registration *s, bool due, uint64_t *number)
             "name server %s sends no clients here: another broker holds brokerName %s, "
             "brokerId %lld with a newer epoch (it says: %s). Stop the one of the two "
             "that should not be, or give this one a brokerName of its own",
-            rpc_address(s->rpc), c->broker_name, (long long)c->broker_id, err.text);
+            rpc_address(s->rpc), c->broker_name,
+            (long long)replication_broker_id(s->registrar->broker->replication), err.text);
     } else if (!s->said_failure) {
         log_warn("cannot register at name server %s: %s; trying again", rpc_address(s->rpc),
                  err.text);
@@ -399,6 +407,14 @@ uint64_t registrar_changed(struct registrar *r)
     for (unsigned i = 0; started && i < r->count; i++)
         wake(&r->servers[i]);
     return number;
+}
+
+void registrar_role_changed(struct registrar *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->role++;
+    pthread_mutex_unlock(&r->lock);
+    registrar_changed(r);
 }
 
 void registrar_ask(struct registrar *r)
@@ -496,6 +512,16 @@ static bool has_news(struct registration *s)
     return news;
 }
 
+static bool has_new_role(struct registration *s)
+{
+    bool differs;
+
+    pthread_mutex_lock(&s->registrar->lock);
+    differs = s->role != s->registrar->role;
+    pthread_mutex_unlock(&s->registrar->lock);
+    return differs;
+}
+
 static void *server_thread(void *arg)
 {
     struct registration *s = arg;
@@ -524,7 +550,7 @@ static void *server_thread(void *arg)
             int64_t next = clock_mono_ms() + (result == -ESTALE ? period : retry);
 
             note_result(s, false, 0);
-            while (!stopping(r) && clock_mono_ms() < next)
+            while (!stopping(r) && !has_new_role(s) && clock_mono_ms() < next)
                 wait_for_work(s, expire_waits(r, next));
             retry = retry * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : retry * 2;
         }
@@ -573,6 +599,8 @@ int registrar_start(struct registrar *r, struct err *err)
     pthread_mutex_lock(&r->lock);
     r->started = true;
     pthread_mutex_unlock(&r->lock);
+    for (unsigned i = 0; i < r->count; i++)
+        wake(&r->servers[i]); /* a change before this has woken nobody */
     return 0;
 }
 

@@ -24,6 +24,9 @@ struct registrar *registrar_free(struct registrar *r); /* stops first; returns N
 /* A topic was made or changed, or the permission was: tell all name servers soon. Returns the
  * number of the change. Any thread, never blocks. */
 uint64_t registrar_changed(struct registrar *r);
+/* The role of this broker has changed: all name servers are told everything again, under the id
+ * that belongs to the new one. Any thread, never blocks. */
+void registrar_role_changed(struct registrar *r);
 /* Calls done(ctx) once every name server that can be reached has change `number`, at the latest
  * after about REGISTRAR_WAIT_MS; at once (on the calling thread) when it is so already or there is
  * none. `done` runs on a registrar thread otherwise. 0 or -ENOMEM (done is not called). */

@@ -529,7 +529,7 @@ enum call_result serve_send(struct call *call)
                           !(h.seen & SEEN_GROUP)   ? "producerGroup"
                           : !(h.seen & SEEN_TOPIC) ? "topic"
                                                    : "queueId");
-    if (b->settings->config.broker_role == ROLE_SLAVE)
+    if (replication_is_slave(b->replication))
         return send_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "a slave takes no messages");
     if (b->settings->config.start_accept_send_request_time_stamp > 0 &&
         clock_wall_ms() < b->settings->config.start_accept_send_request_time_stamp)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/replication/replication.h"
 #include "broker/delay.h"
 #include "broker/gate.h"
 #include "broker/topics.h"
@@ -133,7 +134,7 @@ enum call_result serve_send_back(struct call *call)
 
     if (!read_header(call, &back))
         return CALL_DONE;
-    if (b->settings->config.broker_role == ROLE_SLAVE)
+    if (replication_is_slave(b->replication))
         return call_error(call, RESPONSE_SYSTEM_ERROR, "a slave takes no messages");
     if (!groups_find_or_make(b, back.group, &group))
         return call_error(call, RESPONSE_SUBSCRIPTION_GROUP_NOT_EXIST,

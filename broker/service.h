@@ -4,6 +4,9 @@
  *   broker_run()   runs the loops (the first on the calling thread) until SIGTERM, SIGINT or
  *                  broker_stop(); then every reply that is owed is given
  *   broker_free()  closes the store cleanly
+ *
+ * A member of a group may have to begin again with another log: broker_run() returns then, and
+ * broker_wants_restart() says that the caller is to make another one of the same settings.
  */
 #ifndef TERN_BROKER_SERVICE_H
 #define TERN_BROKER_SERVICE_H
@@ -25,6 +28,8 @@ int broker_new(struct broker **out, struct broker_settings *settings,
                const struct broker_extra *extra, struct err *err);
 int broker_run(struct broker *b, struct err *err);
 void broker_stop(struct broker *b); /* any thread */
+/* When broker_run() has returned: that was not for the end of the program. */
+bool broker_wants_restart(const struct broker *b);
 /* 0, or the first failure of the store's clean stop. */
 int broker_free(struct broker *b);
 

@@ -9,6 +9,7 @@
 #include "broker/clients.h"
 #include "broker/deletion.h"
 #include "broker/gate.h"
+#include "broker/group_requests.h"
 #include "broker/hold.h"
 #include "broker/rates.h"
 #include "broker/registrar.h"
@@ -275,6 +276,30 @@ static void add_slave(struct json_out *j, struct broker *b)
     add_text(j, "ternSlaveMetadataAgeMs", "%lld", (long long)age);
 }
 
+static void add_group(struct json_out *j, struct broker *b)
+{
+    struct group *group = replication_group(b->replication);
+    struct group_status s;
+    unsigned connected = 0;
+    char master[GROUP_ADDRESS_MAX];
+
+    if (!group)
+        return;
+    group_status(group, &s);
+    replication_master_of_group(b->replication, master, sizeof(master));
+    for (unsigned i = 0; i < s.member_count; i++)
+        connected += s.members[i].connected;
+    add_number(j, "ternMember", s.self);
+    add_text(j, "ternRole", "%s", group_role_name(s.role));
+    add_number(j, "ternEpoch", s.epoch);
+    add_number(j, "ternMasterMember", s.master);
+    add_text(j, "ternMaster", "%s", master);
+    add_text(j, "ternMembers", "%u of %u connected", connected, s.member_count);
+    add_number(j, "ternConfirmed", s.confirmed);
+    add_text(j, "ternDoubtful", "%s", s.doubtful ? "true" : "false");
+    add_text(j, "ternAlarm", "%s", s.alarm);
+}
+
 static void add_loops(struct json_out *j, struct broker *b)
 {
     struct loop_stats sum = {0};
@@ -341,6 +366,7 @@ enum call_result serve_runtime_info(struct call *call)
     add_delays(&j, b);
     add_replication(&j, b);
     add_slave(&j, b);
+    add_group(&j, b);
     add_loops(&j, b);
     jout_object_end(&j);
     jout_object_end(&j);

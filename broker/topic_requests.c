@@ -5,12 +5,13 @@
 #include <errno.h>
 
 #include "broker/registrar.h"
+#include "broker/replication/replication.h"
 #include "broker/topics.h"
 #include "common/json.h"
 
 static bool is_slave(struct call *call)
 {
-    if (call->broker->settings->config.broker_role != ROLE_SLAVE)
+    if (!replication_is_slave(call->broker->replication))
         return false;
     call_error(call, RESPONSE_SYSTEM_ERROR,
                "Can't modify topic or subscription group from slave broker, please execute it from "

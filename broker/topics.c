@@ -5,14 +5,20 @@
 #include <stdio.h>
 
 #include "broker/delay.h"
+#include "broker/group_config.h"
 #include "broker/registrar.h"
 #include "broker/replication/replication.h"
 #include "common/log.h"
 
 /* Clients may not send to these. */
 static const char *const forbidden[] = {
-    "SELF_TEST_TOPIC",          "OFFSET_MOVED_EVENT",          DELAY_TOPIC,
-    "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+    DELAY_TOPIC,
+    "RMQ_SYS_TRANS_HALF_TOPIC",
+    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "TRANS_CHECK_MAX_TIME_TOPIC",
+    TOPIC_OF_EPOCHS,
 };
 static const char *const system_names[] = {
     "TBW102",
@@ -115,6 +121,7 @@ int topics_make_builtin(struct broker *b, struct err *err)
         {DELAY_TOPIC, b->delay_levels, RW, true},
         {"RMQ_SYS_TRACE_TOPIC", 1, RW, c->trace_topic_enable},
         {reply, 1, RW, true},
+        {TOPIC_OF_EPOCHS, 1, RW, group_is_set(c)},
     };
 
     reply_topic(b, reply);

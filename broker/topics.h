@@ -5,6 +5,9 @@
 
 #include "broker/call.h"
 
+/* Where the first record of each epoch of a group goes. */
+#define TOPIC_OF_EPOCHS "TERN_EPOCH"
+
 /* Makes the built-in topics and groups (docs/protocol/remoting.md, "Topics"). */
 int topics_make_builtin(struct broker *b, struct err *err);
 bool topic_is_system(struct broker *b, struct bytes name);

@@ -471,7 +471,8 @@ int ha_master_new(struct ha_master **out, const struct ha_master_options *option
     r = -pthread_create(&m->thread, NULL, master_main, m);
     if (r < 0) {
         err_set(err, r, "start the thread of the HA port");
-        store_limit_confirmed(options->store, UINT64_MAX);
+        if (options->quorum.copies > 1)
+            store_limit_confirmed(options->store, UINT64_MAX);
         close(m->wake_fd);
         close(m->listen_fd);
         free(m);

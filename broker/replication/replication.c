@@ -8,8 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/durable.h"
 #include "broker/group_config.h"
 #include "broker/registrar.h"
+#include "broker/replication/group_start.h"
 #include "broker/replication/slave_metadata.h"
 #include "broker/topics.h"
 #include "common/codes.h"
@@ -25,9 +27,13 @@ struct replication {
     /* Of a slave; NULL: not started, or a master. */
     struct ha_slave *_Atomic slave;
     struct slave_metadata *_Atomic metadata;
-    int reserved_fd; /* the HA port, held for when it is a master; -1 */
+    _Atomic bool leads;          /* without a group: as brokerRole says */
+    int reserved_fd;             /* the HA port, held for when it is a master; -1 */
+    struct group_start begin;    /* of a member of a group */
+    struct group *_Atomic group; /* NULL: none, or not started */
     pthread_mutex_t place_lock;
-    struct ha_master_place told; /* place_lock; by a name server; empty: not yet */
+    char group_master[GROUP_ADDRESS_MAX]; /* place_lock */
+    struct ha_master_place told;          /* place_lock; by a name server; empty: not yet */
 };
 
 struct replication *replication_new(struct broker *b)
@@ -39,6 +45,7 @@ struct replication *replication_new(struct broker *b)
         return NULL;
     r->broker = b;
     r->reserved_fd = -1;
+    atomic_init(&r->leads, c->broker_role != ROLE_SLAVE && !group_is_set(c));
     pthread_mutex_init(&r->place_lock, NULL);
     r->quorum = (struct quorum_options){
         .copies = group_config_copies(c),
@@ -56,13 +63,15 @@ static void on_confirmed(void *ctx)
     broker_confirmed(r->broker);
 }
 
+/* In a group those who follow over this port are not counted: its members are. */
 static int start_master(struct replication *r, int listen_fd, struct err *err)
 {
     const struct broker_config *c = &r->broker->settings->config;
+    struct quorum_options nobody = {.copies = 1, .behind_max = r->quorum.behind_max};
     struct ha_master_options options = {
         .store = r->broker->store,
         .listen_fd = listen_fd,
-        .quorum = r->quorum,
+        .quorum = replication_is_member(r) ? nobody : r->quorum,
         .batch_bytes = (uint32_t)c->ha_transfer_batch_size,
         .heartbeat_ms = c->ha_send_heartbeat_interval,
         .housekeeping_ms = c->ha_housekeeping_interval,
@@ -88,7 +97,17 @@ static int start_master(struct replication *r, int listen_fd, struct err *err)
 
 bool replication_is_slave(const struct replication *r)
 {
-    return r->broker->settings->config.broker_role == ROLE_SLAVE;
+    return !atomic_load_explicit(&r->leads, memory_order_relaxed);
+}
+
+bool replication_is_member(const struct replication *r)
+{
+    return group_is_set(&r->broker->settings->config);
+}
+
+int64_t replication_broker_id(const struct replication *r)
+{
+    return replication_is_slave(r) ? group_config_follower_id(&r->broker->settings->config) : 0;
 }
 
 /* Where the main port is when no name server has said it: RocketMQ's brokers have the replication
@@ -227,7 +246,7 @@ void replication_master_told(struct replication *r, struct bytes main, struct by
     struct dial_address parsed;
     bool changed;
 
-    if (!replication_is_slave(r) || main.len == 0 || ha.len == 0)
+    if (!replication_is_slave(r) || replication_is_member(r) || main.len == 0 || ha.len == 0)
         return;
     if (!bytes_to_cstr(main, place.main, sizeof(place.main)) ||
         !bytes_to_cstr(ha, place.ha, sizeof(place.ha)) ||
@@ -250,18 +269,196 @@ void replication_master_told(struct replication *r, struct bytes main, struct by
     on_news(r);
 }
 
+/* --- a member of a group --- */
+
+enum { BEAT_MAX_MS = 1000, ASK_WAIT_MS = 1000 };
+
+int replication_prepare(struct replication *r, struct store_options *options, struct err *err)
+{
+    const struct broker_config *c = &r->broker->settings->config;
+
+    return group_is_set(c) ? group_start_prepare(&r->begin, c, options, err) : 0;
+}
+
+int replication_opened(struct replication *r, struct err *err)
+{
+    const struct broker_config *c = &r->broker->settings->config;
+
+    return group_is_set(c) ? group_start_opened(&r->begin, c, err) : 0;
+}
+
+static void on_lead(void *ctx, uint64_t epoch)
+{
+    struct replication *r = ctx;
+    struct err err = {0};
+
+    if (r->reserved_fd >= 0) {
+        int fd = r->reserved_fd;
+
+        r->reserved_fd = -1;
+        if (start_master(r, fd, &err) < 0)
+            log_error("no slaves of RocketMQ's protocol are served until a restart: %s", err.text);
+    }
+    atomic_store(&r->leads, true);
+    broker_leads(r->broker, epoch);
+}
+
+static void on_halt(void *ctx)
+{
+    struct replication *r = ctx;
+
+    atomic_store(&r->leads, false);
+    broker_halts(r->broker);
+}
+
+static void on_restart(void *ctx)
+{
+    struct replication *r = ctx;
+
+    log_info("this broker begins again in the same process, as a follower: it was the master, or "
+             "what its log ends with is to be cut");
+    broker_restart(r->broker);
+}
+
+static void on_master(void *ctx, const char *address)
+{
+    struct replication *r = ctx;
+
+    pthread_mutex_lock(&r->place_lock);
+    snprintf(r->group_master, sizeof(r->group_master), "%s", address);
+    pthread_mutex_unlock(&r->place_lock);
+}
+
+static void on_meta_copied(void *ctx)
+{
+    struct replication *r = ctx;
+
+    durable_moved(r->broker->durable);
+}
+
+/* Also said when members have become too few to wait for. */
+static void on_group_confirmed(void *ctx)
+{
+    struct replication *r = ctx;
+
+    broker_confirmed(r->broker);
+    if (r->quorum.copies > 1)
+        durable_moved(r->broker->durable);
+}
+
+/* A member that listens for another master has to hear it several times. */
+static struct core_options times_of(const struct broker_config *c)
+{
+    int64_t beat = c->ha_send_heartbeat_interval;
+
+    if (beat > BEAT_MAX_MS)
+        beat = BEAT_MAX_MS;
+    if (beat > c->master_start_wait / 4)
+        beat = c->master_start_wait / 4;
+    if (beat < 4)
+        beat = 4;
+    return (struct core_options){
+        .count_flushed = c->flush_disk_type == FLUSH_SYNC,
+        .start_wait_ms = c->master_start_wait,
+        .ask_wait_ms = ASK_WAIT_MS,
+        .beat_ms = beat,
+        .silent_ms =
+            c->ha_housekeeping_interval > 4 * beat ? c->ha_housekeeping_interval : 4 * beat,
+    };
+}
+
+static int start_member(struct replication *r, struct err *err)
+{
+    struct broker *b = r->broker;
+    const struct broker_config *c = &b->settings->config;
+    struct group_options options = {
+        .cluster = c->broker_cluster_name,
+        .broker_name = c->broker_name,
+        .root_dir = c->store_path_root_dir,
+        .source = c->bind_address,
+        .member_count = r->begin.list.count,
+        .times = times_of(c),
+        .quorum = r->quorum,
+        .state = r->begin.state,
+        .store = b->store,
+        .metadata = b->metadata,
+        .on_lead = on_lead,
+        .on_halt = on_halt,
+        .on_restart = on_restart,
+        .on_confirmed = on_group_confirmed,
+        .on_master = on_master,
+        .on_meta_copied = on_meta_copied,
+        .ctx = r,
+    };
+    struct group *group;
+    int e;
+
+    memcpy(options.members, r->begin.list.members, sizeof(options.members));
+    e = group_new(&group, &options, err);
+    if (e == 0)
+        atomic_store(&r->group, group);
+    return e;
+}
+
+bool replication_outdated(struct replication *r)
+{
+    struct group *group = replication_group(r);
+
+    if (!group || replication_is_slave(r))
+        return false;
+    group_outdated(group);
+    return true;
+}
+
+struct group *replication_group(const struct replication *r)
+{
+    return atomic_load_explicit(&r->group, memory_order_acquire);
+}
+
+void replication_master_of_group(struct replication *r, char *address, size_t size)
+{
+    pthread_mutex_lock(&r->place_lock);
+    snprintf(address, size, "%s", r->group_master);
+    pthread_mutex_unlock(&r->place_lock);
+}
+
+uint64_t replication_metadata_kept(const struct replication *r)
+{
+    uint64_t kept = metadata_durable(r->broker->metadata), copied;
+    const struct group *group = replication_group(r);
+
+    if (r->quorum.copies <= 1 || !replication_is_member(r) || replication_is_slave(r))
+        return kept;
+    if (!group)
+        return 0;
+    if (r->quorum.policy == QUORUM_GO_ON && !group_enough(group))
+        return kept;
+    copied = group_meta_copied(group);
+    return copied < kept ? copied : kept;
+}
+
 /* --- life --- */
 
 int replication_start(struct replication *r, int listen_fd, struct err *err)
 {
+    if (replication_is_member(r)) {
+        r->reserved_fd = listen_fd;
+        return start_member(r, err);
+    }
     if (!replication_is_slave(r))
         return start_master(r, listen_fd, err);
     r->reserved_fd = listen_fd;
     return start_slave(r, err);
 }
 
+void replication_leave(struct replication *r)
+{
+    group_stop(atomic_load(&r->group));
+}
+
 void replication_stop(struct replication *r)
 {
+    replication_leave(r);
     /* The store's threads may still look for them. */
     ha_master_stop(atomic_load(&r->master));
     ha_slave_stop(atomic_load(&r->slave));
@@ -279,6 +476,7 @@ struct replication *replication_free(struct replication *r)
     ha_master_free(atomic_load(&r->master));
     ha_slave_free(atomic_load(&r->slave));
     slave_metadata_free(atomic_load(&r->metadata));
+    group_free(atomic_load(&r->group));
     pthread_mutex_destroy(&r->place_lock);
     free(r);
     return NULL;
@@ -289,6 +487,10 @@ void replication_progress(struct replication *r)
     struct ha_master *master = atomic_load_explicit(&r->master, memory_order_acquire);
     struct ha_slave *slave = atomic_load_explicit(&r->slave, memory_order_acquire);
 
+    struct group *group = replication_group(r);
+
+    if (group)
+        group_progress(group);
     if (master)
         ha_master_progress(master);
     if (slave)
@@ -301,6 +503,14 @@ int32_t replication_verdict(const struct replication *r, uint64_t log_end)
 
     if (r->quorum.copies <= 1)
         return RESPONSE_SUCCESS;
+    if (replication_is_member(r)) {
+        const struct group *group = replication_group(r);
+
+        if (group && log_end <= group_acked(group))
+            return RESPONSE_SUCCESS;
+        return group && group_enough(group) ? RESPONSE_FLUSH_SLAVE_TIMEOUT
+                                            : RESPONSE_SLAVE_NOT_AVAILABLE;
+    }
     master = atomic_load_explicit(&r->master, memory_order_acquire);
     if (!master)
         return RESPONSE_SLAVE_NOT_AVAILABLE;
@@ -315,6 +525,11 @@ bool replication_takes_sends(const struct replication *r)
 
     if (r->quorum.copies <= 1 || r->quorum.policy != QUORUM_STRICT)
         return true;
+    if (replication_is_member(r)) {
+        const struct group *group = replication_group(r);
+
+        return group && group_enough(group);
+    }
     master = atomic_load_explicit(&r->master, memory_order_acquire);
     return master && ha_master_enough(master);
 }
@@ -324,6 +539,29 @@ unsigned replication_copies(const struct replication *r)
     return r->quorum.copies;
 }
 
+/* Those who follow as members of the group, besides those on the HA port. */
+static void add_members(const struct replication *r, struct ha_status *out)
+{
+    struct group *group = replication_group(r);
+    struct group_status status;
+
+    if (!group)
+        return;
+    group_status(group, &status);
+    for (unsigned i = 0; i < status.member_count; i++) {
+        const struct group_member_status *m = &status.members[i];
+
+        if (m->self || !m->following)
+            continue;
+        out->connections++;
+        out->near += m->near;
+        if (m->received < out->slowest)
+            out->slowest = m->received;
+    }
+    if (status.copies > 1)
+        out->acked = status.acked;
+}
+
 void replication_status(const struct replication *r, struct ha_status *out)
 {
     struct ha_master *master = atomic_load_explicit(&r->master, memory_order_acquire);
@@ -331,6 +569,8 @@ void replication_status(const struct replication *r, struct ha_status *out)
     *out = (struct ha_status){.acked = UINT64_MAX, .slowest = UINT64_MAX};
     if (master)
         ha_master_status(master, out);
+    if (!replication_is_slave(r))
+        add_members(r, out);
 }
 
 bool replication_slave_status(const struct replication *r, struct ha_slave_status *out,

@@ -7,13 +7,32 @@
 #define TERN_BROKER_REPLICATION_REPLICATION_H
 
 #include "broker/broker.h"
+#include "broker/replication/group.h"
 #include "broker/replication/ha_master.h"
 #include "broker/replication/ha_slave.h"
 
 struct replication *replication_new(struct broker *b);
+/* This broker takes no messages: it is not the master now. Cheap. Of a member of a group it may
+ * change at any time. */
 bool replication_is_slave(const struct replication *r);
-/* `listen_fd`: bound to the HA port, taken over; a slave listens on it to nobody. */
+/* groupMembers is set. */
+bool replication_is_member(const struct replication *r);
+/* What name servers are to know this broker as: 0 as the master. */
+int64_t replication_broker_id(const struct replication *r);
+/* A name server knows a newer epoch of the id that we told it. True: this broker led its group by
+ * an older one and ceases to. */
+bool replication_outdated(struct replication *r);
+/* The sequence of the metadata journal up to which it is kept: durable here, and in a group on as
+ * many members as a message has copies. */
+uint64_t replication_metadata_kept(const struct replication *r);
+/* Around store_open(), of a member of a group: how the store is to be opened, and that it was. */
+int replication_prepare(struct replication *r, struct store_options *options, struct err *err);
+int replication_opened(struct replication *r, struct err *err);
+/* `listen_fd`: bound to the HA port, taken over; a slave listens on it to nobody, a
+ * member of a group only once it has been the master. */
 int replication_start(struct replication *r, int listen_fd, struct err *err);
+/* The role does not change any more. Before the services that it starts and ends are stopped. */
+void replication_leave(struct replication *r);
 void replication_stop(struct replication *r);
 struct replication *replication_free(struct replication *r); /* returns NULL */
 
@@ -23,6 +42,11 @@ void replication_master_told(struct replication *r, struct bytes main, struct by
 
 /* The store's watermarks have moved. */
 void replication_progress(struct replication *r);
+
+/* NULL: groupMembers is not set, or it has not started yet. */
+struct group *replication_group(const struct replication *r);
+/* Main port of the master that a member of a group knows, "" when it knows none. */
+void replication_master_of_group(struct replication *r, char *address, size_t size);
 
 /* What a reply for a confirmed message with this end says: success; SLAVE_NOT_AVAILABLE when there
  * were not enough members; FLUSH_SLAVE_TIMEOUT when they took too long. */

@@ -350,6 +350,17 @@ int metadata_group_delete(struct metadata *m, struct bytes name, bool with_offse
     return 0;
 }
 
+void group_table_lead(struct metadata *m, uint64_t epoch)
+{
+    struct group_table *t = &m->groups;
+
+    pthread_rwlock_wrlock(&t->lock);
+    begin_change(m);
+    if ((int64_t)epoch > t->version.state_version)
+        t->version.state_version = (int64_t)epoch;
+    pthread_rwlock_unlock(&t->lock);
+}
+
 void group_table_take_version(struct metadata *m, const struct data_version *theirs)
 {
     pthread_rwlock_wrlock(&m->groups.lock);

@@ -74,6 +74,14 @@ void metadata_set_epoch(struct metadata *m, uint64_t epoch)
         continue;
 }
 
+void metadata_lead(struct metadata *m, uint64_t epoch)
+{
+    metadata_set_epoch(m, epoch);
+    topic_table_lead(m, epoch);
+    group_table_lead(m, epoch);
+    metadata_wake(m, &m->work_changes);
+}
+
 uint64_t metadata_durable(const struct metadata *m)
 {
     return atomic_load(&m->durable);

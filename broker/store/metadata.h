@@ -281,6 +281,9 @@ int metadata_take(struct metadata *m, struct bytes records, const struct metadat
 /* What is written from now on belongs to this epoch (above 0; a lower one than there was changes
  * nothing). */
 void metadata_set_epoch(struct metadata *m, uint64_t epoch);
+/* This broker is the master in that epoch: likewise, and the versions of topics and groups move and
+ * say so in their state_version, by which name servers tell an old master from a new one. */
+void metadata_lead(struct metadata *m, uint64_t epoch);
 
 struct metadata_stats {
     uint64_t topics; /* deleted ones too */

@@ -289,6 +289,9 @@ void group_table_each(struct metadata *m, void (*each)(void *ctx, const struct g
                       void *ctx, struct data_version *version);
 void topic_table_take_version(struct metadata *m, const struct data_version *theirs);
 void group_table_take_version(struct metadata *m, const struct data_version *theirs);
+/* metadata_lead() of the table. */
+void topic_table_lead(struct metadata *m, uint64_t epoch);
+void group_table_lead(struct metadata *m, uint64_t epoch);
 
 /* A master's record, taken into the live tables; metadata_take.c. Topic: what there is of it. */
 struct topic_known {

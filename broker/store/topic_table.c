@@ -518,6 +518,18 @@ int metadata_topics_touch(struct metadata *m)
     return r;
 }
 
+void topic_table_lead(struct metadata *m, uint64_t epoch)
+{
+    struct topic_table *t = &m->topics;
+
+    pthread_rwlock_wrlock(&t->lock);
+    begin_change(m);
+    if ((int64_t)epoch > t->version.state_version)
+        t->version.state_version = (int64_t)epoch;
+    t->all_changed = t->change;
+    pthread_rwlock_unlock(&t->lock);
+}
+
 int metadata_topic_touch(struct metadata *m, struct bytes name, uint64_t *sequence)
 {
     struct topic_entry *e;

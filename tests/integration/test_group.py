@@ -1,0 +1,171 @@
+"""Members of a group change roles while they run: what was acknowledged is there with whoever leads,
+the file of an old master needs no change, and logs end up the same byte for byte."""
+import json
+import os
+import random
+import socket
+
+from lib import admin, claims, codes, dialect, messages, process, remoting
+from lib.claims import contains, equal, true, until
+from lib.messages import pull_all, send
+
+RUNS_SANITIZED = True
+
+STATUS, PROMOTE, HAND_OVER, STEP_DOWN = 7101, 7102, 7103, 7104
+SMALL = {"mappedFileSizeCommitLog": 131072, "maxMessageSize": 65536, "scrubBytesPerSecond": 0}
+FAST = {"haSendHeartbeatInterval": 100, "masterStartWait": 1000}
+
+
+def free_port():
+    """P with P - 2 and P + 1, below the ports that the system gives to clients."""
+    while True:
+        port = random.randrange(12000, 31000)
+        held = []
+        try:
+            for each in (port - 2, port, port + 1):
+                held.append(socket.socket())
+                held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held[-1].bind(("127.0.0.1", each))
+            return port
+        except OSError:
+            continue
+        finally:
+            for one in held:
+                one.close()
+
+
+class Group:
+    """A name server and members 1, 2 ...; the file of the first says SYNC_MASTER for ever."""
+
+    def __init__(self, size=2, copies=2, **settings):
+        self.namesrv = process.Namesrv()
+        self.ports = {n: free_port() for n in range(1, size + 1)}
+        self.copies = copies
+        self.settings = {**SMALL, **FAST, **settings}
+        self.stores = {n: process.new_path("store") for n in self.ports}
+        self.brokers, self.clients = {}, {}
+        for number in self.ports:
+            self.start(number, ready=False)
+        for broker in self.brokers.values():
+            broker.wait_ready()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        for client in self.clients.values():
+            client.close()
+        for broker in self.brokers.values():
+            if not broker.expected_end:
+                broker.stop()
+        self.namesrv.stop()
+
+    def start(self, number, **more):
+        role = ({"brokerRole": "SYNC_MASTER"} if number == 1 else
+                {"brokerRole": "SLAVE", "brokerId": number})
+        members = ";".join(f"{n}@127.0.0.1:{port}" for n, port in self.ports.items())
+        self.brokers[number] = process.Broker(
+            namesrv=self.namesrv, store=self.stores[number],
+            **{**self.settings, "groupMembers": members, "memberId": number,
+               "inSyncReplicas": self.copies, "listenPort": self.ports[number], **role, **more})
+        return self.brokers[number]
+
+    def ask(self, number, code, fields=None):
+        """Over a connection of its own: a member that begins again closes all."""
+        with remoting.Client(self.ports[number]) as client:
+            return client.call(code, fields or {})
+
+    def status(self, number):
+        try:
+            reply = self.ask(number, STATUS)
+        except (OSError, remoting.Closed):
+            return {"role": "away", "master": 0}
+        return json.loads(reply.body) if reply.code == 0 else {"role": "away", "master": 0}
+
+    def role(self, number, role):
+        return until(lambda: (lambda s: s["role"] == role and s)(self.status(number)),
+                     f"member {number} is {role}: {self.status(number)}")
+
+    def trusted(self, number):
+        """It follows, and has had all that there was: its promise counts."""
+        until(lambda: (lambda s: s["role"] == "following" and not s["doubtful"])(
+            self.status(number)), f"member {number} follows and is trusted")
+
+    def promote(self, number, **fields):
+        equal(self.ask(number, PROMOTE, fields).code, 0)
+        return self.role(number, "master")
+
+    def routed_to(self, topic, number):
+        """Name servers send clients there: it has id 0, and the others their own."""
+        with remoting.Client(self.namesrv.port) as client:
+            def routed():
+                reply = client.call(codes.ROUTE, {"topic": topic})
+                if reply.code != 0:
+                    return False
+                addresses = dialect.loads(reply.body)["brokerDatas"][0]["brokerAddrs"]
+                return addresses.get("0", addresses.get(0)) == f"127.0.0.1:{self.ports[number]}"
+            until(routed, f"name servers know member {number} as the master")
+
+    def same_logs(self):
+        """All members have the master's log, byte for byte; where it ends."""
+        ends = {n: self.status(n).get("written") for n in self.ports}
+        end = until(lambda: self._same_end(), f"logs of one length: {ends}")
+        first, *others = [log_bytes(self.stores[n]) for n in self.ports]
+        for other in others:
+            low = max(first[0], other[0])
+            equal(other[1][low - other[0]:end - other[0]] == first[1][low - first[0]:end - first[0]],
+                  True, "the same bytes")
+        return end
+
+    def _same_end(self):
+        ends = {self.status(n).get("written") for n in self.ports}
+        return ends.pop() if len(ends) == 1 else None
+
+
+def log_bytes(store):
+    folder = os.path.join(store, "commitlog")
+    data = {int(name): open(os.path.join(folder, name), "rb").read()
+            for name in sorted(os.listdir(folder))}
+    return min(data), b"".join(data.values())
+
+
+def bodies(client, topic, queue_id=0):
+    return [m.body for m in pull_all(client, topic, queue_id)]
+
+
+@claims.claim
+def what_was_acknowledged_outlives_the_master_and_the_old_one_joins_with_its_file_as_it_is():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "T", 1)
+            for i in range(50):
+                send(client, "T", b"before %d" % i)
+        group.brokers[1].kill()
+
+        group.promote(2)
+        group.routed_to("T", 2)
+        with remoting.Client(group.ports[2]) as client:
+            equal(bodies(client, "T"), [b"before %d" % i for i in range(50)])
+            # There are no two copies now: stored, and said so.
+            send(client, "T", b"alone", expect=codes.NO_SLAVE)
+        group.start(1)
+        group.role(1, "following")
+        with remoting.Client(group.ports[2]) as client:
+            until(lambda: group.status(2)["members"][0]["near"], "the old master is counted")
+            for i in range(50):
+                send(client, "T", b"after %d" % i)
+            group.same_logs()
+            expected = ([b"before %d" % i for i in range(50)] + [b"alone"] +
+                        [b"after %d" % i for i in range(50)])
+            equal(bodies(client, "T"), expected)
+        with remoting.Client(group.ports[1]) as client:
+            until(lambda: bodies(client, "T") == expected, "the old master serves the same")
+            equal(client.call(codes.SEND_V2, messages.send_fields("T")).code,
+                  codes.NOT_AVAILABLE)
+        group.routed_to("T", 2)
+
+
+if __name__ == "__main__":
+    claims.run()
