@@ -30,6 +30,17 @@ static const struct command commands[] = {
     {"route", "TOPIC", "which brokers serve a topic", NULL, ctl_route},
     {"cluster", "", "brokers, their versions, rates and disks",
      "Exit status 3 when a broker that is registered does not answer.", ctl_cluster},
+    {"group", "", "members of a replicated group, and who is its master", NULL, ctl_group},
+    {"promote", "", "make another member the master, when the master is gone",
+     "Collects promises, starts the member with the highest log among those who gave them, and\n"
+     "waits until the name servers route to it. Status 1 when too few members can promise.",
+     ctl_promote},
+    {"drain", "", "let the master hand over to another member, without a failed send",
+     "The master takes no messages until the other has everything and is the master; when that "
+     "does\n"
+     "not happen in time, it takes them again.",
+     ctl_drain},
+    {"demote", "", "let the master step down; nobody is the master then", NULL, ctl_demote},
     {"send", "TOPIC [MESSAGE]", "send a message, or each line of stdin",
      "Prints where the message lies. For lines from a file or pipe only a summary is printed\n"
      "(--json: one object for each message).",

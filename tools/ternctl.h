@@ -75,6 +75,10 @@ int ctl_topic_describe(struct ctl *ctl, const struct command *command, int argc,
 int ctl_topic_delete(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_route(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_cluster(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_group(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_promote(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_drain(struct ctl *ctl, const struct command *command, int argc, char **argv);
+int ctl_demote(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_send(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_backup(struct ctl *ctl, const struct command *command, int argc, char **argv);
 int ctl_store_dump(struct ctl *ctl, const struct command *command, int argc, char **argv);

@@ -1,0 +1,481 @@
+/* ctl_group.c - ternctl group, promote, drain, demote: who writes in a replicated group, and who is
+ * to. Promote and drain print each step as it happens.
+ */
+#include "tools/group_view.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/standard.h"
+#include "tools/show.h"
+
+enum { LOOK_MS = 20, WAIT_DEFAULT_MS = 30000, UNSET = -1 };
+
+struct group_command {
+    const char *cluster, *broker, *members;
+    int64_t to, wait_ms;
+    bool unclean;
+};
+
+#define GROUP_OPTIONS(c)                                                                           \
+    {.name = "cluster",                                                                            \
+     .kind = OPTION_TEXT,                                                                          \
+     .to = &(c)->cluster,                                                                          \
+     .value = "NAME",                                                                              \
+     .help = "cluster of the group; default DefaultCluster"},                                      \
+        {.name = "broker-name",                                                                    \
+         .letter = 'b',                                                                            \
+         .kind = OPTION_TEXT,                                                                      \
+         .to = &(c)->broker,                                                                       \
+         .value = "NAME",                                                                          \
+         .help = "brokerName of the group"},                                                       \
+    {                                                                                              \
+        .name = "members", .kind = OPTION_TEXT, .to = &(c)->members,                               \
+        .value = "HOST:PORT[;HOST:PORT]", .help = "members that no name server knows"              \
+    }
+#define GROUP_TO(c, what)                                                                          \
+    {                                                                                              \
+        .name = "to", .kind = OPTION_NUMBER, .to = &(c)->to, .value = "ID", .help = what,          \
+        .min = 1, .max = UINT16_MAX                                                                \
+    }
+#define GROUP_WAIT(c)                                                                              \
+    {                                                                                              \
+        .name = "wait", .kind = OPTION_MILLIS, .to = &(c)->wait_ms, .value = "SECONDS",            \
+        .help = "give up after so long; default 30", .min = 100, .max = 600000                     \
+    }
+
+/* Steps are seen when they happen. */
+static void step(struct ctl *ctl)
+{
+    if (ctl->json)
+        return;
+    (void)standard_write(&ctl->out);
+    buf_reset(&ctl->out);
+}
+
+static int begin(struct ctl *ctl, const struct command *command, const struct option_spec *specs,
+                 size_t count, int argc, char **argv, struct group_command *c, struct view *v)
+{
+    int operands;
+    int r = ctl_parse(ctl, command, specs, count, argc, argv, 0, 0, &operands);
+
+    if (r != CTL_GO_ON)
+        return r;
+    if (!c->broker)
+        return err_say(&ctl->err, TOOL_USAGE, "which group? --broker-name NAME is missing");
+    r = view_find(ctl, c->cluster ? c->cluster : "DefaultCluster", c->broker, c->members, v);
+    return r == TOOL_DONE ? CTL_GO_ON : r;
+}
+
+static struct group_command no_command(void)
+{
+    return (struct group_command){.to = UNSET, .wait_ms = WAIT_DEFAULT_MS};
+}
+
+/* --- ternctl group --- */
+
+static void add_member(struct table *t, struct view *v, struct view_member *m)
+{
+    const struct view_member *leader = view_leader(v);
+    const char *state = m->alarm[0] ? m->alarm : m->doubtful ? "doubts its log" : "";
+
+    table_addf(t, "%" PRId64, m->id);
+    table_add(t, m->address);
+    if (!m->answers) {
+        table_add(t, "no answer");
+        for (int i = 0; i < 5; i++)
+            table_add(t, NULL);
+        table_add(t, m->why);
+        return;
+    }
+    table_add(t, m->draining ? "handing over" : m->role);
+    table_addf(t, "%" PRIu64, m->epoch);
+    table_add_i64(t, m->written);
+    table_add_i64(t, m->flushed);
+    table_add_i64(t, m->confirmed);
+    if (leader)
+        table_add_i64(t, leader->written - m->written);
+    else
+        table_add(t, NULL);
+    table_add(t, state);
+}
+
+static void group_json(struct ctl *ctl, struct view *v)
+{
+    struct json_out j;
+
+    jout_begin(&j, &ctl->out);
+    jout_object(&j);
+    jout_kv_str(&j, "cluster", v->cluster);
+    jout_kv_str(&j, "broker", v->broker);
+    jout_kv_i64(&j, "copies", v->copies);
+    jout_kv_i64(&j, "promisesNeeded", v->promises_needed);
+    jout_key(&j, "members");
+    jout_array(&j);
+    for (unsigned i = 0; i < v->count; i++) {
+        const struct view_member *m = &v->members[i];
+
+        jout_object(&j);
+        jout_kv_i64(&j, "id", m->id);
+        jout_kv_str(&j, "address", m->address);
+        jout_kv_bool(&j, "answers", m->answers);
+        if (m->answers) {
+            jout_kv_str(&j, "role", m->role);
+            jout_kv_i64(&j, "epoch", (int64_t)m->epoch);
+            jout_kv_i64(&j, "lastEpoch", (int64_t)m->last_epoch);
+            jout_kv_i64(&j, "master", m->master);
+            jout_kv_i64(&j, "written", m->written);
+            jout_kv_i64(&j, "flushed", m->flushed);
+            jout_kv_i64(&j, "confirmed", m->confirmed);
+            jout_kv_bool(&j, "doubtful", m->doubtful);
+            jout_kv_bool(&j, "draining", m->draining);
+            jout_kv_str(&j, "alarm", m->alarm);
+        }
+        jout_object_end(&j);
+    }
+    jout_array_end(&j);
+    jout_object_end(&j);
+    buf_add_str(&ctl->out, "\n");
+}
+
+int ctl_group(struct ctl *ctl, const struct command *command, int argc, char **argv)
+{
+    static const char *const headings[] = {">ID",      "ADDRESS",    "ROLE", ">EPOCH", ">LOG END",
+                                           ">FLUSHED", ">CONFIRMED", ">LAG", "STATE",  NULL};
+    struct group_command c = no_command();
+    const struct option_spec specs[] = {GROUP_OPTIONS(&c), CTL_COMMON_OPTIONS(ctl)};
+    struct table t;
+    struct view v;
+    int r = begin(ctl, command, specs, sizeof(specs) / sizeof(specs[0]), argc, argv, &c, &v);
+
+    if (r != CTL_GO_ON)
+        return r;
+    if (ctl->json) {
+        group_json(ctl, &v);
+        return TOOL_DONE;
+    }
+    table_init(&t, headings);
+    for (unsigned i = 0; i < v.count; i++)
+        add_member(&t, &v, &v.members[i]);
+    ctl_table(ctl, &t);
+    buf_addf(&ctl->out,
+             "%" PRId64 " copies for each message that is acknowledged; %" PRId64
+             " promises make a master\n",
+             v.copies, v.promises_needed);
+    return TOOL_DONE;
+}
+
+/* --- waiting for a master --- */
+
+static int call(struct ctl *ctl, const struct view *v, const struct view_member *m,
+                const char *doing, int32_t code, const struct rpc_field *fields, size_t count)
+{
+    struct rpc_request request = {.code = code, .fields = fields, .field_count = count};
+    struct remoting_frame reply;
+    char whom[192];
+
+    snprintf(whom, sizeof(whom), "broker %.120s", v->broker);
+    return client_need(ctl->client, m->address, whom, doing, &request, &reply, &ctl->err);
+}
+
+static bool routes_to(struct ctl *ctl, const char *name_server, const struct view *v,
+                      const char *address)
+{
+    struct rpc_request request = {.code = REQUEST_GET_BROKER_CLUSTER_INFO};
+    struct remoting_frame reply;
+    const struct route_broker *b;
+    struct route route = {0};
+    const char *master;
+    struct err err = {0};
+    bool there = false;
+
+    if (client_need(ctl->client, name_server, "name server", "list the brokers", &request, &reply,
+                    &err) != TOOL_DONE ||
+        route_parse(&route, reply.body, true, &err) < 0)
+        return false;
+    b = route_broker_named(&route, v->broker);
+    master = b ? route_master(b) : NULL;
+    there = master && strcmp(master, address) == 0;
+    route_destroy(&route);
+    return there;
+}
+
+static int wait_for_routes(struct ctl *ctl, const struct view *v, const struct view_member *m,
+                           int64_t until_ms)
+{
+    unsigned count = client_name_server_count(ctl->client);
+
+    for (unsigned i = 0; i < count; i++) {
+        const char *name_server = client_name_server(ctl->client, i);
+
+        while (!routes_to(ctl, name_server, v, m->address)) {
+            if (clock_mono_ms() >= until_ms)
+                return err_say(&ctl->err, TOOL_REFUSED,
+                               "member %" PRId64
+                               " is the master, but name server %s does not say so yet; it goes on "
+                               "being told",
+                               m->id, name_server);
+            poll(NULL, 0, LOOK_MS);
+        }
+        buf_addf(&ctl->out, "name server %s routes to %s\n", name_server, m->address);
+        step(ctl);
+    }
+    return TOOL_DONE;
+}
+
+/* Until another member, or the same in a higher epoch, is the master. */
+static struct view_member *wait_for_leader(struct ctl *ctl, struct view *v, uint64_t above,
+                                           int64_t until_ms)
+{
+    for (;;) {
+        struct view_member *m;
+
+        view_refresh(ctl, v);
+        m = view_leader(v);
+        if (m && m->epoch > above && !m->draining)
+            return m;
+        if (clock_mono_ms() >= until_ms)
+            return NULL;
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
+static uint64_t highest_epoch(const struct view *v)
+{
+    uint64_t highest = 0;
+
+    for (unsigned i = 0; i < v->count; i++) {
+        if (v->members[i].answers && v->members[i].epoch > highest)
+            highest = v->members[i].epoch;
+        if (v->members[i].answers && v->members[i].last_epoch > highest)
+            highest = v->members[i].last_epoch;
+    }
+    return highest;
+}
+
+static void say_leader(struct ctl *ctl, const struct view *v, const struct view_member *m)
+{
+    buf_addf(&ctl->out,
+             "member %" PRId64 " at %s is the master of %s: epoch %" PRIu64 ", log end %" PRId64
+             "\n",
+             m->id, m->address, v->broker, m->epoch, m->written);
+    step(ctl);
+}
+
+/* --- ternctl promote --- */
+
+static void say_members(struct ctl *ctl, struct view *v)
+{
+    for (unsigned i = 0; i < v->count; i++) {
+        const struct view_member *m = &v->members[i];
+
+        if (m->answers)
+            buf_addf(&ctl->out,
+                     "member %" PRId64 " at %s: %s, last epoch %" PRIu64 ", log end %" PRId64
+                     ", confirmed %" PRId64 "%s\n",
+                     m->id, m->address, m->role, m->last_epoch, m->written, m->confirmed,
+                     m->doubtful ? "; it doubts its log, and its promise does not count" : "");
+        else
+            buf_addf(&ctl->out, "member %" PRId64 " at %s: no answer (%s)\n", m->id, m->address,
+                     m->why);
+    }
+    step(ctl);
+}
+
+/* Says what is decided and from what. NULL with ctl->err: it cannot be done. */
+static struct view_member *decide(struct ctl *ctl, struct view *v, const struct group_command *c)
+{
+    struct view_member *best = view_best(v, c->unclean), *leader = view_leader(v), *asks = best;
+    unsigned promises = view_promises(v, c->unclean);
+
+    if (c->to != UNSET) {
+        asks = view_member(v, c->to);
+        if (!asks || !asks->answers) {
+            err_say(&ctl->err, TOOL_NOT_FOUND, "member %" PRId64 " of %s does not answer", c->to,
+                    v->broker);
+            return NULL;
+        }
+    }
+    if (asks && asks == leader) {
+        err_say(&ctl->err, TOOL_REFUSED, "member %" PRId64 " is the master already", asks->id);
+        return NULL;
+    }
+    if (!asks || (!c->unclean && promises < (unsigned)v->promises_needed)) {
+        err_say(&ctl->err, TOOL_REFUSED,
+                "%" PRId64 " promises are needed, %u can be had: acknowledged messages may be with "
+                "members that do not answer or doubt their logs. Start those, or accept the loss "
+                "with --unclean (it says what that may be)",
+                v->promises_needed, promises);
+        return NULL;
+    }
+    if (leader)
+        buf_addf(&ctl->out,
+                 "member %" PRId64 " is alive and the master: its own promise ends that (for "
+                 "planned work ternctl drain hands over without a failed send)\n",
+                 leader->id);
+    if (c->to == UNSET && asks == leader)
+        return NULL;
+    buf_addf(&ctl->out,
+             "%u promises can be had, %" PRId64 " are needed; member %" PRId64
+             " has the highest log\n",
+             promises, v->promises_needed, best->id);
+    if (asks != best && (asks->last_epoch != best->last_epoch || asks->written != best->written))
+        buf_addf(&ctl->out, "so member %" PRId64 " will be started, not %" PRId64 "\n", best->id,
+                 asks->id);
+    if (promises >= (unsigned)v->promises_needed && !asks->doubtful && !c->unclean) {
+        buf_add_str(&ctl->out, "nothing that was acknowledged can be lost\n");
+    } else {
+        buf_add_str(&ctl->out, "this may lose:\n");
+        view_losses(v, best, &ctl->out);
+    }
+    step(ctl);
+    return asks;
+}
+
+static void say_promises(struct ctl *ctl, struct view *v, const struct view_member *asked)
+{
+    for (unsigned i = 0; i < asked->promise_count; i++) {
+        const struct view_promise *p = &asked->promises[i];
+
+        if (p->promised)
+            buf_addf(&ctl->out,
+                     "member %" PRId64 " promised: last epoch %" PRIu64 ", log end %" PRId64 "\n",
+                     p->id, p->epoch, p->end);
+    }
+    (void)v;
+}
+
+int ctl_promote(struct ctl *ctl, const struct command *command, int argc, char **argv)
+{
+    struct group_command c = no_command();
+    const struct option_spec specs[] = {
+        GROUP_OPTIONS(&c),
+        GROUP_TO(&c, "this member asks for the promises, and is started if no log is higher"),
+        {.name = "unclean",
+         .kind = OPTION_FLAG,
+         .to = &c.unclean,
+         .help = "with the promises that can be had; acknowledged messages may be lost"},
+        GROUP_WAIT(&c),
+        CTL_COMMON_OPTIONS(ctl),
+    };
+    struct rpc_field fields[] = {{"unclean", "false"}};
+    struct view_member *asks, *leader;
+    struct view v;
+    uint64_t above;
+    int64_t until, id;
+    int r = begin(ctl, command, specs, sizeof(specs) / sizeof(specs[0]), argc, argv, &c, &v);
+
+    if (r != CTL_GO_ON)
+        return r;
+    say_members(ctl, &v);
+    leader = view_leader(&v);
+    if (leader && c.to == UNSET) {
+        /* The one that is to be replaced does not ask. */
+        struct view_member *other = NULL;
+
+        for (unsigned i = 0; i < v.count; i++) {
+            if (&v.members[i] != leader && v.members[i].answers && !v.members[i].doubtful &&
+                (!other || v.members[i].written > other->written))
+                other = &v.members[i];
+        }
+        if (other)
+            c.to = other->id;
+    }
+    asks = decide(ctl, &v, &c);
+    if (!asks)
+        return ctl->err.code ? ctl->err.code : TOOL_REFUSED;
+    id = asks->id;
+    fields[0].value = c.unclean ? "true" : "false";
+    above = highest_epoch(&v);
+    until = clock_mono_ms() + c.wait_ms;
+    r = call(ctl, &v, asks, "promote it", REQUEST_TERN_GROUP_PROMOTE, fields, 1);
+    if (r != TOOL_DONE)
+        return r;
+    buf_addf(&ctl->out, "member %" PRId64 " asks for promises\n", id);
+    step(ctl);
+    leader = wait_for_leader(ctl, &v, above, until);
+    asks = view_member(&v, id);
+    if (asks)
+        say_promises(ctl, &v, asks);
+    if (!leader)
+        return err_say(&ctl->err, TOOL_REFUSED, "nobody is the master after %.1f s%s%s",
+                       (double)c.wait_ms / 1000, asks && asks->alarm[0] ? ": " : "",
+                       asks ? asks->alarm : "");
+    say_leader(ctl, &v, leader);
+    return wait_for_routes(ctl, &v, leader, until);
+}
+
+/* --- ternctl drain, demote --- */
+
+int ctl_drain(struct ctl *ctl, const struct command *command, int argc, char **argv)
+{
+    struct group_command c = no_command();
+    const struct option_spec specs[] = {
+        GROUP_OPTIONS(&c),
+        GROUP_TO(&c, "hand over to this member; default: whoever has everything first"),
+        GROUP_WAIT(&c),
+        CTL_COMMON_OPTIONS(ctl),
+    };
+    char to[24], wait[24];
+    struct rpc_field fields[] = {{"to", to}, {"waitMillis", wait}};
+    struct view_member *leader;
+    struct view v;
+    uint64_t above;
+    int64_t until, from;
+    int r = begin(ctl, command, specs, sizeof(specs) / sizeof(specs[0]), argc, argv, &c, &v);
+
+    if (r != CTL_GO_ON)
+        return r;
+    say_members(ctl, &v);
+    leader = view_leader(&v);
+    if (!leader)
+        return err_say(&ctl->err, TOOL_REFUSED,
+                       "%s has no master that could hand over; see ternctl promote", v.broker);
+    from = leader->id;
+    if (c.to == from)
+        return err_say(&ctl->err, TOOL_REFUSED, "member %" PRId64 " is the master already", from);
+    snprintf(to, sizeof(to), "%" PRId64, c.to == UNSET ? 0 : c.to);
+    snprintf(wait, sizeof(wait), "%" PRId64, c.wait_ms);
+    above = highest_epoch(&v);
+    until = clock_mono_ms() + c.wait_ms;
+    r = call(ctl, &v, leader, "let it hand over", REQUEST_TERN_GROUP_HAND_OVER, fields, 2);
+    if (r != TOOL_DONE)
+        return r;
+    buf_addf(&ctl->out, "member %" PRId64 " takes no more messages until %s has everything\n", from,
+             c.to == UNSET ? "another" : "that member");
+    step(ctl);
+    leader = wait_for_leader(ctl, &v, above, until);
+    if (!leader)
+        return err_say(&ctl->err, TOOL_REFUSED,
+                       "nobody has taken over within %.1f s; member %" PRId64
+                       " takes messages again",
+                       (double)c.wait_ms / 1000, from);
+    say_leader(ctl, &v, leader);
+    return wait_for_routes(ctl, &v, leader, until);
+}
+
+int ctl_demote(struct ctl *ctl, const struct command *command, int argc, char **argv)
+{
+    struct group_command c = no_command();
+    const struct option_spec specs[] = {GROUP_OPTIONS(&c), CTL_COMMON_OPTIONS(ctl)};
+    struct view_member *leader;
+    struct view v;
+    int r = begin(ctl, command, specs, sizeof(specs) / sizeof(specs[0]), argc, argv, &c, &v);
+
+    if (r != CTL_GO_ON)
+        return r;
+    leader = view_leader(&v);
+    if (!leader)
+        return err_say(&ctl->err, TOOL_REFUSED, "%s has no master", v.broker);
+    r = call(ctl, &v, leader, "let it step down", REQUEST_TERN_GROUP_STEP_DOWN, NULL, 0);
+    if (r != TOOL_DONE)
+        return r;
+    buf_addf(&ctl->out,
+             "member %" PRId64 " at %s takes no messages any more, and does not again by itself; "
+             "ternctl promote makes a master\n",
+             leader->id, leader->address);
+    return TOOL_DONE;
+}

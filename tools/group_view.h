@@ -1,0 +1,67 @@
+/* group_view.h - the members of a replicated group as ternctl sees them: who answers, what each
+ * says of itself, and what that means for a promotion.
+ */
+#ifndef TERN_TOOLS_GROUP_VIEW_H
+#define TERN_TOOLS_GROUP_VIEW_H
+
+#include "tools/ternctl.h"
+
+enum { VIEW_MEMBERS_MAX = 8, VIEW_ADDRESS_MAX = 300 };
+
+struct view_member {
+    int64_t id; /* 0: not known yet, it does not answer */
+    char address[VIEW_ADDRESS_MAX];
+    bool answers;
+    char why[300]; /* it does not */
+    char role[16];
+    bool doubtful, draining;
+    int64_t master; /* that it knows; 0: none */
+    uint64_t epoch, last_epoch, promised, asked;
+    int64_t written, flushed, confirmed;
+    char alarm[200];
+    /* Of a round of promises that it asked for: by place among `members`. */
+    struct view_promise {
+        int64_t id;
+        bool promised;
+        uint64_t epoch;
+        int64_t end;
+    } promises[VIEW_MEMBERS_MAX];
+    unsigned promise_count;
+    struct view_follower {
+        int64_t id;
+        bool connected, following, near;
+        int64_t received;
+    } followers[VIEW_MEMBERS_MAX];
+    unsigned follower_count;
+};
+
+struct view {
+    const char *cluster, *broker; /* borrowed */
+    struct view_member members[VIEW_MEMBERS_MAX];
+    unsigned count;
+    int64_t copies, promises_needed;
+};
+
+/* Finds the members by the name servers and by what they say of each other; `hint` (NULL: none) is
+ * "host:port;host:port" of more. TOOL_NOT_FOUND, TOOL_UNREACHABLE: nobody answers. */
+int view_find(struct ctl *ctl, const char *cluster, const char *broker, const char *hint,
+              struct view *v);
+/* Asks them all again. */
+void view_refresh(struct ctl *ctl, struct view *v);
+struct view_member *view_member(struct view *v, int64_t id);
+/* The one that writes, with the highest epoch; NULL. */
+struct view_member *view_leader(struct view *v);
+
+/* --- pure --- */
+/* From the JSON of a GROUP_STATUS; false: it is no such answer. */
+bool view_take(struct view *v, struct view_member *m, const json_t *status);
+/* Whom to promote: the member that answers, is sure of its log (or, `unclean`, is not), and has the
+ * highest (last epoch, end). NULL: nobody. */
+struct view_member *view_best(struct view *v, bool unclean);
+/* How many promises can be had. */
+unsigned view_promises(const struct view *v, bool unclean);
+/* What an unclean promotion of `to` may lose, in a few lines; nothing is added when it is nothing.
+ */
+void view_losses(const struct view *v, const struct view_member *to, struct buf *out);
+
+#endif
