@@ -264,7 +264,8 @@ static void decide(struct core *c)
     for (unsigned i = 0; i < c->peer_count; i++) {
         struct core_peer *p = &c->peers[i];
 
-        all += p->promised;
+        /* Who cannot be asked is not waited for, unless nothing else is certain. */
+        all += p->promised || (p->away && !c->unclean);
         if (!p->promised)
             continue;
         promises++;
@@ -865,8 +866,25 @@ void core_link_new(struct core *c, uint16_t member)
 {
     struct core_peer *p = peer_of(c, member);
 
-    if (p && p->following && p->next > p->received)
+    if (!p)
+        return;
+    p->away = false;
+    if (p->following && p->next > p->received)
         p->next = p->received;
+    if (c->role == CORE_LOOKING) /* nobody has to wait for a beat */
+        put_table(c, send_to(c, member, CORE_FOLLOW));
+    else if (c->role == CORE_MASTER && !p->following)
+        welcome(c, p);
+}
+
+void core_link_lost(struct core *c, uint16_t member)
+{
+    struct core_peer *p = peer_of(c, member);
+
+    if (!p)
+        return;
+    p->away = true;
+    p->blocked = true;
 }
 
 bool core_has_more(const struct core *c)

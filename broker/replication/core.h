@@ -138,6 +138,7 @@ struct core_peer {
     bool looks;   /* it was heard looking for a master since we look for one */
     bool has_log; /* it was heard to have a log, or a promise */
     bool blocked; /* its link takes no log bytes now */
+    bool away;    /* there is no link to it */
 };
 
 struct core {
@@ -206,6 +207,7 @@ void core_announce(struct core *c, const struct core_message *m);
  * what was on its way. */
 void core_ready(struct core *c, uint16_t member, bool ready);
 void core_link_new(struct core *c, uint16_t member);
+void core_link_lost(struct core *c, uint16_t member);
 /* Some ready follower lacks bytes: core_ready() again, or core_log(), sends them. */
 bool core_has_more(const struct core *c);
 /* Something of it has arrived and waits here: it is not silent. */

@@ -73,7 +73,7 @@ static void lose_out(struct group *g, struct peer *p)
     if (p->out.fd < 0)
         return;
     link_out_close(&p->out);
-    core_ready(&g->core, p->member.id, false);
+    core_link_lost(&g->core, p->member.id);
     group_dial_lost(p->dial);
 }
 
@@ -426,6 +426,8 @@ int group_new(struct group **out, const struct group_options *options, struct er
     g->seen_flushed = store_flushed(store);
     core_init(&g->core, &options->times, &options->state.core, store_min(store), g->seen_written,
               options->state.doubtful, clock_mono_ms());
+    for (unsigned i = 0; i < g->peer_count; i++)
+        core_link_lost(&g->core, g->peers[i].member.id);
     if (r == 0)
         r = start(g, err);
     if (r < 0) {
