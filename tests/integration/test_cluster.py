@@ -98,6 +98,32 @@ def one_that_is_killed_comes_back_at_its_place_with_its_messages():
     equal(len(set(re.findall(r"message \d+", out))), 20, out)
 
 
+def masters():
+    return dict(re.findall(r"^(broker-.): the master is member (\d) at", cluster("status"), re.M))
+
+
+@claims.claim
+def a_slave_is_promoted_and_the_old_master_follows_it_with_its_unchanged_file():
+    until(lambda: masters() == {"broker-a": "1", "broker-b": "1"}, "both masters")
+    conf = os.path.join(FOLDER, "broker-a", "conf")
+    with open(conf, encoding="utf-8") as file:
+        before = file.read()
+    cluster("kill", "broker-a")
+    out = cluster("promote", "broker-a-slave")
+    contains(out, "nothing that was acknowledged can be lost")
+    contains(out, f"name server {states()['namesrv-2'][1]} routes to")
+    equal(masters(), {"broker-a": "2", "broker-b": "1"})
+    cluster("up")
+    until(lambda: re.search(r"^ 1 .*following", ctl("group", "--broker-name", "broker-a"), re.M),
+          "the old master follows")
+    with open(conf, encoding="utf-8") as file:
+        equal(file.read(), before)
+    for i in range(20, 24):
+        ctl("send", "orders", f"message {i}")
+    ctl("drain", "--broker-name", "broker-a", "--to", "1")
+    equal(masters(), {"broker-a": "1", "broker-b": "1"})
+
+
 @claims.claim
 def down_stops_all_cleanly_and_up_has_the_messages_again():
     cluster("down")
@@ -108,9 +134,9 @@ def down_stops_all_cleanly_and_up_has_the_messages_again():
     cluster("down")
     cluster("up")
     until(lambda: "orders" in ctl("topic", "list"), "the topic")
-    out = ctl("consume", "orders", "--group", "second", "--from", "first", "--max", "20",
+    out = ctl("consume", "orders", "--group", "second", "--from", "first", "--max", "24",
               "--timeout", "60")
-    equal(len(set(re.findall(r"message \d+", out))), 20, out)
+    equal(len(set(re.findall(r"message \d+", out))), 24, out)
 
 
 @claims.claim
