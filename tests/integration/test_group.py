@@ -6,7 +6,7 @@ import random
 import socket
 
 from lib import admin, claims, codes, dialect, messages, process, remoting
-from lib.claims import contains, equal, true, until
+from lib.claims import contains, equal, until
 from lib.messages import pull_all, send
 
 RUNS_SANITIZED = True
@@ -91,6 +91,9 @@ class Group:
         until(lambda: (lambda s: s["role"] == "following" and not s["doubtful"])(
             self.status(number)), f"member {number} follows and is trusted")
 
+    def starts(self, number):
+        return self.brokers[number].log().count("serves on")
+
     def promote(self, number, **fields):
         equal(self.ask(number, PROMOTE, fields).code, 0)
         return self.role(number, "master")
@@ -133,6 +136,11 @@ def bodies(client, topic, queue_id=0):
     return [m.body for m in pull_all(client, topic, queue_id)]
 
 
+def offset_of(client):
+    reply = client.call(codes.QUERY_OFFSET, {"consumerGroup": "G", "topic": "T", "queueId": 0})
+    return reply.fields["offset"] if reply.code == 0 else None
+
+
 @claims.claim
 def what_was_acknowledged_outlives_the_master_and_the_old_one_joins_with_its_file_as_it_is():
     with Group() as group:
@@ -165,6 +173,140 @@ def what_was_acknowledged_outlives_the_master_and_the_old_one_joins_with_its_fil
             equal(client.call(codes.SEND_V2, messages.send_fields("T")).code,
                   codes.NOT_AVAILABLE)
         group.routed_to("T", 2)
+
+
+@claims.claim
+def a_hand_over_loses_nothing_and_goes_both_ways_in_the_same_processes():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "T", 1)
+        sent, pids = [], [b.pid for b in group.brokers.values()]
+        for master, other in ((1, 2), (2, 1), (1, 2)):
+            with remoting.Client(group.ports[master]) as client:
+                until(lambda: group.status(master)["members"][other - 1]["near"], "two copies")
+                for i in range(20):
+                    sent.append(b"%d by %d" % (i, master))
+                    send(client, "T", sent[-1])
+                equal(group.ask(other, HAND_OVER, {"to": other}).code, 1)
+                starts = group.starts(master)
+                equal(group.ask(master, HAND_OVER, {"to": other}).code, 0)
+            group.role(other, "master")
+            group.routed_to("T", other)
+            until(lambda: group.starts(master) > starts, "the old master begins again")
+            group.trusted(master)
+        with remoting.Client(group.ports[2]) as client:
+            equal(bodies(client, "T"), sent)
+        group.same_logs()
+        equal([b.pid for b in group.brokers.values()], pids)
+
+
+@claims.claim
+def a_master_that_was_replaced_refuses_what_it_owes():
+    with Group(replicaAck="strict", slaveTimeout=60000) as group:
+        group.role(1, "master")
+        group.trusted(2)
+        old = remoting.Client(group.ports[1])
+        admin.make_topic(old, "T", 1)
+        send(old, "T", b"kept")
+        group.brokers[2].freeze()
+        lone = [old.send(codes.SEND_V2, messages.send_fields("T"), b"owed %d" % i)
+                for i in range(10)]
+        topic = old.send(codes.UPDATE_TOPIC, admin.topic_fields("U"))
+        until(lambda: group.status(1)["written"] > group.status(1)["confirmed"], "written at one")
+        group.brokers[1].freeze()
+        group.brokers[2].thaw()
+        group.promote(2)
+        group.brokers[1].thaw()
+        for opaque in lone + [topic]:
+            equal(old.reply(opaque).code, codes.NOT_AVAILABLE)
+        old.wait_closed()
+        old.close()
+        group.trusted(1)
+        with remoting.Client(group.ports[2]) as client:
+            until(lambda: group.status(2)["members"][0]["near"], "two copies")
+            send(client, "T", b"later")
+        group.same_logs()
+        equal(group.brokers[1].running(), True)
+
+
+@claims.claim
+def what_nobody_else_has_is_cut_and_kept_aside_in_the_same_process():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "T", 1)
+            send(client, "T", b"kept")
+            group.brokers[2].kill()
+            until(lambda: not group.status(1)["members"][1]["near"], "nobody follows")
+            for i in range(100):
+                send(client, "T", b"lost %d" % i + b"." * 3000, expect=codes.NO_SLAVE)
+            equal(len(bodies(client, "T")), 101)
+        group.brokers[1].freeze()
+        group.start(2)
+        group.promote(2)
+        with remoting.Client(group.ports[2]) as client:
+            send(client, "T", b"alone", expect=codes.NO_SLAVE)
+            group.brokers[1].thaw()
+            group.trusted(1)
+            until(lambda: group.status(2)["members"][0]["near"], "two copies")
+            send(client, "T", b"later")
+            equal(bodies(client, "T"), [b"kept", b"alone", b"later"])
+        group.same_logs()
+        with remoting.Client(group.ports[1]) as client:
+            until(lambda: bodies(client, "T") == [b"kept", b"alone", b"later"], "the same messages")
+        aside = [name for name in os.listdir(os.path.join(group.stores[1], "tern"))
+                 if name.startswith("cut-")]
+        equal(len(aside), 1, "what was cut is kept")
+        equal(group.brokers[1].running(), True)
+
+
+@claims.claim
+def offsets_and_delayed_messages_go_with_the_master():
+    with Group(messageDelayLevel="2s") as group:
+        group.role(1, "master")
+        group.trusted(2)
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "T", 1)
+            send(client, "T", b"x")
+            send(client, "T", b"late", properties={"DELAY": "1"})
+            equal(client.call(codes.UPDATE_OFFSET, {"consumerGroup": "G", "topic": "T", "queueId": 0,
+                                                    "commitOffset": 1}).code, 0)
+        with remoting.Client(group.ports[2]) as client:
+            until(lambda: offset_of(client) == "1", "the offset at the other member")
+        equal(group.ask(1, HAND_OVER).code, 0)
+        group.role(2, "master")
+        with remoting.Client(group.ports[2]) as client:
+            equal(offset_of(client), "1")
+            until(lambda: bodies(client, "T") == [b"x", b"late"], "delivered by the new master")
+
+
+@claims.claim
+def another_list_of_members_or_number_of_copies_is_refused_at_the_start():
+    with Group() as group:
+        group.role(1, "master")
+        members = "1@127.0.0.1:%d;3@127.0.0.1:%d" % (group.ports[1], group.ports[2])
+        for changed, says in (({"groupMembers": members}, "1 3"), ({"inSyncReplicas": 1}, "1 copies")):
+            group.brokers[1].stop()
+            refused = group.start(1, ready=False, **changed)
+            refused.wait_end(3)
+            contains(refused.log(), says)
+            contains(refused.log(), "tern/state")
+            group.start(1)
+        group.role(1, "master")
+
+
+@claims.claim
+def who_is_in_no_group_is_not_greeted_and_takes_no_orders():
+    broker = process.Broker()
+    with remoting.Client(broker.port) as client:
+        for code in (7100, STATUS, PROMOTE, HAND_OVER, STEP_DOWN):
+            reply = client.call(code)
+            equal(reply.code, codes.SYSTEM_ERROR)
+            contains(reply.remark, "in no group")
+    broker.stop()
 
 
 if __name__ == "__main__":
