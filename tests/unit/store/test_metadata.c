@@ -150,6 +150,33 @@ START_TEST(queue_counts_and_perm_have_bounds)
 }
 END_TEST
 
+START_TEST(who_leads_moves_both_versions_to_its_epoch)
+{
+    struct data_version topics, groups;
+    struct topics_mark mark;
+
+    open_meta();
+    put_topic("T", 4);
+    topics = metadata_topics_version(m);
+    groups = metadata_groups_version(m);
+    metadata_topics_mark(m, &mark);
+    metadata_lead(m, UINT64_C(9) << 36);
+    ck_assert_int_eq(metadata_topics_version(m).state_version, INT64_C(9) << 36);
+    ck_assert_int_eq(metadata_topics_version(m).counter, topics.counter + 1);
+    ck_assert_int_eq(metadata_groups_version(m).state_version, INT64_C(9) << 36);
+    ck_assert_int_eq(metadata_groups_version(m).counter, groups.counter + 1);
+    /* Name servers are to be told all again. */
+    ck_assert_int_eq(metadata_topics_since(m, mark.change, NULL, NULL, &mark), METADATA_TOO_MUCH);
+    metadata_lead(m, 1);
+    ck_assert_int_eq(metadata_topics_version(m).state_version, INT64_C(9) << 36);
+    turns();
+    kill_and_reopen();
+    ck_assert_int_eq(metadata_topics_version(m).state_version, INT64_C(9) << 36);
+    ck_assert_int_eq(metadata_groups_version(m).state_version, INT64_C(9) << 36);
+    close_meta();
+}
+END_TEST
+
 START_TEST(only_a_change_moves_the_version)
 {
     struct topic_config config = config_of(4);
@@ -1492,6 +1519,7 @@ static Suite *suite(void)
     tcase_add_test(c, bad_names_enter_no_table);
     tcase_add_test(c, a_topic_is_there_until_it_is_deleted);
     tcase_add_test(c, queue_counts_and_perm_have_bounds);
+    tcase_add_test(c, who_leads_moves_both_versions_to_its_epoch);
     tcase_add_test(c, only_a_change_moves_the_version);
     tcase_add_test(c, a_deleted_topic_leaves_its_floor_and_its_place);
     tcase_add_test(c, a_floor_above_the_end_of_the_log_comes_down_to_it);
