@@ -457,6 +457,8 @@ void group_stop(struct group *g)
         link_out_close(&g->peers[i].out);
         link_in_close(&g->peers[i].in);
     }
+    /* It listens to the metadata, which may be closed before group_free(). */
+    g->source = meta_source_free(g->source);
 }
 
 struct group *group_free(struct group *g)
@@ -468,7 +470,6 @@ struct group *group_free(struct group *g)
         group_dial_free(g->peers[i].dial);
         free(g->peers[i].carry);
     }
-    meta_source_free(g->source);
     if (g->wake_fd >= 0)
         close(g->wake_fd);
     pthread_mutex_destroy(&g->lock);

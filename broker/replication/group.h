@@ -42,7 +42,9 @@ struct group_options {
 };
 /* Starts the thread. */
 int group_new(struct group **out, const struct group_options *options, struct err *err);
-void group_stop(struct group *g); /* ends the thread, closes all links; safe twice, NULL is fine */
+/* Ends the thread, closes all links; safe twice, NULL is fine. Before the metadata and the store
+ * are closed. */
+void group_stop(struct group *g);
 struct group *group_free(struct group *g); /* stops first; returns NULL */
 
 /* --- any thread --- */
