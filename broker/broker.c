@@ -234,8 +234,10 @@ static int make_loop(struct broker *b, unsigned index, struct err *err)
         return err_say(err, -ENOMEM, "out of memory while making event loop %u", index);
     loop_timer_init(&on->drain, on->loop, nothing, on);
     loop_on_signal(on->loop, BROKER_SIGNAL_PROGRESS, nothing, on);
-    if (index == 0)
+    if (index == 0) {
         loop_on_signal(on->loop, BROKER_SIGNAL_STOP_ASKED, start_stopper, b);
+        durable_start(b->durable, on->loop);
+    }
     loop_on_signal(on->loop, BROKER_SIGNAL_STOP, on_stop_signal, on);
     r = loop_on_turn_end(on->loop, turn_end, on);
     if (r < 0)

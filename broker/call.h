@@ -81,10 +81,14 @@ void broker_send(struct broker *b, conn_id conn, struct bytes frame);
 void call_peer_host(const struct call *call, struct record_host *host);
 
 /* The one answer for a caller who waits until a metadata change is durable: encodes an empty
- * success and sends it once metadata_durable() >= sequence (and, when `registered`, the name
- * servers have the topics); at once when that is already so. Reader or loop thread. Returns
+ * success and sends it once replication_metadata_kept() >= sequence (and, when `registered`, the
+ * name servers have the topics); at once when that is already so. Copies are waited for as long as
+ * slaveTimeout says: then, once it is durable here, it succeeds with replicaAck=rocketmq and is
+ * answered with SERVICE_NOT_AVAILABLE otherwise. Reader or loop thread. Returns
  * CALL_LATER. */
 enum call_result call_ok_when_durable(struct call *call, uint64_t sequence, bool registered);
+/* The same with an answer of the caller's, which is taken when CALL_LATER is returned. */
+enum call_result call_reply_when_durable(struct call *call, uint64_t sequence, struct buf *reply);
 
 /* Printable, bounded text of hostile bytes for remarks and logs: use as "%s" with a SAFE()
  * temporary. */

@@ -16,6 +16,8 @@ struct durable *durable_free(struct durable *d); /* those still waiting are drop
 /* This broker is not the master any more: whoever waits is refused; its change may be undone. Any
  * thread. */
 void durable_refuse(struct durable *d);
+/* Before the loop runs: it keeps the time of those who wait for copies, slaveTimeout at most. */
+void durable_start(struct durable *d, struct loop *loop);
 /* metadata's on_durable: ctx is the struct durable. */
 void durable_moved(void *durable);
 

@@ -427,9 +427,9 @@ uint64_t replication_metadata_kept(const struct replication *r)
     uint64_t kept = metadata_durable(r->broker->metadata), copied;
     const struct group *group = replication_group(r);
 
-    if (r->quorum.copies <= 1 || !replication_is_member(r) || replication_is_slave(r))
+    if (r->quorum.copies <= 1 || !replication_is_member(r))
         return kept;
-    if (!group)
+    if (!group || replication_is_slave(r)) /* what a change was made as the master for is lost */
         return 0;
     if (r->quorum.policy == QUORUM_GO_ON && !group_enough(group))
         return kept;

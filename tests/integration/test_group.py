@@ -309,5 +309,22 @@ def who_is_in_no_group_is_not_greeted_and_takes_no_orders():
     broker.stop()
 
 
+@claims.claim
+def a_topic_is_with_the_other_member_before_its_maker_hears_of_it():
+    with Group(replicaAck="strict", slaveTimeout=1000) as group:
+        group.role(1, "master")
+        group.trusted(2)
+        until(lambda: group.status(1)["members"][1]["near"], "the follower is counted")
+        with remoting.Client(group.ports[1]) as client, remoting.Client(group.ports[2]) as other:
+            for i in range(20):
+                admin.make_topic(client, f"T{i}", i + 1)
+                topics = dialect.loads(other.call(codes.ALL_TOPICS, {}).body)["topicConfigTable"]
+                equal(topics.get(f"T{i}", {}).get("writeQueueNums"), i + 1)
+            group.brokers[2].kill()
+            refused = client.call(codes.UPDATE_TOPIC, admin.topic_fields("Alone"))
+            equal(refused.code, codes.NOT_AVAILABLE)
+            contains(refused.remark, "slaveTimeout")
+
+
 if __name__ == "__main__":
     claims.run()
