@@ -242,14 +242,20 @@ static void ask_for_promises(struct core *c)
     c->waits_for = c->state.version;
 }
 
+/* Whose promise is not here yet: again with each beat, since a link that breaks loses what was on
+ * its way. */
 static void send_asks(struct core *c)
 {
     for (unsigned i = 0; i < c->peer_count; i++) {
-        struct core_message *m = send_to(c, c->peers[i].member, CORE_PROMISE_ASK);
+        struct core_message *m;
 
+        if (c->peers[i].promised)
+            continue;
+        m = send_to(c, c->peers[i].member, CORE_PROMISE_ASK);
         m->term = c->asked;
         m->unclean = c->unclean;
     }
+    c->asked_ms = c->now_ms;
 }
 
 /* Enough promises: the best of those who gave them writes. */
@@ -772,6 +778,9 @@ void core_tick(struct core *c, int64_t now_ms)
         if (c->role == CORE_ASKING && now_ms - c->since_ms >= c->options.silent_ms) {
             alarm_(c, "too few members have promised: nobody is promoted");
             look(c);
+        } else if (c->role == CORE_ASKING && is_saved(c) &&
+                   now_ms - c->asked_ms >= c->options.beat_ms) {
+            send_asks(c);
         }
         break;
     case CORE_FOLLOWING:

@@ -157,6 +157,7 @@ struct core {
     uint64_t
         epoch_first_end; /* master: confirmed moves from here on; 0: the record is not there yet */
     uint64_t asked;      /* the term that promises are asked for */
+    int64_t asked_ms;    /* when last */
     uint64_t highest;    /* the highest term heard of */
     bool unclean;        /* so are the promises that are asked for */
     bool handing;        /* writes are closed, to hand over */

@@ -721,11 +721,58 @@ START_TEST(a_planted_bug_is_found_within_300_seeds)
 }
 END_TEST
 
+/* Which members are sent a message of this type by the orders that are there; they are taken. */
+static unsigned sent_to(struct core *c, enum core_message_type type)
+{
+    unsigned members = 0;
+
+    for (unsigned i = 0; i < c->order_count; i++) {
+        if (c->orders[i].type == CORE_SEND && c->orders[i].message.type == type)
+            members |= 1u << c->orders[i].to;
+    }
+    c->order_count = 0;
+    return members;
+}
+
+/* A link that breaks loses what was on its way: the question, or the answer to it. */
+START_TEST(a_promise_that_does_not_come_is_asked_for_again)
+{
+    static const struct core_options times = {
+        .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
+    const struct core_state state = {
+        .version = 1, .member = 3, .members = {1, 2, 3}, .member_count = 3, .copies = 1};
+    struct core_message promise = {.type = CORE_PROMISE, .from = 2, .granted = true};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 0, false, 1000);
+    core_promote(&c, false);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 0); /* not durable here yet */
+    core_tick(&c, 1060);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 0);
+    core_saved(&c, c.state.version);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 1u << 1 | 1u << 2);
+    core_tick(&c, 1100);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 0);
+    core_tick(&c, 1110);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 1u << 1 | 1u << 2);
+    promise.asked = promise.term = c.asked;
+    core_receive(&c, &promise);
+    core_tick(&c, 1160);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 1u << 1);
+    promise.from = 1;
+    core_receive(&c, &promise);
+    ck_assert_int_eq(c.role, CORE_STARTING);
+    core_tick(&c, 1210);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 0);
+}
+END_TEST
+
 static Suite *core_suite(void)
 {
     Suite *s = suite_create("replication_core");
     TCase *t = tcase_create("simulation");
 
+    tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
     tcase_set_timeout(t, 600);
     tcase_add_loop_test(t, no_schedule_loses_what_was_confirmed, 0,
                         (int)(sizeof(plans) / sizeof(plans[0])));
