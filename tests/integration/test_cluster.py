@@ -140,6 +140,17 @@ def down_stops_all_cleanly_and_up_has_the_messages_again():
 
 
 @claims.claim
+def the_demo_loses_nothing_with_its_master():
+    cluster("down")
+    found, out, err = process.run_program(
+        [os.path.join(ROOT, "scripts", "demo-failover"), process.BUILD, "--seconds", "0.3"],
+        seconds=200)
+    equal(found, 0, f"{out}{err}")
+    contains(out, "lost 0   reordered 0   vanished 0")
+    contains(out, "handed over to it again")
+
+
+@claims.claim
 def a_process_that_it_did_not_start_is_left_alone():
     cluster("down")
     stranger = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
