@@ -181,8 +181,9 @@ static int call(struct ctl *ctl, const struct view *v, const struct view_member 
     return client_need(ctl->client, m->address, whom, doing, &request, &reply, &ctl->err);
 }
 
-static bool routes_to(struct ctl *ctl, const char *name_server, const struct view *v,
-                      const char *address)
+enum { ROUTED, NOT_ROUTED, SILENT };
+static int routes_to(struct ctl *ctl, const char *name_server, const struct view *v,
+                     const char *address)
 {
     struct rpc_request request = {.code = REQUEST_GET_BROKER_CLUSTER_INFO};
     struct remoting_frame reply;
@@ -190,39 +191,52 @@ static bool routes_to(struct ctl *ctl, const char *name_server, const struct vie
     struct route route = {0};
     const char *master;
     struct err err = {0};
-    bool there = false;
+    bool there;
+    int r = client_need(ctl->client, name_server, "name server", "list the brokers", &request,
+                        &reply, &err);
 
-    if (client_need(ctl->client, name_server, "name server", "list the brokers", &request, &reply,
-                    &err) != TOOL_DONE ||
-        route_parse(&route, reply.body, true, &err) < 0)
-        return false;
+    if (r != TOOL_DONE)
+        return r == TOOL_UNREACHABLE ? SILENT : NOT_ROUTED;
+    if (route_parse(&route, reply.body, true, &err) < 0)
+        return NOT_ROUTED;
     b = route_broker_named(&route, v->broker);
     master = b ? route_master(b) : NULL;
     there = master && strcmp(master, address) == 0;
     route_destroy(&route);
-    return there;
+    return there ? ROUTED : NOT_ROUTED;
 }
 
+/* A name server that does not answer is passed over as long as another does: it may have been on
+ * the host of the old master, and is told when it is back. */
 static int wait_for_routes(struct ctl *ctl, const struct view *v, const struct view_member *m,
                            int64_t until_ms)
 {
-    unsigned count = client_name_server_count(ctl->client);
+    unsigned count = client_name_server_count(ctl->client), routed = 0;
 
     for (unsigned i = 0; i < count; i++) {
         const char *name_server = client_name_server(ctl->client, i);
+        int found = routes_to(ctl, name_server, v, m->address);
 
-        while (!routes_to(ctl, name_server, v, m->address)) {
-            if (clock_mono_ms() >= until_ms)
-                return err_say(&ctl->err, TOOL_REFUSED,
-                               "member %" PRId64
-                               " is the master, but name server %s does not say so yet; it goes on "
-                               "being told",
-                               m->id, name_server);
+        while (found == NOT_ROUTED && clock_mono_ms() < until_ms) {
             poll(NULL, 0, LOOK_MS);
+            found = routes_to(ctl, name_server, v, m->address);
         }
-        buf_addf(&ctl->out, "name server %s routes to %s\n", name_server, m->address);
+        if (found == NOT_ROUTED)
+            return err_say(&ctl->err, TOOL_REFUSED,
+                           "member %" PRId64
+                           " is the master, but name server %s does not say so yet; it goes on "
+                           "being told",
+                           m->id, name_server);
+        routed += found == ROUTED;
+        if (found == ROUTED)
+            buf_addf(&ctl->out, "name server %s routes to %s\n", name_server, m->address);
+        else
+            buf_addf(&ctl->out, "name server %s does not answer\n", name_server);
         step(ctl);
     }
+    if (routed == 0)
+        return err_say(&ctl->err, TOOL_UNREACHABLE,
+                       "member %" PRId64 " is the master, but no name server answers", m->id);
     return TOOL_DONE;
 }
 

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/json.h"
+
+enum { SILENT_MS = 1000 };
 
 /* --- what a member says --- */
 
@@ -121,10 +124,12 @@ static void ask(struct ctl *ctl, struct view *v, struct view_member *m)
 {
     json_t *status = NULL;
     struct err before = ctl->err;
+    int64_t from_ms = clock_mono_ms();
     int r = ctl_ask_json(ctl, v->broker, m->address, "tell of its group", REQUEST_TERN_GROUP_STATUS,
                          NULL, 0, -1, &status);
 
     m->answers = r == TOOL_DONE && view_take(v, m, status);
+    m->silent = !m->answers && clock_mono_ms() - from_ms >= SILENT_MS;
     if (!m->answers)
         snprintf(m->why, sizeof(m->why), "%.299s",
                  r == TOOL_DONE ? "its answer cannot be read" : ctl->err.text);
@@ -148,8 +153,10 @@ static void join_doubles(struct view *v)
 
 void view_refresh(struct ctl *ctl, struct view *v)
 {
-    for (unsigned i = 0; i < v->count; i++) /* grows while members name others */
-        ask(ctl, v, &v->members[i]);
+    for (unsigned i = 0; i < v->count; i++) { /* grows while members name others */
+        if (!v->members[i].silent)
+            ask(ctl, v, &v->members[i]);
+    }
     join_doubles(v);
 }
 

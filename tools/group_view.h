@@ -12,6 +12,7 @@ struct view_member {
     int64_t id; /* 0: not known yet, it does not answer */
     char address[VIEW_ADDRESS_MAX];
     bool answers;
+    bool silent;   /* it does not, and that took a while to find out */
     char why[300]; /* it does not */
     char role[16];
     bool doubtful, draining;
@@ -46,7 +47,8 @@ struct view {
  * "host:port;host:port" of more. TOOL_NOT_FOUND, TOOL_UNREACHABLE: nobody answers. */
 int view_find(struct ctl *ctl, const char *cluster, const char *broker, const char *hint,
               struct view *v);
-/* Asks them all again. */
+/* Asks them again, but not those that left the last question unanswered for long: a promotion must
+ * not be held up at each look by a host that is gone. */
 void view_refresh(struct ctl *ctl, struct view *v);
 struct view_member *view_member(struct view *v, int64_t id);
 /* The one that writes, with the highest epoch; NULL. */
