@@ -896,6 +896,12 @@ void core_link_lost(struct core *c, uint16_t member)
     p->blocked = true;
 }
 
+void core_link_ended(struct core *c, uint16_t member)
+{
+    if (c->role == CORE_FOLLOWING && c->master == member)
+        look(c);
+}
+
 bool core_has_more(const struct core *c)
 {
     for (unsigned i = 0; c->role == CORE_MASTER && i < c->peer_count; i++) {

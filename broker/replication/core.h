@@ -209,6 +209,9 @@ void core_announce(struct core *c, const struct core_message *m);
 void core_ready(struct core *c, uint16_t member, bool ready);
 void core_link_new(struct core *c, uint16_t member);
 void core_link_lost(struct core *c, uint16_t member);
+/* What came from a member has ended. Is it the master, others are asked for one at once: one that
+ * is only started again need not wait to learn that nobody else has taken over. */
+void core_link_ended(struct core *c, uint16_t member);
 /* Some ready follower lacks bytes: core_ready() again, or core_log(), sends them. */
 bool core_has_more(const struct core *c);
 /* Something of it has arrived and waits here: it is not silent. */

@@ -131,6 +131,8 @@ static void read_link(struct group *g, struct peer *p)
         }
         if (n < 0) {
             lose_in(p);
+            core_link_ended(&g->core, p->member.id);
+            group_run_orders(g);
             return;
         }
         if (n == 0)

@@ -547,6 +547,10 @@ static void disturb(void)
         core_ready(&nodes[a].core, (uint16_t)(b + 1), chance(2));
         run_orders(a);
     }
+    if (chance(150) && nodes[a].up) {
+        core_link_ended(&nodes[a].core, (uint16_t)(b + 1));
+        run_orders(a);
+    }
     if (chance(100) && nodes[a].up)
         core_link_new(&nodes[a].core, (uint16_t)(b + 1));
     if (chance(400))
