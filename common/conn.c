@@ -375,7 +375,8 @@ void conn_origin_leave(struct conn_origin *origin)
     conn_origin_release(origin);
 }
 
-int conn_new(struct loop *loop, int fd, struct conn_origin *origin)
+int conn_new(struct loop *loop, int fd, struct conn_origin *origin,
+             const struct sockaddr_storage *peer, conn_id *id)
 {
     int r = -ENOMEM;
     struct conn *c = calloc(1, sizeof(*c));
@@ -389,7 +390,9 @@ int conn_new(struct loop *loop, int fd, struct conn_origin *origin)
     c->active_ms = loop->now_ms;
 
     socklen_t len = sizeof(c->peer);
-    if (getpeername(fd, (struct sockaddr *)&c->peer, &len) < 0) {
+    if (peer) {
+        c->peer = *peer;
+    } else if (getpeername(fd, (struct sockaddr *)&c->peer, &len) < 0) {
         r = -errno;
         goto fail;
     }
@@ -410,6 +413,8 @@ int conn_new(struct loop *loop, int fd, struct conn_origin *origin)
         goto fail;
     }
 
+    if (id)
+        *id = c->id;
     TAILQ_INSERT_TAIL(&loop->conns, c, all);
     loop_count(&loop->connections, 1);
     if (c->protocol->opened)

@@ -72,6 +72,19 @@ uint16_t listener_port(const struct listener *l);
  * running. Returns NULL. */
 struct listener *listener_free(struct listener *l);
 
+/* Makes outgoing connections that speak remoting: requests are written to conn_out(), and what the
+ * other side answers comes to remoting->response. */
+struct conn_dialler;
+/* 0 or -ENOMEM. Both outlive the loops that have connections of it, `remoting` and ctx too. */
+int conn_dialler_new(struct conn_dialler **out, const struct remoting_handler *remoting, void *ctx);
+struct conn_dialler *conn_dialler_free(struct conn_dialler *d); /* returns NULL; NULL is fine */
+/* Begins to connect and does not wait: what is written to it meanwhile leaves once it stands. When
+ * that fails it closes like any other connection. `from`: numeric address to come from, NULL: any.
+ * `lost_ms`: closed when what was sent is not acknowledged for so long. 0 with *id, or -errno.
+ * Thread of the loop. */
+int conn_dial(struct conn_dialler *d, struct loop *loop, const struct sockaddr_storage *to,
+              const char *from, unsigned lost_ms, conn_id *id);
+
 conn_id conn_id_of(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 void *conn_ctx(const struct conn *c); /* the listener's ctx */

@@ -74,22 +74,21 @@ static bool is_loopback(const struct sockaddr *a)
             (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && in6->sin6_addr.s6_addr[12] == 127));
 }
 
-/* From a loopback address only loopback can be reached, and the other way round. */
-static void come_from(int fd, const char *source, const struct addrinfo *to)
+void dial_come_from(int fd, const char *source, const struct sockaddr *to)
 {
     struct sockaddr_in in = {.sin_family = AF_INET};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
     const struct sockaddr *from = NULL;
     socklen_t len = 0;
 
-    if (to->ai_family == AF_INET && inet_pton(AF_INET, source, &in.sin_addr) == 1) {
+    if (to->sa_family == AF_INET && inet_pton(AF_INET, source, &in.sin_addr) == 1) {
         from = (const struct sockaddr *)&in;
         len = sizeof(in);
-    } else if (to->ai_family == AF_INET6 && inet_pton(AF_INET6, source, &in6.sin6_addr) == 1) {
+    } else if (to->sa_family == AF_INET6 && inet_pton(AF_INET6, source, &in6.sin6_addr) == 1) {
         from = (const struct sockaddr *)&in6;
         len = sizeof(in6);
     }
-    if (from && is_loopback(from) == is_loopback(to->ai_addr))
+    if (from && is_loopback(from) == is_loopback(to))
         (void)bind(fd, from, len); /* without, the system chooses */
 }
 
@@ -101,7 +100,7 @@ static int dial_one(const struct addrinfo *to, const char *source, int64_t deadl
     if (fd < 0)
         return -errno;
     if (source)
-        come_from(fd, source, to);
+        dial_come_from(fd, source, to->ai_addr);
     if (connect(fd, to->ai_addr, to->ai_addrlen) < 0)
         r = errno == EINPROGRESS || errno == EINTR ? dial_wait(fd, POLLOUT, deadline_ms) : -errno;
     if (r == 0) {

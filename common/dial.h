@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "common/err.h"
 
@@ -25,6 +26,9 @@ struct dial_options {
 };
 /* A connected socket, non-blocking, close-on-exec, with TCP_NODELAY; negative with err. */
 int dial(const struct dial_address *to, const struct dial_options *options, struct err *err);
+/* Binds a socket that is to connect `to` an address; does nothing where `source` cannot lead there:
+ * from a loopback address only loopback can be reached, and the other way round. */
+void dial_come_from(int fd, const char *source, const struct sockaddr *to);
 /* Waits until the socket has one of the poll() `events`: 0, -ETIMEDOUT or -errno. */
 int dial_wait(int fd, short events, int64_t deadline_ms);
 

@@ -38,7 +38,7 @@ struct listener {
 /* On the loop that the connection is for. */
 static void socket_arrived(struct loop_message *message)
 {
-    conn_new(message->p, (int)message->a, message->ctx);
+    conn_new(message->p, (int)message->a, message->ctx, NULL, NULL);
 }
 
 void listener_message_discard(struct loop_message *message)

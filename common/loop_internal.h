@@ -211,8 +211,10 @@ struct conn {
     void *give_ctx;
 };
 
-/* Takes over fd and one reference of origin, also when it fails (then both are gone). */
-int conn_new(struct loop *loop, int fd, struct conn_origin *origin);
+/* Takes over fd and one reference of origin, also when it fails (then both are gone). `peer`: of a
+ * socket that is still connecting; NULL: it is asked. `id` may be NULL. */
+int conn_new(struct loop *loop, int fd, struct conn_origin *origin,
+             const struct sockaddr_storage *peer, conn_id *id);
 /* Closes without a line and without writing what waits: the peer is gone, or hopeless. */
 void conn_fail(struct conn *c);
 /* Closes with a line that shows the first bytes of what could not be understood. */

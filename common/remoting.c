@@ -238,6 +238,11 @@ void remoting_put(struct remoting_writer *w, const char *key, struct bytes value
     put(w, bytes_str(key), value);
 }
 
+void remoting_put_named(struct remoting_writer *w, struct bytes key, struct bytes value)
+{
+    put(w, key, value);
+}
+
 void remoting_put_str(struct remoting_writer *w, const char *key, const char *value)
 {
     if (value)

@@ -126,6 +126,8 @@ struct remoting_writer {
 };
 void remoting_begin(struct remoting_writer *w, struct buf *out, const struct remoting_meta *meta);
 void remoting_put(struct remoting_writer *w, const char *key, struct bytes value);
+/* A name that is no literal: 1 to 32767 bytes. */
+void remoting_put_named(struct remoting_writer *w, struct bytes key, struct bytes value);
 /* NULL: the field is left out. */
 void remoting_put_str(struct remoting_writer *w, const char *key, const char *value);
 void remoting_put_i64(struct remoting_writer *w, const char *key, int64_t value);
