@@ -16,6 +16,7 @@
 #include "broker/deletion.h"
 #include "broker/dispatch.h"
 #include "broker/durable.h"
+#include "broker/forward.h"
 #include "broker/gate.h"
 #include "broker/hold.h"
 #include "broker/locks.h"
@@ -110,7 +111,7 @@ static void leave_when_drained(struct broker_loop *on)
         on->dismissed = true;
         hold_dismiss(on->hold);
     }
-    quiet = gate_waiting(on->gate) == 0 && atomic_load(&b->owed) == 0;
+    quiet = gate_waiting(on->gate) == 0 && forward_waiting(on) == 0 && atomic_load(&b->owed) == 0;
     left = quiet && on->quiet;
     on->quiet = quiet;
     if (left || loop_now_ms(on->loop) >= b->drain_deadline_ms)
@@ -459,6 +460,10 @@ int broker_new(struct broker **out, struct broker_settings *settings,
         r = err_say(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < (unsigned)c->io_threads && r == 0; i++)
         r = make_loop(b, i, err);
+    if (r == 0) {
+        b->forward = forward_new(b);
+        r = b->forward ? 0 : err_say(err, -ENOMEM, "out of memory");
+    }
     if (r == 0)
         r = open_ports(b, err);
     if (r == 0)
@@ -505,6 +510,8 @@ int broker_run(struct broker *b, struct err *err)
         r = replication_start(b->replication, b->reserved_ha_fd, err);
         b->reserved_ha_fd = -1;
     }
+    if (r == 0)
+        forward_start(b->forward);
     if (r == 0 && !replication_is_slave(b->replication)) /* its deliveries come with the log */
         r = delay_start(b->delay, err);
     if (r == 0) {
@@ -592,6 +599,7 @@ int broker_free(struct broker *b)
     if (b->reserved_ha_fd >= 0)
         close(b->reserved_ha_fd);
     b->replication = replication_free(b->replication);
+    b->forward = forward_free(b->forward);
     b->registrar = registrar_free(b->registrar);
     b->durable = durable_free(b->durable);
     b->locks = locks_free(b->locks);

@@ -26,6 +26,7 @@ struct hold;          /* hold.h: pulls that wait for a message, one per loop */
 struct durable;       /* durable.h: answers that wait for the metadata journal */
 struct rates;         /* rates.h: counters and rates for status requests */
 struct consume_rates; /* consume_rates.h: what each group gets of each topic */
+struct forward;       /* forward.h: requests for the master, on a member that is not */
 struct replication;   /* replication/replication.h: the copies of the log */
 struct broker_extra;  /* service.h */
 
@@ -68,6 +69,8 @@ struct broker {
     struct registrar *registrar;
     struct delay *delay;
     struct replication *replication;
+    struct forward *forward;
+    atomic_bool passes_on; /* forward_is_on() */
     struct durable *durable;
     struct rates *rates;
     struct consume_rates *consume_rates;
@@ -122,6 +125,7 @@ enum {
     BROKER_SIGNAL_STOP,
     BROKER_SIGNAL_WATCHDOG,
     BROKER_SIGNAL_DURABLE,
+    BROKER_SIGNAL_FORWARD
 };
 
 #endif

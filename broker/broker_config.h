@@ -30,7 +30,7 @@ struct broker_config {
     int replica_ack, ha_fresh_slave_from;
     /* a group whose members change roles: broker/group_config.h */
     char group_members[2600];
-    int64_t member_id, master_start_wait;
+    int64_t member_id, master_start_wait, forward_wait_millis;
     /* being a slave, and having one */
     char ha_master_address[300];
     int64_t slave_metadata_interval, access_message_in_memory_max_ratio;

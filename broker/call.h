@@ -29,6 +29,10 @@ struct call {
     struct buf *out; /* the reply's frame is written at its end */
     struct sockaddr_storage peer;
     bool main_port; /* false on the VIP port */
+    /* Of a request that has waited (forward.h): how long it may, 0: it has not; and whether another
+     * member passed it on. */
+    int64_t held_until_ms;
+    bool held_final;
 };
 
 /* DONE: the reply is in `out` (or there is none to give). LATER: somebody else answers. */
@@ -38,12 +42,16 @@ enum call_where { ON_LOOP, ON_READER };
 /* What becomes of a request that the broker cannot look at (it ends, its memory is full). SAID: an
  * error answer. SILENT: none. OWN: the handler refuses it in its own way. */
 enum call_refusal { REFUSAL_SAID, REFUSAL_SILENT, REFUSAL_OWN };
+/* Where a member of a group that does not lead has a request carried out. PASSED_ON: at the master.
+ * COPIED: here, and at the master as well. */
+enum call_place { HERE, PASSED_ON, COPIED };
 struct handler {
     int32_t code;
     enum call_where where;
     enum call_result (*handle)(struct call *call);
     const char *name;
     enum call_refusal refusal; /* OWN: only ON_LOOP, where just the end of the broker refuses */
+    enum call_place place;
 };
 /* The row of a request code, NULL: not supported. */
 const struct handler *handler_find(int32_t code);

@@ -10,6 +10,7 @@
 
 #include "broker/clients.h"
 #include "broker/deletion.h"
+#include "broker/forward.h"
 #include "broker/group_requests.h"
 #include "broker/hold.h"
 #include "broker/locks.h"
@@ -22,7 +23,7 @@
 #include "common/log.h"
 
 static const struct handler handlers[] = {
-    {REQUEST_SEND_MESSAGE, ON_LOOP, serve_send, "SEND_MESSAGE", REFUSAL_OWN},
+    {REQUEST_SEND_MESSAGE, ON_LOOP, serve_send, "SEND_MESSAGE", REFUSAL_OWN, PASSED_ON},
     {REQUEST_PULL_MESSAGE, ON_LOOP, serve_pull, "PULL_MESSAGE"},
     {REQUEST_QUERY_MESSAGE, ON_READER, serve_query_message, "QUERY_MESSAGE"},
     /* Clients take any answer but an offset for "there is none" and skip to the end of the queue or
@@ -30,7 +31,7 @@ static const struct handler handlers[] = {
     {REQUEST_QUERY_CONSUMER_OFFSET, ON_READER, serve_query_consumer_offset, "QUERY_CONSUMER_OFFSET",
      REFUSAL_SILENT},
     {REQUEST_UPDATE_CONSUMER_OFFSET, ON_LOOP, serve_update_consumer_offset,
-     "UPDATE_CONSUMER_OFFSET"},
+     "UPDATE_CONSUMER_OFFSET", REFUSAL_SAID, COPIED},
     {REQUEST_UPDATE_AND_CREATE_TOPIC, ON_READER, serve_update_topic, "UPDATE_AND_CREATE_TOPIC"},
     {REQUEST_GET_ALL_TOPIC_CONFIG, ON_READER, serve_all_topics, "GET_ALL_TOPIC_CONFIG"},
     {REQUEST_UPDATE_BROKER_CONFIG, ON_READER, serve_update_config, "UPDATE_BROKER_CONFIG"},
@@ -45,11 +46,13 @@ static const struct handler handlers[] = {
     {REQUEST_VIEW_MESSAGE_BY_ID, ON_READER, serve_view_message, "VIEW_MESSAGE_BY_ID"},
     {REQUEST_HEART_BEAT, ON_LOOP, serve_heart_beat, "HEART_BEAT"},
     {REQUEST_UNREGISTER_CLIENT, ON_LOOP, serve_unregister_client, "UNREGISTER_CLIENT"},
-    {REQUEST_CONSUMER_SEND_MSG_BACK, ON_READER, serve_send_back, "CONSUMER_SEND_MSG_BACK"},
+    {REQUEST_CONSUMER_SEND_MSG_BACK, ON_READER, serve_send_back, "CONSUMER_SEND_MSG_BACK",
+     REFUSAL_SAID, PASSED_ON},
     {REQUEST_GET_CONSUMER_LIST_BY_GROUP, ON_LOOP, serve_consumer_list,
      "GET_CONSUMER_LIST_BY_GROUP"},
-    {REQUEST_LOCK_BATCH_MQ, ON_LOOP, serve_lock_batch, "LOCK_BATCH_MQ"},
-    {REQUEST_UNLOCK_BATCH_MQ, ON_LOOP, serve_unlock_batch, "UNLOCK_BATCH_MQ"},
+    {REQUEST_LOCK_BATCH_MQ, ON_LOOP, serve_lock_batch, "LOCK_BATCH_MQ", REFUSAL_SAID, PASSED_ON},
+    {REQUEST_UNLOCK_BATCH_MQ, ON_LOOP, serve_unlock_batch, "UNLOCK_BATCH_MQ", REFUSAL_SAID,
+     PASSED_ON},
     {REQUEST_GET_ALL_CONSUMER_OFFSET, ON_READER, serve_all_consumer_offsets,
      "GET_ALL_CONSUMER_OFFSET"},
     {REQUEST_GET_ALL_DELAY_OFFSET, ON_READER, serve_all_delay_offsets, "GET_ALL_DELAY_OFFSET"},
@@ -71,8 +74,8 @@ static const struct handler handlers[] = {
     {REQUEST_GET_SYSTEM_TOPIC_LIST_FROM_BROKER, ON_READER, serve_system_topics,
      "GET_SYSTEM_TOPIC_LIST_FROM_BROKER"},
     {REQUEST_CLEAN_EXPIRED_CONSUMEQUEUE, ON_LOOP, serve_clean_queues, "CLEAN_EXPIRED_CONSUMEQUEUE"},
-    {REQUEST_SEND_MESSAGE_V2, ON_LOOP, serve_send, "SEND_MESSAGE_V2", REFUSAL_OWN},
-    {REQUEST_SEND_BATCH_MESSAGE, ON_LOOP, serve_send, "SEND_BATCH_MESSAGE", REFUSAL_OWN},
+    {REQUEST_SEND_MESSAGE_V2, ON_LOOP, serve_send, "SEND_MESSAGE_V2", REFUSAL_OWN, PASSED_ON},
+    {REQUEST_SEND_BATCH_MESSAGE, ON_LOOP, serve_send, "SEND_BATCH_MESSAGE", REFUSAL_OWN, PASSED_ON},
     {REQUEST_QUERY_CONSUME_QUEUE, ON_READER, serve_query_consume_queue, "QUERY_CONSUME_QUEUE"},
     {REQUEST_DELETE_EXPIRED_COMMITLOG, ON_LOOP, serve_clean_log, "DELETE_EXPIRED_COMMITLOG"},
     {REQUEST_TERN_GROUP_GREET, ON_LOOP, serve_group_greet, "TERN_GROUP_GREET"},
@@ -237,15 +240,43 @@ static void offload(struct call *call, const struct handler *handler)
 
 /* --- on the loop --- */
 
+/* Carries the request out, or has it passed on; writes what is answered at once. */
+static void serve(struct call *call, const struct handler *handler, bool may_pass_on)
+{
+    struct conn *c = call->conn;
+    size_t before;
+
+    /* What answers a oneway request goes nowhere. */
+    buf_reset(&call->on->discard);
+    call->out = call->to.oneway ? &call->on->discard : conn_out(c);
+    before = call->out->len;
+    if (may_pass_on && handler->place == PASSED_ON && forward_take(call))
+        ;
+    else if (handler && handler->where == ON_READER && !broker_is_draining(call->broker))
+        offload(call, handler);
+    else
+        run(call, handler);
+    if (call->to.oneway)
+        return;
+    if (call->out->failed)
+        conn_close(c, "no memory for its replies");
+    else if (call->out->len > before)
+        conn_written(c);
+}
+
+void dispatch_run(struct call *call, const struct handler *handler)
+{
+    serve(call, handler, false);
+}
+
 static void on_request(void *ctx, struct conn *c, struct remoting_frame *frame)
 {
     struct broker_port *port = ctx;
     struct broker *b = port->broker;
-    struct broker_loop *on = &b->on[loop_index(conn_loop(c))];
     const struct handler *handler = handler_find(frame->code);
     struct call call = {
         .broker = b,
-        .on = on,
+        .on = &b->on[loop_index(conn_loop(c))],
         .conn = c,
         .frame = frame,
         .to = {.conn = conn_id_of(c),
@@ -255,22 +286,11 @@ static void on_request(void *ctx, struct conn *c, struct remoting_frame *frame)
         .peer = *conn_peer_address(c),
         .main_port = port->main_port,
     };
-    size_t before;
+    bool elsewhere = handler && handler->place != HERE && forward_is_on(b);
 
-    /* What answers a oneway request goes nowhere. */
-    buf_reset(&on->discard);
-    call.out = call.to.oneway ? &on->discard : conn_out(c);
-    before = call.out->len;
-    if (handler && handler->where == ON_READER && !broker_is_draining(b))
-        offload(&call, handler);
-    else
-        run(&call, handler);
-    if (call.to.oneway)
-        return;
-    if (call.out->failed)
-        conn_close(c, "no memory for its replies");
-    else if (call.out->len > before)
-        conn_written(c);
+    if (elsewhere && handler->place == COPIED)
+        forward_copy(&call);
+    serve(&call, handler, elsewhere);
 }
 
 static void on_closed(void *ctx, struct conn *c)

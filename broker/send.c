@@ -9,13 +9,14 @@
 
 #include "broker/batch.h"
 #include "broker/delay.h"
+#include "broker/forward.h"
 #include "broker/gate.h"
 #include "broker/replication/replication.h"
 #include "broker/topics.h"
 #include "common/clock.h"
 
 struct send_header {
-    struct bytes group, topic, default_topic, properties;
+    struct bytes group, topic, default_topic, properties, born_host;
     int32_t default_queues, queue_id, sys_flag, flag, reconsume_times, max_reconsume_times;
     int64_t born_ms;
     bool unit_mode, batch, has_max_reconsume;
@@ -121,6 +122,8 @@ static const char *parse_header(const struct remoting_frame *frame, struct send_
             h->batch = bytes_to_bool(value);
             break;
         case FIELD_OTHER:
+            if (bytes_is(frame->fields[i].key, FORWARD_BORN_HOST))
+                h->born_host = value;
             break;
         }
         if (!ok)
@@ -308,6 +311,8 @@ static enum call_result store_and_park(struct call *call, const struct store_mes
             call, RESPONSE_SYSTEM_BUSY,
             "the broker is busy: the queue of replies that wait for the disk is full");
     r = store_append(b->store, messages, count, positions, &full);
+    if (r == STORE_CLOSED && forward_hold(call))
+        return CALL_LATER;
     if (r != 0) {
         int32_t code = send_store_failure(b, r, full, remark, sizeof(remark));
 
@@ -564,7 +569,8 @@ enum call_result serve_send(struct call *call)
         message.sys_flag |= RECORD_MULTI_TAGS;
     message.born_ms = h.born_ms;
     message.reconsume_times = h.reconsume_times;
-    call_peer_host(call, &message.born_host);
+    if (h.born_host.len == 0 || !forward_born_host(call, h.born_host, &message.born_host))
+        call_peer_host(call, &message.born_host);
     if (h.batch)
         return send_batch(call, &h, &message, asked_queue);
     return send_one(call, &h, &message, dead, asked_queue);

@@ -10,6 +10,7 @@
 
 #include "broker/replication/replication.h"
 #include "broker/delay.h"
+#include "broker/forward.h"
 #include "broker/gate.h"
 #include "broker/topics.h"
 
@@ -93,6 +94,8 @@ static enum call_result store_copy(struct call *call, const struct record *recor
         r = store_append(b->store, &message, 1, &position, &full);
     buf_destroy(&text);
     buf_destroy(&delayed);
+    if (r == STORE_CLOSED && forward_hold(call))
+        return CALL_LATER;
     if (r != 0) {
         int32_t code = send_store_failure(b, r, full, remark, sizeof(remark));
 

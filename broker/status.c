@@ -1,4 +1,5 @@
 /* status.c - the broker's configuration and runtime figures: see status.h. */
+#include "broker/forward.h"
 #include "broker/status.h"
 
 #include <errno.h>
@@ -241,6 +242,7 @@ static void add_delays(struct json_out *j, struct broker *b)
 static void add_replication(struct json_out *j, struct broker *b)
 {
     struct ha_status status;
+    struct forward_stats forward;
 
     replication_status(b->replication, &status);
     add_number(j, "ternCopies", replication_copies(b->replication));
@@ -252,6 +254,9 @@ static void add_replication(struct json_out *j, struct broker *b)
         add_number(j, "ternSlowestSlave", status.slowest);
     add_number(j, "ternReplicationSentBytes", status.sent_bytes);
     add_number(j, "ternReplicationRefused", status.refused);
+    forward_stats(b->forward, &forward);
+    add_number(j, "ternForwarded", forward.forwarded);
+    add_number(j, "ternForwardWaiting", forward.waiting);
 }
 
 static void add_slave(struct json_out *j, struct broker *b)

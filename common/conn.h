@@ -84,6 +84,8 @@ struct conn_dialler *conn_dialler_free(struct conn_dialler *d); /* returns NULL;
  * Thread of the loop. */
 int conn_dial(struct conn_dialler *d, struct loop *loop, const struct sockaddr_storage *to,
               const char *from, unsigned lost_ms, conn_id *id);
+/* Of one that was dialled: it stands. A system call. */
+bool conn_is_connected(const struct conn *c);
 
 conn_id conn_id_of(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);

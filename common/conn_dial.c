@@ -73,3 +73,11 @@ fail:
     close(fd);
     return r;
 }
+
+bool conn_is_connected(const struct conn *c)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+
+    return getpeername(c->fd, (struct sockaddr *)&peer, &len) == 0;
+}
