@@ -80,6 +80,7 @@ struct forward {
     char address[GROUP_ADDRESS_MAX];
     struct sockaddr_storage master; /* family 0: not known, or not looked up yet */
     struct member members[CORE_MEMBERS_MAX];
+    const char *own; /* of them; "" when it is none */
     unsigned member_count;
     atomic_uint_fast64_t forwarded, waiting;
 };
@@ -172,6 +173,9 @@ void forward_master(struct forward *f, const char *address)
 {
     if (!f->enabled)
         return;
+    /* While this member hands over it is still the one that is known. */
+    if (strcmp(address, f->own) == 0)
+        address = "";
     pthread_mutex_lock(&f->lock);
     snprintf(f->address, sizeof(f->address), "%s", address);
     f->master.ss_family = 0;
@@ -729,9 +733,12 @@ struct forward *forward_new(struct broker *b)
     pthread_mutex_init(&f->lock, NULL);
     atomic_init(&f->version, 1);
     f->member_count = list.count;
+    f->own = "";
     for (unsigned i = 0; i < list.count; i++) {
         memcpy(f->members[i].address, list.members[i].address, sizeof(f->members[i].address));
         look_up(list.members[i].address, true, &f->members[i].at);
+        if (list.members[i].id == c->member_id)
+            f->own = f->members[i].address;
     }
     for (unsigned i = 0; i < b->loop_count; i++) {
         struct forward_loop *l = &f->loops[i];

@@ -534,6 +534,8 @@ enum call_result serve_send(struct call *call)
                           !(h.seen & SEEN_GROUP)   ? "producerGroup"
                           : !(h.seen & SEEN_TOPIC) ? "topic"
                                                    : "queueId");
+    if (replication_is_slave(b->replication) && forward_hold(call))
+        return CALL_LATER; /* its role has changed under our hands */
     if (replication_is_slave(b->replication))
         return send_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "a slave takes no messages");
     if (b->settings->config.start_accept_send_request_time_stamp > 0 &&

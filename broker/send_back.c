@@ -137,6 +137,8 @@ enum call_result serve_send_back(struct call *call)
 
     if (!read_header(call, &back))
         return CALL_DONE;
+    if (replication_is_slave(b->replication) && forward_hold(call))
+        return CALL_LATER;
     if (replication_is_slave(b->replication))
         return call_error(call, RESPONSE_SYSTEM_ERROR, "a slave takes no messages");
     if (!groups_find_or_make(b, back.group, &group))

@@ -148,11 +148,13 @@ static void open_writes(struct group *g)
     atomic_store(&g->acked, g->options.quorum.copies <= 1 ? UINT64_MAX : g->core.confirmed);
     core_log(&g->core, store_written(store), store_flushed(store));
     core_opened(&g->core, position.log_end);
+    g->told_lead = true;
     g->options.on_lead(g->options.ctx, g->core.epoch);
     atomic_store(&g->leads, true);
 }
 
-static void close_writes(struct group *g)
+/* `handing`: for a while only, to another member or to us again. What is owed is still given. */
+static void close_writes(struct group *g, bool handing)
 {
     struct store *store = g->options.store;
 
@@ -160,8 +162,10 @@ static void close_writes(struct group *g)
     store_close_writes(store);
     if (g->options.quorum.copies <= 1)
         g->told_limit = store_hold_confirmed(store);
-    if (!atomic_exchange(&g->leads, false))
+    atomic_store(&g->leads, false);
+    if (handing || !g->told_lead)
         return;
+    g->told_lead = false;
     log_warn("this member, %u, is not the master any more: it takes no messages",
              (unsigned)g->core.state.member);
     g->options.on_halt(g->options.ctx);
@@ -222,7 +226,7 @@ static void run_order(struct group *g, const struct core_order *o)
         open_writes(g);
         break;
     case CORE_CLOSE_WRITES:
-        close_writes(g);
+        close_writes(g, o->handing);
         break;
     case CORE_CONFIRM:
         if (g->core.role != CORE_MASTER) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/durable.h"
+#include "broker/forward.h"
 #include "broker/group_config.h"
 #include "broker/registrar.h"
 #include "broker/replication/group_start.h"
@@ -301,12 +302,15 @@ static void on_lead(void *ctx, uint64_t epoch)
     }
     atomic_store(&r->leads, true);
     broker_leads(r->broker, epoch);
+    forward_leads(r->broker->forward, true);
 }
 
 static void on_halt(void *ctx)
 {
     struct replication *r = ctx;
 
+    /* First, so that what comes now waits and is not refused. */
+    forward_leads(r->broker->forward, false);
     atomic_store(&r->leads, false);
     broker_halts(r->broker);
 }
@@ -327,6 +331,7 @@ static void on_master(void *ctx, const char *address)
     pthread_mutex_lock(&r->place_lock);
     snprintf(r->group_master, sizeof(r->group_master), "%s", address);
     pthread_mutex_unlock(&r->place_lock);
+    forward_master(r->broker->forward, address);
 }
 
 static void on_meta_copied(void *ctx)
