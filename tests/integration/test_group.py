@@ -170,8 +170,9 @@ def what_was_acknowledged_outlives_the_master_and_the_old_one_joins_with_its_fil
             equal(bodies(client, "T"), expected)
         with remoting.Client(group.ports[1]) as client:
             until(lambda: bodies(client, "T") == expected, "the old master serves the same")
-            equal(client.call(codes.SEND_V2, messages.send_fields("T")).code,
-                  codes.NOT_AVAILABLE)
+            send(client, "T", b"by way of the old master")
+        with remoting.Client(group.ports[2]) as client:
+            equal(bodies(client, "T"), expected + [b"by way of the old master"])
         group.routed_to("T", 2)
 
 
