@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,7 @@ int main(int argc, char **argv)
     }
     log_level_parse(settings.config.log_level, &level);
     log_set_level(level);
+    signal(SIGPIPE, SIG_IGN); /* sendfile to a connection that has gone knows no MSG_NOSIGNAL */
     notify_open();
     notify_status("recovering the store %s", settings.config.store_path_root_dir);
     log_info("tern-broker %s, pid %d, store %s", TERN_VERSION, (int)getpid(),
