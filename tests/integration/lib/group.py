@@ -86,13 +86,6 @@ class Member:
         """A master counts `member`."""
         return any(m["id"] == member.number and m["near"] for m in self.status()["members"])
 
-    def promote(self, unclean=False):
-        """An operator's order to this member; waits until it leads."""
-        reply = self.ask(PROMOTE, {"unclean": unclean})
-        if reply.code != 0:
-            raise Broken(f"{self} is not promoted: {reply}")
-        return self.leads()
-
     def log_bytes(self):
         """Where the log begins, and its files' bytes."""
         folder = os.path.join(self.store, "commitlog")
@@ -183,6 +176,18 @@ class Group:
 
     def describe(self):
         return "; ".join(f"{m}: {m.status()}" for m in self.members)
+
+    def promote(self, to, unclean=False, names=None):
+        """An operator's command, which asks the name servers `names` (all); returns who leads then:
+        `to`, or whoever has more."""
+        code, out, err = process.run_program(
+            [process.CTL, "promote", "-b", "broker-a", "-n", names or self.names_text, "--to",
+             str(to.number), "--members", ";".join(m.address for m in self.members)] +
+            (["--unclean"] if unclean else []), 120)
+        if code != 0:
+            raise Broken(f"ternctl promote --to {to.number}: status {code}: {out}{err}; "
+                         f"{self.describe()}")
+        return until(self.master, "a member leads")
 
     def make_topic(self, topic, queues):
         with self.master().client() as client:

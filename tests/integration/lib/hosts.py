@@ -31,6 +31,17 @@ def run(*command):
         raise OSError(f"{' '.join(command)}: {done.stdout.strip()}")
 
 
+def fill(path):
+    """Takes the rest of a disk."""
+    with open(path, "wb", buffering=0) as file:
+        size = 1 << 20
+        while size >= 4096:
+            try:
+                file.write(b"\xff" * size)
+            except OSError:
+                size //= 2
+
+
 class Host:
     """One address. What runs here is started with `wrapper` before its command."""
 

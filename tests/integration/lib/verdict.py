@@ -1,7 +1,7 @@
 """A producer and a consumer for each queue that go on through faults, and the verdict at the end.
 
-The producer keeps a window of numbered messages in flight over one connection to whoever the name
-servers call the master. When a send is refused, or the connection breaks or says nothing for a while,
+The producer keeps a window of numbered messages in flight over one connection to whoever a name
+server calls the master; it asks them in turn. When a send is refused, or the connection breaks or says nothing for a while,
 it looks for the master again and sends everything that was not acknowledged once more, in order. So a
 message may be there twice. Acknowledged is what was answered with SEND_OK: 11 and 12 promise nothing.
 
@@ -30,9 +30,12 @@ BODY = struct.Struct(">IQ")  # queue, number
 Acked = collections.namedtuple("Acked", "number offset sent_at acked_at")
 
 
-def master_address(names, topic, seconds=2):
-    """Of the first name server that answers and knows a master; (host, port) or None."""
-    for address in names:
+def master_address(names, topic, seconds=1):
+    """Of the first name server that answers and knows a master; (host, port) or None. The next search
+    begins with another one: this one may not have heard of a new master."""
+    for _ in range(len(names)):
+        address = names[0]
+        names.rotate(-1)
         try:
             with socket.create_connection(address, timeout=seconds) as s:
                 s.settimeout(seconds)
@@ -64,16 +67,16 @@ class _Worker(threading.Thread):
 
     def __init__(self, names, topic, queue_id):
         super().__init__(daemon=True)
-        self.names, self.topic, self.queue_id = names, topic, queue_id
+        self.names = collections.deque(names)
+        self.topic, self.queue_id = topic, queue_id
         self.ending = threading.Event()
         self.failure = None
         self.input = b""
-        self.sticky = None  # an address that it stays with as long as that answers
 
     def run(self):
         try:
             while not self.done():
-                address = self.sticky or master_address(self.names, self.topic)
+                address = master_address(self.names, self.topic)
                 if address is None:
                     time.sleep(0.02)
                     continue
