@@ -71,9 +71,9 @@ static void snapshot(struct metadata *m, struct buf *out)
     while (group_table_snapshot(m, &at, out, &count))
         ;
     at = 0;
-    while (offset_table_snapshot(m, &at, out, &count))
+    while (offset_table_snapshot(m, &at, true, out, &count))
         ;
-    delay_table_snapshot(m, out, &count);
+    delay_table_snapshot(m, true, out, &count);
     metadata_export_snapshot(m, out, &count);
 }
 
