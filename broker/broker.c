@@ -92,6 +92,7 @@ static void on_durable(void *ctx)
     struct broker *b = ctx;
 
     durable_moved(b->durable);
+    replication_metadata_moved(b->replication);
 }
 
 static void nothing(void *ctx)
@@ -302,6 +303,10 @@ static int open_store(struct broker *b, struct err *err)
         return r;
     store_on_waited(b->store, on_waited, b);
     r = metadata_start(b->metadata, err);
+    /* A member of a group grants from when it leads. */
+    if (r == 0 && !replication_is_member(b->replication) &&
+        locks_begin_reign(b->locks, b->metadata, clock_mono_ms()) < 0)
+        r = err_say(err, -ENOMEM, "no memory for the recorded queue locks");
     if (r < 0)
         return r;
     return topics_make_builtin(b, err);

@@ -11,10 +11,12 @@
 #include "broker/durable.h"
 #include "broker/forward.h"
 #include "broker/group_config.h"
+#include "broker/locks.h"
 #include "broker/registrar.h"
 #include "broker/replication/group_start.h"
 #include "broker/replication/slave_metadata.h"
 #include "broker/topics.h"
+#include "common/clock.h"
 #include "common/codes.h"
 #include "common/dial.h"
 #include "common/log.h"
@@ -22,6 +24,8 @@
 enum { LISTEN_BACKLOG = 16 };
 
 struct replication {
+    uint64_t
+        topics_told; /* the metadata thread: the last change of topics that name servers hear of */
     struct broker *broker;
     struct quorum_options quorum;
     struct ha_master *_Atomic master; /* NULL: not started, or a slave */
@@ -300,6 +304,8 @@ static void on_lead(void *ctx, uint64_t epoch)
         if (start_master(r, fd, &err) < 0)
             log_error("no slaves of RocketMQ's protocol are served until a restart: %s", err.text);
     }
+    if (locks_begin_reign(r->broker->locks, r->broker->metadata, clock_mono_ms()) < 0)
+        log_warn("no memory for all recorded queue locks: some may be granted to others too early");
     atomic_store(&r->leads, true);
     broker_leads(r->broker, epoch);
     forward_leads(r->broker->forward, true);
@@ -440,6 +446,27 @@ uint64_t replication_metadata_kept(const struct replication *r)
         return kept;
     copied = group_meta_copied(group);
     return copied < kept ? copied : kept;
+}
+
+void replication_metadata_moved(struct replication *r)
+{
+    struct topics_mark mark;
+
+    if (!replication_is_member(r) || !replication_is_slave(r) || !r->broker->metadata)
+        return;
+    metadata_topics_mark(r->broker->metadata, &mark);
+    if (mark.change != r->topics_told)
+        registrar_changed(r->broker->registrar);
+    r->topics_told = mark.change;
+}
+
+bool replication_may_lock(const struct replication *r)
+{
+    const struct group *group = replication_group(r);
+
+    if (r->quorum.copies <= 1 || !replication_is_member(r))
+        return true;
+    return group && group_leads(group) && group_enough(group);
 }
 
 /* --- life --- */

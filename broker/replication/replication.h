@@ -25,6 +25,12 @@ bool replication_outdated(struct replication *r);
 /* The sequence of the metadata journal up to which it is kept: durable here, and in a group on as
  * many members as a message has copies. */
 uint64_t replication_metadata_kept(const struct replication *r);
+/* The metadata journal has moved: topics that came from the master are told to name servers. The
+ * metadata thread. */
+void replication_metadata_moved(struct replication *r);
+/* False of a master without enough members near for a change of a lock to be kept: another one may
+ * be the master already. */
+bool replication_may_lock(const struct replication *r);
 /* Around store_open(), of a member of a group: how the store is to be opened, and that it was. */
 int replication_prepare(struct replication *r, struct store_options *options, struct err *err);
 int replication_opened(struct replication *r, struct err *err);

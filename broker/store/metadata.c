@@ -190,6 +190,7 @@ static bool collect(struct metadata *m, bool offsets, uint32_t *offsets_at)
     before = m->batch.len;
     more = group_table_collect(m);
     m->exports[METADATA_EXPORT_GROUPS].dirty |= m->batch.len > before;
+    more = more || lock_table_collect(m);
     if (more || !offsets)
         return more;
     before = m->batch.len;
@@ -266,6 +267,9 @@ static int snapshot_piece(struct metadata *m)
             break;
         case SNAPSHOT_OFFSETS:
             more = offset_table_snapshot(m, &m->stage_at, true, out, &count);
+            break;
+        case SNAPSHOT_LOCKS:
+            more = lock_table_snapshot(m, &m->stage_at, out, &count);
             break;
         default:
             delay_table_snapshot(m, true, out, &count);
@@ -504,6 +508,8 @@ struct metadata *metadata_tables_new(void)
     if (r == 0)
         r = offset_table_init(&m->offsets);
     if (r == 0)
+        r = lock_table_init(&m->locks);
+    if (r == 0)
         r = -pthread_mutex_init(&m->wake_lock, NULL);
     if (r == 0)
         r = -pthread_mutex_init(&m->tap_lock, NULL);
@@ -531,6 +537,7 @@ void metadata_tables_free(struct metadata *m)
     topic_table_destroy(&m->topics);
     group_table_destroy(&m->groups);
     offset_table_destroy(&m->offsets);
+    lock_table_destroy(&m->locks);
     (void)pthread_cond_destroy(&m->durable_moved);
     (void)pthread_cond_destroy(&m->wake);
     (void)pthread_mutex_destroy(&m->wake_lock);
@@ -557,6 +564,8 @@ int metadata_apply(struct metadata *m, const struct metadata_record *r)
         return group_table_apply(m, r);
     case METADATA_OFFSETS_PUT:
         return offset_table_apply(m, r);
+    case METADATA_LOCK_PUT:
+        return lock_table_apply(m, r);
     case METADATA_DELAY_PUT:
         return delay_table_apply(m, r);
     case METADATA_EXPORT_HASH:

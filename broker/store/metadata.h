@@ -1,4 +1,4 @@
-/* metadata.h - topics, groups, consumer offsets, delay cursors: tables in memory, kept by the
+/* metadata.h - topics, groups, offsets, delay cursors, queue locks: tables in memory, kept by the
  * metadata journal, exported as RocketMQ's JSON files.
  *
  * A change is applied to the tables at once and put into the journal's pending batch; the metadata
@@ -31,6 +31,8 @@ enum {
     OFFSETS_MAX = 16000000,     /* (topic, group, queue) triples that have room */
     OFFSET_PAIRS_MAX = 2000000, /* (topic, group) pairs */
     DELAY_LEVELS_MAX = 64,
+    LOCK_RECORDS_MAX = 1000000,
+    LOCK_CLIENT_MAX = 512, /* bytes of a client id */
     /* Changes of topics and groups that wait for the journal: more are refused with -EAGAIN. Only a
      * disk that does not write lets so many come together. Counts from metadata_start() on. */
     METADATA_PENDING_MAX = 16384,
@@ -226,6 +228,19 @@ int metadata_offset_follow(struct metadata *m, struct bytes topic, struct bytes 
 /* -EINVAL out of range. Durable at most a second later. */
 int metadata_delay_set(struct metadata *m, int level, int64_t queue_offset);
 int64_t metadata_delay(struct metadata *m, int level); /* 0: none */
+
+/* --- queue locks: who holds them, not when they were renewed --- */
+/* An empty client: nobody. *sequence: with that it is durable, also when nothing changed; 0: there
+ * is nothing to keep. -EINVAL for names or numbers out of range, -ENOSPC at LOCK_RECORDS_MAX,
+ * -EAGAIN at METADATA_PENDING_MAX, -ENOMEM. */
+int metadata_lock_put(struct metadata *m, struct bytes group, struct bytes topic, int32_t queue_id,
+                      struct bytes client, int64_t granted_ms, uint64_t *sequence);
+/* Every lock that somebody holds; granted_ms: wall clock. Under the lock of a part of the table: no
+ * metadata calls inside. */
+void metadata_each_lock(struct metadata *m,
+                        void (*each)(void *ctx, struct bytes group, struct bytes topic,
+                                     int32_t queue_id, struct bytes client, int64_t granted_ms),
+                        void *ctx);
 
 /* --- following another broker's tables (a slave): its answers to requests 21, 201, 43, 45 --- */
 struct metadata_followed {

@@ -4,6 +4,7 @@
  *   topic_table.c       topics           each: its part of metadata.h, applying records,
  *   group_table.c       groups           giving what changed to the journal and everything
  *   offset_table.c      offsets, delays  to a snapshot
+ *   lock_table.c        queue locks
  *   metadata_json.c     tables to JSON and back
  *   metadata_follow.c   a master's tables, taken in
  *   metadata_take.c     a master's journal, taken in and given
@@ -36,6 +37,7 @@ enum {
     METADATA_RETRY_MS = 1000,
     METADATA_SNAPSHOT_RETRY_MS = 10000,
     OFFSET_SHARDS = METADATA_OFFSET_PARTS,
+    LOCK_SHARDS = 64,
 };
 
 /* --- topics --- */
@@ -120,6 +122,29 @@ struct offset_table {
     _Atomic uint64_t slots, pairs; /* all rooms, all entries */
 };
 
+/* --- queue locks --- */
+struct lock_entry {
+    uint64_t hash;
+    struct metadata_at at;
+    char *client; /* NULL: released, and the journal does not have it yet */
+    int64_t granted_ms;
+    uint32_t queue_id;
+    uint16_t client_len;
+    bool dirty;
+    uint8_t group_len, topic_len;
+    struct lock_entry *next_dirty;
+    char names[]; /* group, topic */
+};
+struct lock_shard {
+    alignas(64) pthread_mutex_t lock;
+    struct name_table names;
+    struct lock_entry *dirty, *dirty_last;
+};
+struct lock_table {
+    struct lock_shard shards[LOCK_SHARDS];
+    _Atomic uint64_t count;
+};
+
 /* --- delay cursors: no lock, one writer for each level at a time --- */
 struct delay_table {
     _Atomic int64_t offsets[DELAY_LEVELS_MAX];
@@ -140,6 +165,7 @@ enum metadata_stage {
     SNAPSHOT_TOPICS,
     SNAPSHOT_GROUPS,
     SNAPSHOT_OFFSETS,
+    SNAPSHOT_LOCKS,
     SNAPSHOT_REST,
     SNAPSHOT_DONE,
 };
@@ -163,6 +189,7 @@ struct metadata {
     alignas(64) struct group_table groups;
     struct offset_table offsets;
     struct delay_table delays;
+    struct lock_table locks;
 
     /* the metadata thread's own; of open and close while it does not run */
     struct metadata_journal journal;
@@ -267,6 +294,12 @@ bool offset_table_snapshot(struct metadata *m, uint32_t *at, bool whole, struct 
                            uint64_t *count);
 /* Forgets the offsets of a topic, or of a group when `topic` is empty. */
 void offset_table_drop(struct metadata *m, struct bytes topic, struct bytes group);
+
+int lock_table_init(struct lock_table *t);
+void lock_table_destroy(struct lock_table *t);
+int lock_table_apply(struct metadata *m, const struct metadata_record *r);
+bool lock_table_collect(struct metadata *m);
+bool lock_table_snapshot(struct metadata *m, uint32_t *at, struct buf *out, uint64_t *count);
 
 int delay_table_apply(struct metadata *m, const struct metadata_record *r);
 bool delay_table_collect(struct metadata *m);

@@ -88,6 +88,18 @@ static bool decode_offsets(struct reader *r, struct metadata_record *out)
     return true;
 }
 
+static bool decode_lock(struct reader *r, struct metadata_record *out)
+{
+    out->lock.group = take_name(r);
+    out->lock.topic = take_name(r);
+    out->lock.queue_id = reader_u32(r);
+    out->lock.client = reader_take(r, reader_u16(r));
+    out->lock.granted_ms = (int64_t)reader_u64(r);
+    return !r->bad && group_name_ok(out->lock.group) && topic_name_ok(out->lock.topic) &&
+           out->lock.queue_id < TOPIC_QUEUES_MAX && lock_client_ok(out->lock.client) &&
+           out->lock.granted_ms >= 0;
+}
+
 static bool decode_payload(struct reader *r, struct metadata_record *out)
 {
     uint8_t small;
@@ -115,6 +127,8 @@ static bool decode_payload(struct reader *r, struct metadata_record *out)
         out->delay.offset = (int64_t)reader_u64(r);
         return out->delay.level >= 1 && out->delay.level <= DELAY_LEVELS_MAX &&
                out->delay.offset >= 0;
+    case METADATA_LOCK_PUT:
+        return decode_lock(r, out);
     case METADATA_TOPICS_VERSION:
     case METADATA_GROUPS_VERSION:
         out->version.counter = (int64_t)reader_u64(r);
@@ -295,6 +309,20 @@ void metadata_put_delay(struct buf *out, struct metadata_at at, int level, int64
 
     buf_add_u8(out, (uint8_t)level);
     buf_add_be64(out, (uint64_t)offset);
+    metadata_record_end(out, begun);
+}
+
+void metadata_put_lock(struct buf *out, struct metadata_at at, const struct metadata_lock *lock)
+{
+    size_t begun = metadata_record_begin(out, at, METADATA_LOCK_PUT);
+
+    assert(lock->client.len <= LOCK_CLIENT_MAX);
+    add_name(out, lock->group);
+    add_name(out, lock->topic);
+    buf_add_be32(out, lock->queue_id);
+    buf_add_be16(out, (uint16_t)lock->client.len);
+    buf_add(out, lock->client.at, lock->client.len);
+    buf_add_be64(out, (uint64_t)lock->granted_ms);
     metadata_record_end(out, begun);
 }
 

@@ -39,7 +39,8 @@ enum metadata_kind {
     METADATA_GROUPS_VERSION,
     METADATA_EXPORT_HASH,
     METADATA_END, /* last record of a snapshot */
-    METADATA_KIND_LAST = METADATA_END,
+    METADATA_LOCK_PUT,
+    METADATA_KIND_LAST = METADATA_LOCK_PUT,
 };
 enum metadata_file_type { METADATA_JOURNAL_FILE = 1, METADATA_SNAPSHOT_FILE };
 
@@ -60,6 +61,13 @@ static inline bool metadata_at_before(struct metadata_at a, struct metadata_at b
 {
     return a.epoch != b.epoch ? a.epoch < b.epoch : a.sequence < b.sequence;
 }
+
+struct metadata_lock {
+    struct bytes group, topic;
+    uint32_t queue_id;
+    struct bytes client; /* empty: released */
+    int64_t granted_ms;  /* wall clock */
+};
 
 struct metadata_record {
     struct metadata_at at;
@@ -90,6 +98,7 @@ struct metadata_record {
             int level;
             int64_t offset;
         } delay;
+        struct metadata_lock lock;
         struct data_version version;
         struct {
             enum metadata_export file;
@@ -133,6 +142,8 @@ void metadata_put_group_delete(struct buf *out, struct metadata_at at, struct by
 void metadata_put_offsets(struct buf *out, struct metadata_at at, struct bytes topic,
                           struct bytes group, bool replace, uint32_t first, const int64_t *offsets,
                           uint32_t count);
+bool lock_client_ok(struct bytes client); /* at most LOCK_CLIENT_MAX bytes, none of them 0 */
+void metadata_put_lock(struct buf *out, struct metadata_at at, const struct metadata_lock *lock);
 void metadata_put_delay(struct buf *out, struct metadata_at at, int level, int64_t offset);
 void metadata_put_version(struct buf *out, struct metadata_at at, enum metadata_kind kind,
                           const struct data_version *version);

@@ -30,7 +30,7 @@ void metadata_tap_give(struct metadata *m, struct bytes records, uint64_t durabl
     pthread_mutex_unlock(&m->tap_lock);
 }
 
-enum { PIECE_TOPICS, PIECE_GROUPS, PIECE_OFFSETS, PIECE_REST, PIECE_DONE };
+enum { PIECE_TOPICS, PIECE_GROUPS, PIECE_OFFSETS, PIECE_LOCKS, PIECE_REST, PIECE_DONE };
 
 bool metadata_snapshot_piece(struct metadata *m, struct metadata_cursor *cursor, struct buf *out)
 {
@@ -46,6 +46,9 @@ bool metadata_snapshot_piece(struct metadata *m, struct metadata_cursor *cursor,
         break;
     case PIECE_OFFSETS:
         more = offset_table_snapshot(m, &cursor->at, false, out, &count);
+        break;
+    case PIECE_LOCKS:
+        more = lock_table_snapshot(m, &cursor->at, out, &count);
         break;
     case PIECE_REST:
         delay_table_snapshot(m, false, out, &count);
@@ -103,6 +106,14 @@ static int take_group(struct metadata *m, const struct metadata_record *r)
     return group_table_take(m, r, &changed);
 }
 
+static int take_lock(struct metadata *m, const struct metadata_lock *lock)
+{
+    uint64_t sequence;
+
+    return metadata_lock_put(m, lock->group, lock->topic, (int32_t)lock->queue_id, lock->client,
+                             lock->granted_ms, &sequence);
+}
+
 static int take_one(struct metadata *m, const struct metadata_record *r,
                     const struct metadata_queues *queues, struct versions *versions)
 {
@@ -123,6 +134,8 @@ static int take_one(struct metadata *m, const struct metadata_record *r,
         return 0;
     case METADATA_OFFSETS_PUT:
         return offset_table_take(m, r);
+    case METADATA_LOCK_PUT:
+        return take_lock(m, &r->lock);
     case METADATA_DELAY_PUT:
         return metadata_delay_set(m, r->delay.level, r->delay.offset);
     case METADATA_EXPORT_HASH:

@@ -327,5 +327,40 @@ def a_topic_is_with_the_other_member_before_its_maker_hears_of_it():
             contains(refused.remark, "slaveTimeout")
 
 
+def lock(client, who, *queues):
+    """The queues of T that `who` is granted."""
+    body = {"clientId": who, "consumerGroup": "G", "mqSet": [
+        {"brokerName": "broker-a", "queueId": q, "topic": "T"} for q in queues]}
+    reply = client.call(codes.LOCK, {}, json.dumps(body).encode())
+    equal(reply.code, 0, reply.remark)
+    return sorted(mq["queueId"] for mq in dialect.loads(reply.body)["lockOKMQSet"])
+
+
+@claims.claim
+def a_queue_lock_belongs_to_its_holder_under_the_next_master_too():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        until(lambda: group.status(1)["members"][1]["near"], "the follower is counted")
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "T", 4)
+            equal(lock(client, "first", 0, 1), [0, 1])
+            equal(lock(client, "second", 0, 1, 2), [2])
+            equal(client.call(codes.UNLOCK, {}, json.dumps(
+                {"clientId": "first", "consumerGroup": "G", "mqSet": [
+                    {"brokerName": "broker-a", "queueId": 1, "topic": "T"}]}).encode()).code, 0)
+            equal(lock(client, "second", 1), [1])
+        group.brokers[1].kill()
+        group.promote(2)
+        with remoting.Client(group.ports[2]) as client:
+            # Alone: there may be another master already.
+            equal(lock(client, "first", 0, 1, 2, 3), [])
+            group.start(1)
+            group.role(1, "following")
+            until(lambda: group.status(2)["members"][0]["near"], "the old master is counted")
+            equal(lock(client, "second", 0, 1, 2), [1, 2])
+            equal(lock(client, "first", 0, 1, 2, 3), [0, 3])
+
+
 if __name__ == "__main__":
     claims.run()

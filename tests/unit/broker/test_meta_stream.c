@@ -419,7 +419,15 @@ static void random_change(uint64_t *random)
 
     snprintf(topic, sizeof(topic), "T%u", next_random(random) % 12);
     snprintf(group, sizeof(group), "G%u", next_random(random) % 8);
-    switch (next_random(random) % 10) {
+    switch (next_random(random) % 11) {
+    case 6:
+        snprintf(topic, sizeof(topic), "client%u", next_random(random) % 4);
+        ck_assert_int_eq(metadata_lock_put(m, bytes_str(group), BYTES_LIT("T0"),
+                                           (int32_t)(next_random(random) % 9),
+                                           bytes_str(next_random(random) % 3 ? topic : ""), 1000,
+                                           &sequence),
+                         0);
+        break;
     case 0:
     case 1:
         put_topic(topic, (int32_t)(next_random(random) % 50));
@@ -444,12 +452,21 @@ static void random_change(uint64_t *random)
     }
 }
 
+static void count_lock(void *ctx, struct bytes group, struct bytes topic, int32_t queue_id,
+                       struct bytes client, int64_t granted_ms)
+{
+    uint64_t *sum = ctx;
+
+    *sum += name_hash(name_hash(name_hash((uint64_t)queue_id, group), topic), client) +
+            (uint64_t)granted_ms;
+}
+
 /* The follower is killed and comes back, is away and begins again, the master's own files are made
  * anew meanwhile: in the end both have the same. Only while it is there groups go: absence says
  * nothing. */
 START_TEST(after_any_changes_both_have_the_same)
 {
-    uint64_t random = (uint64_t)_i + 1;
+    uint64_t random = (uint64_t)_i + 1, locks = 0, locks_there = 0;
 
     m->journal.min_bytes = 4096; /* many generations */
     begin_follower();
@@ -497,6 +514,10 @@ START_TEST(after_any_changes_both_have_the_same)
     expect_same(metadata_topics_json);
     expect_same(metadata_groups_json);
     expect_same(metadata_delays_json);
+    metadata_each_lock(m, count_lock, &locks);
+    metadata_each_lock(follower, count_lock, &locks_there);
+    ck_assert_uint_ne(locks, 0);
+    ck_assert_uint_eq(locks, locks_there);
     for (int t = 0; t < 12; t++) {
         char topic[32], group[32];
 
@@ -516,6 +537,8 @@ END_TEST
 START_TEST(bytes_that_are_no_records_are_refused)
 {
     struct topic topic = {.config = config_of(2), .name = "GOOD", .name_len = 4};
+    struct metadata_lock lock = {BYTES_LIT("G"), BYTES_LIT("T"), TOPIC_QUEUES_MAX,
+                                 BYTES_LIT("client"), 1000};
     struct buf records = {0};
     uint64_t sequence;
 
@@ -524,6 +547,11 @@ START_TEST(bytes_that_are_no_records_are_refused)
     ck_assert_int_eq(meta_sink_take(follower, NULL, buf_bytes(&records), &sequence, &err),
                      -EBADMSG);
     ck_assert_int_eq(queues_of(follower, "GOOD"), 2);
+
+    buf_reset(&records);
+    metadata_put_lock(&records, (struct metadata_at){0}, &lock);
+    ck_assert_int_eq(meta_sink_take(follower, NULL, buf_bytes(&records), &sequence, &err),
+                     -EBADMSG);
 
     buf_reset(&records);
     topic.name[0] = 'X';
