@@ -79,8 +79,9 @@ static void member_status(struct group *g, struct group_member_status *out)
     out->following = c->following;
     out->received = c->received;
     out->flushed = c->flushed;
-    out->near = c->following && (c->received >= g->core.written ||
-                                 g->core.written - c->received < g->options.quorum.behind_max);
+    out->near = c->following && out->connected &&
+                (c->received >= g->core.written ||
+                 g->core.written - c->received < g->options.quorum.behind_max);
     out->heard_ms = c->heard_ms == 0 ? -1 : clock_mono_ms() - c->heard_ms;
     out->promised = c->promised;
     out->promised_epoch = c->last_epoch;

@@ -45,19 +45,20 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
     if (g->options.quorum.copies <= 1) {
         limit = UINT64_MAX;
     } else {
-        uint64_t written =
-            g->quorum.open && go_on ? store_hold_confirmed(store) : store_written(store);
         uint64_t others;
+        bool closes;
 
         for (unsigned i = 0; i < g->peer_count; i++) {
             struct peer *p = &g->peers[i];
             const struct core_peer *c = group_core_peer(g, p->member.id);
+            bool follows = c->following && p->out.fd >= 0 && p->in.fd >= 0;
             char name[16];
 
-            if (c->following && p->counted < 0) {
+            /* A process that has ended is not waited for until it counts as silent. */
+            if (follows && p->counted < 0) {
                 snprintf(name, sizeof(name), "%u", (unsigned)p->member.id);
                 p->counted = quorum_connect(&g->quorum, name);
-            } else if (!c->following && p->counted >= 0) {
+            } else if (!follows && p->counted >= 0) {
                 quorum_disconnect(&g->quorum, p->counted);
                 p->counted = -1;
             }
@@ -65,7 +66,11 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
                 quorum_report(&g->quorum, p->counted,
                               g->options.times.count_flushed ? c->flushed : c->received);
         }
-        next = quorum_update(&g->quorum, now, written);
+        /* A limit that begins may not take back what was seen; and a hold that did not become one
+         * would keep replies until the next flush. */
+        closes = g->quorum.open && go_on && quorum_near(&g->quorum) + 1 >= g->options.quorum.copies;
+        next = quorum_update(&g->quorum, now,
+                             closes ? store_hold_confirmed(store) : store_written(store));
         others = quorum_limit(&g->quorum);
         /* Before the limit: whoever sees his message confirmed asks at once whether it has copies.
          */
