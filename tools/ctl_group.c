@@ -1,7 +1,7 @@
 /* ctl_group.c - ternctl group, promote, drain, demote: who writes in a replicated group, and who is
  * to. Promote and drain print each step as it happens.
  */
-#include "tools/group_view.h"
+#include "tools/group_ask.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -333,17 +333,22 @@ static struct view_member *decide(struct ctl *ctl, struct view *v, const struct 
     if (c->to == UNSET && asks == leader)
         return NULL;
     buf_addf(&ctl->out,
-             "%u promises can be had, %" PRId64 " are needed; member %" PRId64
+             "promises that can be had: %u, needed: %" PRId64 "; member %" PRId64
              " has the highest log\n",
              promises, v->promises_needed, best->id);
     if (asks != best && (asks->last_epoch != best->last_epoch || asks->written != best->written))
         buf_addf(&ctl->out, "so member %" PRId64 " will be started, not %" PRId64 "\n", best->id,
                  asks->id);
-    if (promises >= (unsigned)v->promises_needed && !asks->doubtful && !c->unclean) {
-        buf_add_str(&ctl->out, "nothing that was acknowledged can be lost\n");
-    } else {
+    if (view_promises(v, false) < (unsigned)v->promises_needed) {
         buf_add_str(&ctl->out, "this may lose:\n");
         view_losses(v, best, &ctl->out);
+    } else if (c->unclean) {
+        buf_add_str(&ctl->out,
+                    "members enough answer and are sure of their logs: without --unclean nothing "
+                    "that was acknowledged could be lost; with it the promotion goes on without a "
+                    "promise that does not come\n");
+    } else {
+        buf_add_str(&ctl->out, "nothing that was acknowledged can be lost\n");
     }
     step(ctl);
     return asks;

@@ -6,10 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
 #include "common/json.h"
-
-enum { SILENT_MS = 1000 };
 
 /* --- what a member says --- */
 
@@ -30,8 +27,7 @@ static int64_t number(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
-/* A member that another one names. */
-static struct view_member *know(struct view *v, const char *address)
+struct view_member *view_know(struct view *v, const char *address)
 {
     struct view_member *m;
 
@@ -81,7 +77,7 @@ bool view_take(struct view *v, struct view_member *m, const json_t *status)
             continue;
         known = view_member(v, id);
         if (!known)
-            known = know(v, address);
+            known = view_know(v, address);
         if (known)
             known->id = id;
         if (m->promise_count == VIEW_MEMBERS_MAX)
@@ -118,27 +114,7 @@ struct view_member *view_leader(struct view *v)
     return leader;
 }
 
-/* --- asking --- */
-
-static void ask(struct ctl *ctl, struct view *v, struct view_member *m)
-{
-    json_t *status = NULL;
-    struct err before = ctl->err;
-    int64_t from_ms = clock_mono_ms();
-    int r = ctl_ask_json(ctl, v->broker, m->address, "tell of its group", REQUEST_TERN_GROUP_STATUS,
-                         NULL, 0, -1, &status);
-
-    m->answers = r == TOOL_DONE && view_take(v, m, status);
-    m->silent = !m->answers && clock_mono_ms() - from_ms >= SILENT_MS;
-    if (!m->answers)
-        snprintf(m->why, sizeof(m->why), "%.299s",
-                 r == TOOL_DONE ? "its answer cannot be read" : ctl->err.text);
-    ctl->err = before;
-    json_decref(status);
-}
-
-/* Two entries for one member: one that a name server knows by another address. */
-static void join_doubles(struct view *v)
+void view_join(struct view *v)
 {
     for (unsigned i = 0; i < v->count; i++) {
         for (unsigned k = v->count - 1; k > i; k--) {
@@ -149,52 +125,6 @@ static void join_doubles(struct view *v)
             v->members[k] = v->members[--v->count];
         }
     }
-}
-
-void view_refresh(struct ctl *ctl, struct view *v)
-{
-    for (unsigned i = 0; i < v->count; i++) { /* grows while members name others */
-        if (!v->members[i].silent)
-            ask(ctl, v, &v->members[i]);
-    }
-    join_doubles(v);
-}
-
-int view_find(struct ctl *ctl, const char *cluster, const char *broker, const char *hint,
-              struct view *v)
-{
-    struct route route = {0};
-    char hints[2048], *save = NULL;
-    unsigned answers = 0;
-    int r = client_cluster(ctl->client, &route, &ctl->err);
-
-    *v = (struct view){.cluster = cluster, .broker = broker};
-    for (size_t i = 0; r == TOOL_DONE && i < route.count; i++) {
-        const struct route_broker *b = &route.brokers[i];
-
-        if (strcmp(b->cluster, cluster) != 0 || strcmp(b->name, broker) != 0)
-            continue;
-        for (size_t k = 0; k < b->member_count; k++)
-            know(v, b->members[k].address);
-    }
-    route_destroy(&route);
-    if (r != TOOL_DONE && !hint)
-        return r;
-    snprintf(hints, sizeof(hints), "%s", hint ? hint : "");
-    for (char *at = strtok_r(hints, ";", &save); at; at = strtok_r(NULL, ";", &save))
-        know(v, at);
-    if (v->count == 0)
-        return err_say(&ctl->err, TOOL_NOT_FOUND,
-                       "no broker called %s in cluster %s at name server %s; name its members with "
-                       "--members HOST:PORT;HOST:PORT",
-                       broker, cluster, client_answering_name_server(ctl->client));
-    view_refresh(ctl, v);
-    for (unsigned i = 0; i < v->count; i++)
-        answers += v->members[i].answers;
-    if (answers == 0)
-        return err_say(&ctl->err, TOOL_UNREACHABLE, "no member of %s answers; %s: %s", broker,
-                       v->members[0].address, v->members[0].why);
-    return TOOL_DONE;
 }
 
 /* --- what it means --- */

@@ -1,10 +1,14 @@
 /* group_view.h - the members of a replicated group as ternctl sees them: who answers, what each
- * says of itself, and what that means for a promotion.
+ * says of itself, and what that means for a promotion. Pure; group_ask.h asks them.
  */
 #ifndef TERN_TOOLS_GROUP_VIEW_H
 #define TERN_TOOLS_GROUP_VIEW_H
 
-#include "tools/ternctl.h"
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
 
 enum { VIEW_MEMBERS_MAX = 8, VIEW_ADDRESS_MAX = 300 };
 
@@ -43,18 +47,15 @@ struct view {
     int64_t copies, promises_needed;
 };
 
-/* Finds the members by the name servers and by what they say of each other; `hint` (NULL: none) is
- * "host:port;host:port" of more. TOOL_NOT_FOUND, TOOL_UNREACHABLE: nobody answers. */
-int view_find(struct ctl *ctl, const char *cluster, const char *broker, const char *hint,
-              struct view *v);
-/* Asks them again, but not those that left the last question unanswered for long: a promotion must
- * not be held up at each look by a host that is gone. */
-void view_refresh(struct ctl *ctl, struct view *v);
+/* The member at that address, a new one when it is not known; NULL: no address, or there are
+ * VIEW_MEMBERS_MAX. */
+struct view_member *view_know(struct view *v, const char *address);
+/* One entry for each id: a name server may know a member by another address than the others. */
+void view_join(struct view *v);
 struct view_member *view_member(struct view *v, int64_t id);
 /* The one that writes, with the highest epoch; NULL. */
 struct view_member *view_leader(struct view *v);
 
-/* --- pure --- */
 /* From the JSON of a GROUP_STATUS; false: it is no such answer. */
 bool view_take(struct view *v, struct view_member *m, const json_t *status);
 /* Whom to promote: the member that answers, is sure of its log (or, `unclean`, is not), and has the
