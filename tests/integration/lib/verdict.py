@@ -69,13 +69,18 @@ class _Worker(threading.Thread):
         super().__init__(daemon=True)
         self.names = collections.deque(names)
         self.topic, self.queue_id = topic, queue_id
-        self.ending = threading.Event()
+        self.ending, self.gone = threading.Event(), threading.Event()
         self.failure = None
         self.input = b""
 
+    def give_up(self):
+        """Ends soon, whatever was not acknowledged."""
+        self.ending.set()
+        self.gone.set()
+
     def run(self):
         try:
-            while not self.done():
+            while not self.done() and not self.gone.is_set():
                 address = master_address(self.names, self.topic)
                 if address is None:
                     time.sleep(0.02)
