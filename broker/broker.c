@@ -194,12 +194,37 @@ bool broker_wants_restart(const struct broker *b)
     return atomic_load(&b->restart) && !atomic_load(&b->end_asked);
 }
 
+/* Who connects while this broker is made anew waits instead of being refused. */
+static void keep_sockets(struct broker *b)
+{
+    const struct listener *of[2] = {b->listener, b->vip_listener};
+
+    for (int i = 0; i < 2; i++) {
+        int fd = of[i] ? listener_dup(of[i]) : -EBADF;
+
+        if (fd < 0)
+            log_warn("clients are refused while this broker begins again: %s", strerror(-fd));
+        b->settings->kept_sockets[i] = fd < 0 ? -1 : fd;
+    }
+}
+
+static void drop_sockets(struct broker *b)
+{
+    for (int i = 0; i < 2; i++) {
+        if (b->settings->kept_sockets[i] >= 0)
+            close(b->settings->kept_sockets[i]);
+        b->settings->kept_sockets[i] = -1;
+    }
+}
+
 static void on_stop_signal(void *ctx)
 {
     struct broker_loop *on = ctx;
     struct broker *b = on->broker;
 
     if (on == &b->on[0]) {
+        if (broker_wants_restart(b))
+            keep_sockets(b);
         b->listener = listener_free(b->listener);
         b->vip_listener = listener_free(b->vip_listener);
         /* Who is owed an answer of the old log has been refused already. */
@@ -318,6 +343,7 @@ static int listen_on(struct broker *b, struct listener **out, struct broker_port
     struct listener_options options = {
         .address = b->settings->config.bind_address,
         .port = port,
+        .socket = &b->settings->kept_sockets[ctx->main_port ? 0 : 1],
         .loops = b->loops,
         .loop_count = b->loop_count,
         .remoting = &broker_remoting,
@@ -555,6 +581,8 @@ int broker_run(struct broker *b, struct err *err)
         b->extra->after_run(b, b->extra->ctx);
     if (r == 0 && atomic_load(&b->failed))
         r = err_say(err, -EIO, "an event loop has failed");
+    if (r < 0 || !broker_wants_restart(b))
+        drop_sockets(b);
     return r;
 }
 

@@ -69,6 +69,9 @@ struct broker_settings {
     pthread_rwlock_t lock; /* for the CONFIG_LIVE members of config */
     struct broker_config config;
     struct config_origin origin;
+    /* Of the main and the VIP port, from one broker to the next of this process: so nobody is
+     * refused in between. -1: none. */
+    int kept_sockets[2];
     char config_file[PATH_MAX];                 /* -c, empty: none */
     int64_t version_counter, version_timestamp; /* DataVersion of GET_BROKER_CONFIG */
 };

@@ -16,6 +16,7 @@
 
 #include "broker/dispatch.h"
 #include "broker/group_config.h"
+#include "broker/service.h"
 #include "common/clock.h"
 #include "common/dial.h"
 #include "common/log.h"
@@ -25,6 +26,7 @@ enum {
     ANSWER_MS = 60000, /* what was sent and is not answered for so long is given up */
     DRAIN_MS = 300,    /* a broker that ends still passes on for so long what comes */
     HOST_TEXT = 64,
+    HOPS_MAX = 3, /* the master may change while a request is on its way */
 };
 
 struct entry {
@@ -37,7 +39,7 @@ struct entry {
         int64_t until_ms; /* monotonic: end of the wait, or of patience with the answer */
         bool main_port;
         bool copy;        /* the request itself was carried out here */
-        bool final;       /* not to be passed on: another member did that */
+        bool final;       /* is_final() */
         conn_id sent_on;  /* 0: it waits */
         struct buf frame; /* of one that waits */
     } request;
@@ -197,44 +199,59 @@ static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_st
     return a->ss_family == AF_INET6 && memcmp(&a6->sin6_addr, &b6->sin6_addr, 16) == 0;
 }
 
-bool forward_born_host(const struct call *call, struct bytes value, struct record_host *host)
+static bool comes_from_member(const struct call *call)
 {
     struct forward *f = call->broker->forward;
-    struct record_host said = {.v6 = false};
-    struct dial_address a;
-    char text[HOST_TEXT];
     bool member = false;
 
-    if (!f->enabled)
-        return false;
     pthread_mutex_lock(&f->lock);
     for (unsigned i = 0; i < f->member_count && !member; i++)
         member = same_host(&f->members[i].at, &call->peer);
     pthread_mutex_unlock(&f->lock);
-    if (!member || !bytes_to_cstr(value, text, sizeof(text)) || dial_parse(&a, text, NULL) < 0)
+    return member;
+}
+
+/* "hops ip:port" */
+static bool read_mark(struct bytes value, int32_t *hops, struct record_host *host)
+{
+    struct dial_address a;
+    char text[HOST_TEXT];
+    char *address;
+
+    *host = (struct record_host){.v6 = false};
+    if (!bytes_to_cstr(value, text, sizeof(text)) || (address = strchr(text, ' ')) == NULL ||
+        !bytes_to_i32(bytes_of(text, (size_t)(address - text)), hops) || *hops < 1 ||
+        *hops > HOPS_MAX || dial_parse(&a, address + 1, NULL) < 0)
         return false;
-    said.port = atoi(a.port);
-    said.v6 = inet_pton(AF_INET, a.host, said.ip) != 1;
-    if (said.v6 && inet_pton(AF_INET6, a.host, said.ip) != 1)
+    host->port = atoi(a.port);
+    host->v6 = inet_pton(AF_INET, a.host, host->ip) != 1;
+    return !host->v6 || inet_pton(AF_INET6, a.host, host->ip) == 1;
+}
+
+static void write_mark(char text[HOST_TEXT], int32_t hops, const struct record_host *host)
+{
+    char ip[INET6_ADDRSTRLEN] = "";
+
+    inet_ntop(host->v6 ? AF_INET6 : AF_INET, host->ip, ip, sizeof(ip));
+    snprintf(text, HOST_TEXT, host->v6 ? "%d [%s]:%d" : "%d %s:%d", (int)hops, ip, (int)host->port);
+}
+
+bool forward_born_host(const struct call *call, struct bytes value, struct record_host *host)
+{
+    struct record_host said;
+    int32_t hops;
+
+    if (!call->broker->forward->enabled || !comes_from_member(call) ||
+        !read_mark(value, &hops, &said))
         return false;
     *host = said;
     return true;
 }
 
-static void born_host_text(const struct call *call, char text[HOST_TEXT])
-{
-    struct record_host host;
-    char ip[INET6_ADDRSTRLEN] = "";
-
-    call_peer_host(call, &host);
-    inet_ntop(host.v6 ? AF_INET6 : AF_INET, host.ip, ip, sizeof(ip));
-    snprintf(text, HOST_TEXT, host.v6 ? "[%s]:%d" : "%s:%d", ip, (int)host.port);
-}
-
 /* --- frames --- */
 
 static void copy_frame(struct buf *out, const struct remoting_frame *frame, int32_t opaque,
-                       int32_t flag, const char *born)
+                       int32_t flag, const char *mark)
 {
     struct remoting_meta meta = {
         .code = frame->code,
@@ -250,26 +267,44 @@ static void copy_frame(struct buf *out, const struct remoting_frame *frame, int3
 
     remoting_begin(&w, out, &meta);
     for (unsigned i = 0; i < frame->field_count; i++) {
-        if (frame->fields[i].key.len > 0)
+        if (frame->fields[i].key.len > 0 &&
+            !(mark && bytes_is(frame->fields[i].key, FORWARD_BORN_HOST)))
             remoting_put_named(&w, frame->fields[i].key, frame->fields[i].value);
     }
-    remoting_put_str(&w, FORWARD_BORN_HOST, born);
+    remoting_put_str(&w, FORWARD_BORN_HOST, mark);
     remoting_body(&w);
     buf_add(out, frame->body.at, frame->body.len);
     remoting_end(&w);
 }
 
-static bool was_passed_on(const struct remoting_frame *frame)
+/* Not to be passed on: it has been around too long, or somebody says so who is no member. */
+static bool is_final(const struct call *call)
 {
-    return remoting_field(frame, FORWARD_BORN_HOST) != NULL;
+    const struct bytes *mark = remoting_field(call->frame, FORWARD_BORN_HOST);
+    struct record_host host;
+    int32_t hops;
+
+    return mark &&
+           (!read_mark(*mark, &hops, &host) || hops >= HOPS_MAX || !comes_from_member(call));
 }
 
 static void request_frame(struct buf *out, const struct call *call, int32_t opaque, int32_t flag)
 {
-    char born[HOST_TEXT];
+    const struct bytes *mark = remoting_field(call->frame, FORWARD_BORN_HOST);
+    struct record_host host;
+    char text[HOST_TEXT];
+    int32_t hops = 0;
 
-    born_host_text(call, born);
-    copy_frame(out, call->frame, opaque, flag, was_passed_on(call->frame) ? NULL : born);
+    /* What has waited has our mark already; what is not passed on keeps the one that it came with.
+     */
+    if (mark && (call->held_until_ms || is_final(call) || !read_mark(*mark, &hops, &host))) {
+        copy_frame(out, call->frame, opaque, flag, NULL);
+        return;
+    }
+    if (!mark)
+        call_peer_host(call, &host);
+    write_mark(text, hops + 1, &host);
+    copy_frame(out, call->frame, opaque, flag, text);
 }
 
 /* --- the table --- */
@@ -490,8 +525,9 @@ static void expire(struct forward_loop *l)
             continue;
         entry_free(l, &l->sent, e);
     }
-    /* Without a master nobody waits for one while the broker ends. */
-    bool ends = broker_is_draining(l->on->broker) && !l->known;
+    /* Without a master nobody waits for one while the broker ends for good. */
+    bool ends =
+        broker_is_draining(l->on->broker) && !broker_wants_restart(l->on->broker) && !l->known;
     for (unsigned n = l->used; n > 0; n--) {
         for (e = TAILQ_FIRST(&l->waiting);
              e && now < e->request.until_ms && !ends && !(e->request.final && l->known);)
@@ -578,7 +614,7 @@ static struct forward_request request_of(const struct call *call)
         .handler = handler_find(call->frame->code),
         .until_ms = call->held_until_ms ? call->held_until_ms : clock_mono_ms() + wait_ms,
         .main_port = call->main_port,
-        .final = call->held_until_ms ? call->held_final : was_passed_on(call->frame),
+        .final = call->held_until_ms ? call->held_final : is_final(call),
     };
 }
 
@@ -592,7 +628,8 @@ static bool takes_more(struct forward_loop *l)
 {
     int64_t now = loop_now_ms(l->on->loop);
 
-    if (!broker_is_draining(l->on->broker))
+    /* One that begins again ends with its connections: those who asked try the next one. */
+    if (!broker_is_draining(l->on->broker) || broker_wants_restart(l->on->broker))
         return true;
     if (l->draining_ms == 0)
         l->draining_ms = now;
@@ -645,7 +682,7 @@ void forward_copy(const struct call *call)
     struct entry *e;
 
     take_place(l);
-    if (!fits(call->frame) || was_passed_on(call->frame) || broker_is_draining(call->broker))
+    if (!fits(call->frame) || is_final(call) || broker_is_draining(call->broker))
         return;
     request = request_of(call);
     request.copy = request.to.oneway = true;
@@ -686,7 +723,8 @@ bool forward_hold(const struct call *call)
     struct forward_loop *l;
     struct forward_request request, *moved;
 
-    if (!f->enabled || broker_is_draining(call->broker) || !fits(call->frame))
+    if (!f->enabled || !fits(call->frame) ||
+        (broker_is_draining(call->broker) && !broker_wants_restart(call->broker)))
         return false;
     l = &f->loops[conn_loop_index(call->to.conn)];
     request = request_of(call);

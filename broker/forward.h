@@ -8,8 +8,8 @@
  * stores them when this member leads by then.
  *
  * What was sent on once is never sent again: when the connection is lost before the answer, the
- * client is told, and decides. A request that was passed on already (it has the header field
- * ternBornHost) is not passed on again, but waits like others for a member that is about to lead.
+ * client is told, and decides. The header field ternBornHost says who asked, and how often a
+ * request was passed on: three times at most, and only when a member did it.
  *
  * Bounded per loop: FORWARD_REQUESTS_MAX, FORWARD_BYTES_MAX of requests that wait.
  */
@@ -20,8 +20,8 @@
 
 enum { FORWARD_REQUESTS_MAX = 4096, FORWARD_BYTES_MAX = 16 << 20 };
 
-/* Whose address the message is to bear: "ip:port" of the client. Believed only from an address that
- * a member of the group has. */
+/* How often the request was passed on, and whose address the message is to bear: "1 ip:port".
+ * Believed only from an address that a member of the group has. */
 #define FORWARD_BORN_HOST "ternBornHost"
 
 /* After the loops are made and before they run. Without groupMembers, or with forwardWaitMillis=0,

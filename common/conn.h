@@ -55,6 +55,8 @@ struct remoting_handler {
 struct listener_options {
     const char *address; /* numeric IPv4 or IPv6 */
     uint16_t port;       /* 0: any */
+    int *socket; /* from listener_dup() of a listener for the same place: taken, *socket is -1 then;
+                    -1, or NULL: a new one is made */
     struct loop **loops; /* accepts on loops[0], spreads round robin; must outlive the listener */
     unsigned loop_count;
     /* Either a protocol, or a handler for remoting (idle 120 s, output 16 MiB, stall 30 s). */
@@ -68,6 +70,9 @@ struct listener_options {
 /* Binds and starts to accept when loops[0] runs. err names address and port. */
 int listener_new(struct listener **out, const struct listener_options *options, struct err *err);
 uint16_t listener_port(const struct listener *l);
+/* The listening socket once more, for a listener that takes its place: who connects in between
+ * waits for that one. -errno. */
+int listener_dup(const struct listener *l);
 /* Stops accepting and closes the socket; connections go on. Loop thread of loops[0], or no loop
  * running. Returns NULL. */
 struct listener *listener_free(struct listener *l);

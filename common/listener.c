@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -152,7 +153,12 @@ int listener_new(struct listener **out, const struct listener_options *options, 
     l->loop_count = options->loop_count;
     l->connections_max = options->connections_max;
     loop_timer_init(&l->pause, l->loops[0], on_pause_over, l);
-    l->fd = open_socket(options, err);
+    if (options->socket && *options->socket >= 0) {
+        l->fd = *options->socket;
+        *options->socket = -1;
+    } else {
+        l->fd = open_socket(options, err);
+    }
     if (l->fd < 0) {
         r = l->fd;
         free(l);
@@ -193,6 +199,13 @@ fail:
 uint16_t listener_port(const struct listener *l)
 {
     return l->port;
+}
+
+int listener_dup(const struct listener *l)
+{
+    int fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+
+    return fd < 0 ? -errno : fd;
 }
 
 struct listener *listener_free(struct listener *l)

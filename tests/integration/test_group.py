@@ -4,9 +4,10 @@ import json
 import os
 import random
 import socket
+import threading
 
 from lib import admin, claims, codes, dialect, messages, process, remoting
-from lib.claims import contains, equal, until
+from lib.claims import contains, equal, true, until
 from lib.messages import pull_all, send
 
 RUNS_SANITIZED = True
@@ -201,6 +202,83 @@ def a_hand_over_loses_nothing_and_goes_both_ways_in_the_same_processes():
             equal(bodies(client, "T"), sent)
         group.same_logs()
         equal([b.pid for b in group.brokers.values()], pids)
+
+
+class Producer(threading.Thread):
+    """Knows one member and never asks name servers again. What a connection took with it is sent once
+    more, at once, as RocketMQ's producers do; every other failure counts."""
+
+    TRIES = 3
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.acknowledged, self.failed, self.end = port, [], [], False
+
+    def attempt(self, client, body):
+        reply = client.call(codes.SEND_V2, messages.send_fields("T"), body, seconds=20)
+        if reply.code in (0, codes.NO_SLAVE, codes.SLAVE_TIMEOUT):
+            self.acknowledged.append(body)
+        else:
+            self.failed.append((body, reply))
+
+    def send(self, client, body):
+        for attempt in range(self.TRIES):
+            try:
+                client = client or remoting.Client(self.port)
+                self.attempt(client, body)
+                return client
+            except (OSError, remoting.Closed) as error:
+                if client:
+                    client.close()
+                client, why = None, error
+        self.failed.append((body, why))
+        return client
+
+    def run(self):
+        client, number = None, 0
+        while not self.end:
+            client = self.send(client, b"%d" % number)
+            number += 1
+        if client:
+            client.close()
+
+    def goes_on(self):
+        before = len(self.acknowledged)
+        until(lambda: len(self.acknowledged) >= before + 20 or self.failed, "it sends")
+
+
+@claims.claim
+def a_hand_over_fails_no_send_of_who_goes_on_sending_to_the_old_master():
+    with Group(size=3) as group:
+        group.role(1, "master")
+        group.trusted(2)
+        group.trusted(3)
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "T", 1)
+        producers = [Producer(group.ports[1]) for _ in range(4)]
+        for producer in producers:
+            producer.start()
+        for master, other in ((1, 2), (2, 3), (3, 1), (1, 3)):
+            for producer in producers:
+                producer.goes_on()
+            starts = group.starts(master)
+            equal(group.ask(master, HAND_OVER, {"to": other}).code, 0)
+            group.role(other, "master")
+            until(lambda: group.starts(master) > starts, "the old master begins again")
+            group.trusted(master)
+        for producer in producers:
+            producer.goes_on()
+            producer.end = True
+        for producer in producers:
+            producer.join()
+            equal(producer.failed, [])
+        with remoting.Client(group.ports[1]) as client:
+            true(int(admin.runtime_info(client)["ternForwarded"]) > 0, "they went by way of member 1")
+        with remoting.Client(group.ports[3]) as client:
+            stored = bodies(client, "T")
+        for body in {b for producer in producers for b in producer.acknowledged}:
+            true(stored.count(body) >= sum(p.acknowledged.count(body) for p in producers),
+                 f"{body} is there as often as it was acknowledged")
 
 
 @claims.claim

@@ -98,7 +98,7 @@ static void own_address(char text[64])
     socklen_t len = sizeof(at);
 
     ck_assert_int_eq(getsockname(client.fd, (struct sockaddr *)&at, &len), 0);
-    snprintf(text, 64, "127.0.0.1:%d", ntohs(at.sin_port));
+    snprintf(text, 64, "1 127.0.0.1:%d", ntohs(at.sin_port));
 }
 
 static bool waits_one(void *arg)
@@ -275,14 +275,38 @@ START_TEST(a_send_that_has_waited_long_enough_is_refused)
 }
 END_TEST
 
-START_TEST(nothing_is_sent_on_twice)
+static int32_t ask_marked(const char *mark)
 {
+    return ask(&client, REQUEST_SEND_MESSAGE_V2, 0, bytes_str("x"), "a", "P", "b", "T", "e", "0",
+               FORWARD_BORN_HOST, mark, NULL);
+}
+
+START_TEST(nothing_is_passed_on_for_ever)
+{
+    int32_t opaque;
+
     begin_member(MEMBERS, TAKES_NONE, NULL);
     open_master();
     forward_master(broker->forward, master_address);
-    ck_assert_int_eq(call_broker(&client, REQUEST_SEND_MESSAGE_V2, bytes_str("x"), "a", "P", "b",
-                                 "T", "e", "0", FORWARD_BORN_HOST, "1.2.3.4:5", NULL),
-                     RESPONSE_SERVICE_NOT_AVAILABLE);
+    opaque = ask_marked("1 1.2.3.4:5");
+    accept_broker();
+    master_gets(REQUEST_SEND_MESSAGE_V2);
+    ck_assert(field_is(&master, FORWARD_BORN_HOST, "2 1.2.3.4:5"));
+    master_answers(0, "queueOffset", "1");
+    ck_assert_int_eq(answer(&client, opaque), 0);
+    ck_assert_int_eq(answer(&client, ask_marked("3 1.2.3.4:5")), RESPONSE_SERVICE_NOT_AVAILABLE);
+    ck_assert_int_eq(answer(&client, ask_marked("0 1.2.3.4:5")), RESPONSE_SERVICE_NOT_AVAILABLE);
+    ck_assert_int_eq(answer(&client, ask_marked("1.2.3.4:5")), RESPONSE_SERVICE_NOT_AVAILABLE);
+    end_member();
+}
+END_TEST
+
+START_TEST(nothing_is_passed_on_under_a_name_that_a_stranger_gives)
+{
+    begin_member("1@192.0.2.1:1;2@192.0.2.2:2", TAKES_NONE, NULL);
+    open_master();
+    forward_master(broker->forward, master_address);
+    ck_assert_int_eq(answer(&client, ask_marked("1 1.2.3.4:5")), RESPONSE_SERVICE_NOT_AVAILABLE);
     end_member();
 }
 END_TEST
@@ -346,7 +370,7 @@ static void send_passed_on(void)
     make_topic(&client, "T", "1");
     ck_assert_int_eq(call_broker(&client, REQUEST_SEND_MESSAGE_V2, bytes_str("x"), "a", "P", "b",
                                  "T", "c", "TBW102", "d", "4", "e", "0", "f", "0", "g", "1", "h",
-                                 "0", "j", "0", FORWARD_BORN_HOST, "1.2.3.4:5", NULL),
+                                 "0", "j", "0", FORWARD_BORN_HOST, "1 1.2.3.4:5", NULL),
                      0);
 }
 
@@ -383,7 +407,8 @@ static Suite *forward_suite(void)
     tcase_add_test(tests, a_send_that_waited_is_stored_here_once_this_member_leads);
     tcase_add_test(tests, sends_wait_while_a_master_takes_none);
     tcase_add_test(tests, a_send_that_has_waited_long_enough_is_refused);
-    tcase_add_test(tests, nothing_is_sent_on_twice);
+    tcase_add_test(tests, nothing_is_passed_on_for_ever);
+    tcase_add_test(tests, nothing_is_passed_on_under_a_name_that_a_stranger_gives);
     tcase_add_test(tests, an_answer_that_was_lost_with_the_connection_is_not_waited_for);
     tcase_add_test(tests, what_waits_is_bounded);
     tcase_add_test(tests, a_message_bears_the_address_of_its_producer);
