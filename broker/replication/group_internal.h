@@ -89,6 +89,7 @@ struct group {
     struct meta_ack {
         uint64_t sequence, upto;
     } acks[ACKS_MAX];
+    bool meta_lost; /* something of the master's metadata could not be taken */
     unsigned ack_count;
 };
 /* --- group.c --- */
@@ -117,6 +118,8 @@ bool group_take_frame(struct group *g, struct peer *p, const struct group_frame 
 void group_take_held(struct group *g, struct peer *p);
 void group_drop_carry(struct peer *p);
 void group_stream_metadata(struct group *g);
+/* What the journal has for that peer now, before a piece of the log. */
+void group_metadata_first(struct group *g, struct peer *p);
 void group_publish_meta(struct group *g);
 void group_send_meta_acks(struct group *g);
 

@@ -184,6 +184,8 @@ static void send_message(struct group *g, const struct core_order *o)
 
     if (!p || p->out.fd < 0)
         return;
+    if (o->message.type == CORE_DATA && o->message.size > 0)
+        group_metadata_first(g, p);
     group_wire_put_core(link_out_buf(&p->out), &o->message);
     if (o->message.type == CORE_DATA && o->message.size > 0) {
         link_out_body(&p->out, o->message.offset, o->message.offset + o->message.size);

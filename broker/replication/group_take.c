@@ -196,6 +196,8 @@ static bool take_meta(struct group *g, struct peer *p, const struct group_frame 
 
     if (!is_master(g, p))
         return true;
+    if (frame->begins)
+        g->meta_lost = false;
     r = meta_sink_take(g->options.metadata, g->options.store, frame->records, &sequence, &err);
     if (r == -EAGAIN) {
         hold(p, MEMORY_MS);
@@ -208,8 +210,9 @@ static bool take_meta(struct group *g, struct peer *p, const struct group_frame 
             hold(p, RETRY_MS);
             return false;
         }
+        g->meta_lost = true; /* until a snapshot has it: nothing is acknowledged */
     }
-    if (frame->upto == 0 || r < 0)
+    if (frame->upto == 0 || g->meta_lost)
         return true;
     if (g->ack_count == ACKS_MAX) /* the last one waits for more then */
         g->ack_count--;
@@ -227,6 +230,19 @@ void group_publish_meta(struct group *g)
         g->options.on_meta_copied(g->options.ctx);
 }
 
+/* One frame; false: there is nothing. *upto 0: it is a part of a snapshot. */
+static bool put_meta(struct group *g, struct peer *p, uint64_t *upto)
+{
+    struct buf records = {0};
+    bool begins;
+    bool any = meta_source_next(g->source, (unsigned)(p - g->peers), &records, &begins, upto);
+
+    if (any)
+        group_wire_put_meta(link_out_buf(&p->out), begins, *upto, buf_bytes(&records));
+    buf_destroy(&records);
+    return any;
+}
+
 /* To each that follows: a snapshot, then what changes. */
 void group_stream_metadata(struct group *g)
 {
@@ -234,8 +250,6 @@ void group_stream_metadata(struct group *g)
         struct peer *p = &g->peers[i];
         const struct core_peer *c = group_core_peer(g, p->member.id);
         bool follows = g->core.role == CORE_MASTER && c->following && p->out.fd >= 0;
-        struct buf records = {0};
-        bool begins;
         uint64_t upto;
 
         if (follows && !p->streams)
@@ -243,14 +257,22 @@ void group_stream_metadata(struct group *g)
         else if (!follows && p->streams)
             meta_source_end(g->source, i);
         p->streams = follows;
-        while (follows && link_out_is_ready(&p->out) &&
-               meta_source_next(g->source, i, &records, &begins, &upto)) {
-            group_wire_put_meta(link_out_buf(&p->out), begins, upto, buf_bytes(&records));
-            buf_reset(&records);
-        }
-        buf_destroy(&records);
+        while (follows && link_out_is_ready(&p->out) && put_meta(g, p, &upto))
+            continue;
     }
 }
+
+/* A topic's deletion is in the journal before anything can be appended to the next topic of that
+ * name, and shall be there first at the follower too; and a busy log must not keep changes back.
+ * The tables of who begins may be large: they go beside the log. */
+void group_metadata_first(struct group *g, struct peer *p)
+{
+    uint64_t upto = 1;
+
+    while (p->streams && upto != 0 && put_meta(g, p, &upto))
+        continue;
+}
+
 /* False: what stands in the link has to wait. */
 bool group_take_frame(struct group *g, struct peer *p, const struct group_frame *frame)
 {

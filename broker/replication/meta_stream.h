@@ -19,7 +19,11 @@ struct meta_source *meta_source_free(struct meta_source *s); /* NULL is fine; re
 /* From here on batches are collected for this peer, behind a snapshot. Again: from the start. */
 void meta_source_begin(struct meta_source *s, unsigned peer);
 void meta_source_end(struct meta_source *s, unsigned peer);
-/* Adds whole records, at most GROUP_META_MAX bytes, to out. False: nothing to send now. *upto: the
+/* Given to the peer before the pieces of the log that were read later, all of it (a snapshot
+ * apart), a follower hears of a topic's deletion before it gets messages of the next topic of that
+ * name.
+ *
+ * Adds whole records, at most GROUP_META_MAX bytes, to out. False: nothing to send now. *upto: the
  * sequence that the peer has when it has taken these; 0: the snapshot is not whole yet. *begins:
  * the first piece. Collected batches have a bound (META_WAITING_MAX bytes for each peer): above it
  * the peer starts again with a snapshot. */

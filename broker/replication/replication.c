@@ -304,6 +304,9 @@ static void on_lead(void *ctx, uint64_t epoch)
         if (start_master(r, fd, &err) < 0)
             log_error("no slaves of RocketMQ's protocol are served until a restart: %s", err.text);
     }
+    if (metadata_limit_floors(r->broker->metadata, store_end(r->broker->store)) < 0)
+        log_warn("the metadata journal does not take where topics that were deleted end: messages "
+                 "that come now may be hidden after a crash");
     if (locks_begin_reign(r->broker->locks, r->broker->metadata, clock_mono_ms()) < 0)
         log_warn("no memory for all recorded queue locks: some may be granted to others too early");
     atomic_store(&r->leads, true);

@@ -17,6 +17,7 @@
 #include "common/file.h"
 #include "common/log.h"
 
+enum { METADATA_LIMIT_MS = 2000 };
 enum { ROUNDS_MAX = 8 }; /* group commits in one turn, before the rest of the turn has its chance */
 
 /* --- what the tables call --- */
@@ -651,9 +652,12 @@ int metadata_limit_floors(struct metadata *m, uint64_t log_end)
 {
     int r;
 
-    assert(!m->running);
     if (!topic_table_limit_floors(m, log_end))
         return 0;
+    if (m->running) {
+        metadata_wake(m, &m->work_changes);
+        return metadata_wait(m, metadata_last(m), METADATA_LIMIT_MS) ? 0 : -ETIMEDOUT;
+    }
     r = flush(m, false);
     if (r < 0)
         (void)failed_turn(m, clock_mono_ms(), false);

@@ -132,11 +132,11 @@ void metadata_topic_let_go(struct metadata *m, struct topic *topic, bool dropped
 /* Floor of the newest deleted topic of that name, 0 when there is none (recovery asks before it
  * makes a topic for records whose topic is unknown). */
 uint64_t metadata_topic_floor(struct metadata *m, struct bytes name);
-/* Between metadata_open() and metadata_start(), once the end of the log is known and before the
- * first append: a floor above the end belongs to records that a crash has taken (a deletion is
- * synced, the log behind it need not be), and would hide the ones that come to stand there. It
- * becomes log_end. 0: durable. Negative: tried again later; appending now risks those records at
- * the next recovery. */
+/* Once the end of the log is known and before the first append, between metadata_open() and
+ * metadata_start() or when a follower becomes the master: a floor above the end belongs to records
+ * that a crash has taken, or that only the last master had (a deletion is synced, the log behind it
+ * need not be), and would hide the ones that come to stand there. It becomes log_end. 0: durable.
+ * Negative: tried again later; appending now risks those records at the next recovery. */
 int metadata_limit_floors(struct metadata *m, uint64_t log_end);
 /* At the same time, after the log was cut: consumer offsets and delay cursors above the end of
  * their queue become it. end(ctx, topic, queue) is one past the last message; it may ask for
