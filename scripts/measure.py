@@ -1,6 +1,8 @@
 """What the measure-* scripts share: a broker to start, load and stop."""
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -8,6 +10,19 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 from lib import admin, messages, remoting  # noqa: E402  the independent encoder of the tests
+
+
+def free_port():
+    """A port P with P-2, P and P+1 free just now, below those of outgoing connections."""
+    while True:
+        port = random.randrange(12000, 31000)
+        try:
+            for p in (port - 2, port, port + 1):
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", p))
+        except OSError:
+            continue
+        return port
 
 
 class Broker:
