@@ -122,15 +122,26 @@ struct commit_log *commit_log_close(struct commit_log *log)
     return NULL;
 }
 
-int commit_log_set_end(struct commit_log *log, uint64_t offset, const char *aside, struct err *err)
+static int end_at(struct commit_log *log, uint64_t offset, const char *aside, bool again,
+                  struct err *err)
 {
-    int r = log_segments_cut(log->segments, offset, aside, err);
+    int r = log_segments_cut(log->segments, offset, aside, again, err);
 
     if (r < 0)
         return r;
     set_marks(log, offset);
     log->ready = true;
     return 0;
+}
+
+int commit_log_set_end(struct commit_log *log, uint64_t offset, const char *aside, struct err *err)
+{
+    return end_at(log, offset, aside, false, err);
+}
+
+int commit_log_cut(struct commit_log *log, uint64_t offset, const char *aside, struct err *err)
+{
+    return end_at(log, offset, aside, true, err);
 }
 
 int commit_log_rewrite(struct commit_log *log, uint64_t from, uint64_t to, struct err *err)

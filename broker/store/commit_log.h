@@ -63,6 +63,10 @@ int64_t commit_log_segment_bytes(const struct commit_log *log);
  * commit_log_prepare() tries again. A log without segments begins at `offset`, a multiple of
  * segment_bytes. -EINVAL: below the first segment or above the last. */
 int commit_log_set_end(struct commit_log *log, uint64_t offset, const char *aside, struct err *err);
+/* The same for an end that good records stand behind, so that they must not come back: zeroes are
+ * written wherever the rest of the segment has data, and synced, whatever reads as zero already. An
+ * earlier try may have failed at its sync, and its zeroes be in memory only. */
+int commit_log_cut(struct commit_log *log, uint64_t offset, const char *aside, struct err *err);
 /* Recovery: writes [from, to), below the end, again in place and syncs (after a failed fsync the
  * kernel may call dirty pages clean). */
 int commit_log_rewrite(struct commit_log *log, uint64_t from, uint64_t to, struct err *err);

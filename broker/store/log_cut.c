@@ -37,8 +37,10 @@ static bool all_zero(const uint8_t *at, size_t n)
 
 struct walk {
     uint8_t *chunk; /* CHUNK bytes */
-    /* Gets bytes that are not all zero, and their log offset. Negative ends the walk. */
+    /* Gets bytes that are not all zero (but see `zeroes`), and their log offset. Negative ends the
+     * walk. */
     int (*each)(struct walk *w, int fd, off_t at, uint64_t offset, uint8_t *bytes, size_t n);
+    bool zeroes; /* each() gets chunks of zeroes too, where the file has data */
     struct log_segments *segments;
     uint64_t found_to; /* one past the last byte that is not zero */
     /* saving */
@@ -81,7 +83,7 @@ static int walk_piece(struct walk *w, const struct log_piece *piece, uint64_t of
 
             if (r < 0)
                 return err_set(w->err, r, "read the log at offset %" PRIu64, here);
-            if (!all_zero(w->chunk, n)) {
+            if (w->zeroes || !all_zero(w->chunk, n)) {
                 r = w->each(w, piece->fd, at, here, w->chunk, n);
                 if (r < 0)
                     return r;
@@ -249,14 +251,16 @@ static int part_from_links(struct walk *w, struct log_segment *segment)
     return 0;
 }
 
-/* Zeroes what is not, up to the end of `from`'s segment, and syncs it. */
-static int zero_rest(struct walk *w, uint64_t from, uint64_t to)
+/* Zeroes what is not, up to the end of `from`'s segment, and syncs it. `again`: also what reads as
+ * zeroes, for they may be those of an earlier try, whose sync has failed. */
+static int zero_rest(struct walk *w, uint64_t from, uint64_t to, bool again)
 {
     struct log_piece piece;
     int r;
 
     w->each = zero_chunk;
     w->found_to = 0;
+    w->zeroes = again;
     r = walk(w, from, to);
     if (r < 0 || w->found_to == 0)
         return r;
@@ -270,7 +274,7 @@ static int zero_rest(struct walk *w, uint64_t from, uint64_t to)
     return 0;
 }
 
-static int cut(struct walk *w, uint64_t offset)
+static int cut(struct walk *w, uint64_t offset, bool again)
 {
     struct log_segments *s = w->segments;
     uint64_t next = s->first + s->count * s->bytes;
@@ -286,11 +290,11 @@ static int cut(struct walk *w, uint64_t offset)
     if (r < 0)
         return r;
     segment_end = s->first + s->count * s->bytes;
-    if (w->found_to > 0) {
+    if (w->found_to > 0 || again) {
         r = part_from_links(w, s->at[s->count - 1]);
         if (r < 0)
             return err_set(w->err, r, "copy the last segment of %s, which has other links", s->dir);
-        r = zero_rest(w, offset, segment_end);
+        r = zero_rest(w, offset, segment_end, again);
         if (r < 0)
             return r;
     }
@@ -303,7 +307,8 @@ static int cut(struct walk *w, uint64_t offset)
     return 0;
 }
 
-int log_segments_cut(struct log_segments *s, uint64_t offset, const char *aside, struct err *err)
+int log_segments_cut(struct log_segments *s, uint64_t offset, const char *aside, bool again,
+                     struct err *err)
 {
     uint64_t next = s->first + s->count * s->bytes;
     struct walk w = {.segments = s, .aside = aside, .aside_fd = -1, .err = err};
@@ -323,7 +328,7 @@ int log_segments_cut(struct log_segments *s, uint64_t offset, const char *aside,
     w.chunk = malloc(CHUNK);
     if (!w.chunk)
         return err_set(err, -ENOMEM, "end the log %s at offset %" PRIu64, s->dir, offset);
-    r = cut(&w, offset);
+    r = cut(&w, offset, again);
     free(w.chunk);
     return r;
 }

@@ -92,8 +92,9 @@ int log_segments_allocate(struct log_segments *s, uint64_t from);
 int log_segments_path(const struct log_segments *s, uint64_t base, char to[PATH_MAX]);
 
 /* --- log_cut.c: recovery --- */
-/* Ends the log at `offset`: see commit_log_set_end(). */
-int log_segments_cut(struct log_segments *s, uint64_t offset, const char *aside, struct err *err);
+/* Ends the log at `offset`: see commit_log_set_end(), and with `again` commit_log_cut(). */
+int log_segments_cut(struct log_segments *s, uint64_t offset, const char *aside, bool again,
+                     struct err *err);
 /* See commit_log_rewrite(). */
 int log_segments_rewrite(struct log_segments *s, uint64_t from, uint64_t to, struct err *err);
 

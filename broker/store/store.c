@@ -301,8 +301,9 @@ static int leave_clean_state(struct store *s, bool scanned, struct err *err)
     if (!scanned)
         return 0;
     r = mark_write(&f->mark_file, &f->mark);
-    if (r == -ENOSPC || r == -EDQUOT) {
-        /* Reading must go on with a full disk, and an old mark is a safe one. */
+    if ((r == -ENOSPC || r == -EDQUOT) && !s->options.cut.on) {
+        /* Reading must go on with a full disk, and an old mark is a safe one, unless it knows of a
+         * tail that was cut. */
         log_warn("store %s: no room to write tern/flushed", s->root_dir);
         return 0;
     }

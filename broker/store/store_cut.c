@@ -7,8 +7,9 @@
  *
  * In this order, so that a crash anywhere leaves what the same cut can be made of again:
  *
- *   cut     tern/flushed claims no more than the end to come; the tail is copied, then goes;
- *           queues, checkpoint and index follow; consumer offsets and delay cursors come last
+ *   cut     queues are loaded as tern/flushed knows them, so that what it says of them can be held
+ *           against them, and end; the tail is copied, then goes; checkpoint and index follow, then
+ *           consumer offsets and delay cursors; tern/flushed is replaced last
  *   anew    segments are moved aside, the last one first; then queues and index go, which the
  *           segments tell of; then as above
  */
@@ -159,14 +160,11 @@ int store_cut_anew(struct store *s, struct err *err)
 void store_cut_lower(struct mark *mark, uint64_t to)
 {
     mark->flushed = to;
-    if (mark->queues_complete_to > to)
-        mark->queues_complete_to = to;
     if (mark->crc_from != MARK_NO_CRC && mark->crc_from > to)
         mark->crc_from = to;
     mark->clean = false;
     mark->tail_crc = 0;
-    mark->queue_ends = mark->queue_mins = 0; /* it was taken of queues that are longer */
-    mark->log_min = MARK_NO_MIN;
+    mark->store_ms = 0; /* the last record that stays knows it */
 }
 
 int store_cut_count(const struct store *s, uint64_t from, uint64_t limit, struct store_tail *out,

@@ -305,7 +305,7 @@ int store_cut_anew(struct store *s, struct err *err);
 /* Where the log with segments from min to limit is to end: as the options say, or before, when that
  * is within a record. */
 int store_cut_place(struct store *s, uint64_t min, uint64_t limit, uint64_t *to, struct err *err);
-/* The mark claims nothing above `to`. */
+/* The mark, as read, claims nothing of the log above `to`; of the queues, still. */
 void store_cut_lower(struct mark *mark, uint64_t to);
 /* What goes when the log ends at `from`. */
 struct store_tail {

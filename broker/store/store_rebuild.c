@@ -142,7 +142,7 @@ static int cut_log(struct rebuild *b)
                           b->err);
     if (r < 0)
         return r;
-    r = log_segments_cut(segments, b->what->cut_at, aside, b->err);
+    r = log_segments_cut(segments, b->what->cut_at, aside, true, b->err);
     log_segments_free(segments);
     return r;
 }

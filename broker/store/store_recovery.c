@@ -437,6 +437,42 @@ static bool digest_fits(const struct recovery *v)
             (v->mark.log_min != v->min || v->mark.queue_mins == found.mins));
 }
 
+/* Ends them where the record of their last entry ends at or below `believed`. */
+static int load_files(struct recovery *v, uint64_t believed)
+{
+    struct store *s = v->s;
+    int r;
+
+    store_forget_extents(s);
+    r = queue_table_load(s->queues, s->metadata, v->min, believed, make_topic, v, v->err);
+    return r < 0 ? r : remove_deleted_topics(v);
+}
+
+static int empty_table(struct store *s, struct err *err)
+{
+    s->queues = queue_table_free(s->queues);
+    return store_open_queues(s, err);
+}
+
+/* The files are as the mark knows them, above the cut too: now they end there, and the mark is to
+ * know them so. What it said of them stands on the disk until then, so that a zero which does not
+ * get there is noticed by whoever starts next. */
+static int cut_queues(struct recovery *v)
+{
+    struct queue_digest digest;
+    int r = empty_table(v->s, v->err);
+
+    if (r == 0)
+        r = load_files(v, v->cut_to);
+    if (r < 0)
+        return r;
+    digest = queue_table_digest(v->s->queues, v->cut_to);
+    v->mark.queue_ends = digest.ends;
+    v->mark.queue_mins = digest.mins;
+    v->mark.queues_complete_to = v->from = v->cut_to;
+    return 0;
+}
+
 static int load_queues(struct recovery *v)
 {
     struct store *s = v->s;
@@ -447,16 +483,13 @@ static int load_queues(struct recovery *v)
         return err_set(v->err, empty, "list %s/consumequeue", s->root_dir);
     if (empty)
         v->whole = true; /* somebody wants them made anew */
-    store_forget_extents(s);
     /* Above the checkpoint the files are not believed: an entry may have reached the disk before
      * its record, or torn, or be in memory only, after a sync that failed. The scan makes those
      * anew. */
     believed = v->marked ? v->min : v->limit;
     if (v->marked && !v->whole && v->mark.queues_complete_to > v->min)
         believed = v->mark.queues_complete_to;
-    r = queue_table_load(s->queues, s->metadata, v->min, believed, make_topic, v, v->err);
-    if (r == 0)
-        r = remove_deleted_topics(v);
+    r = load_files(v, believed);
     if (r < 0)
         return r;
     v->from = v->min;
@@ -465,6 +498,11 @@ static int load_queues(struct recovery *v)
         if (!digest_fits(v)) {
             v->gap = true;
             return 0;
+        }
+        if (v->cut && v->from > v->cut_to) {
+            r = cut_queues(v);
+            if (r < 0)
+                return r;
         }
     }
     return settle_start(v);
@@ -480,8 +518,7 @@ static int load_again(struct recovery *v)
         "store %s: consume queues are not what they were at the last checkpoint; the whole log "
         "is read",
         s->root_dir);
-    s->queues = queue_table_free(s->queues);
-    r = store_open_queues(s, v->err);
+    r = empty_table(s, v->err);
     if (r < 0)
         return r;
     v->gap = false;
@@ -604,20 +641,6 @@ static int refuse_renamed(struct recovery *v)
                    v->s->commit_log_dir, v->min, record.log_offset);
 }
 
-/* Before the tail goes, nothing claims it any more. */
-static int begin_cut(struct recovery *v, struct store_tail *tail)
-{
-    struct store *s = v->s;
-    int r = store_cut_count(s, v->end, commit_log_limit(s->log), tail, v->err);
-
-    if (r == 0 && v->lowered) {
-        r = mark_write(&s->flusher.mark_file, &v->mark);
-        if (r < 0)
-            err_set(v->err, r, "write %s/tern/flushed", s->root_dir);
-    }
-    return r;
-}
-
 static int end_cut(struct recovery *v)
 {
     int64_t newest_ms;
@@ -653,9 +676,9 @@ static int start_scanning(struct recovery *v)
     if (r < 0)
         return err_set(v->err, r, "name a place for the torn tail of %s", s->root_dir);
     if (v->cut)
-        r = begin_cut(v, &tail);
+        r = store_cut_count(s, v->end, commit_log_limit(s->log), &tail, v->err);
     if (r == 0)
-        r = commit_log_set_end(s->log, v->end, aside, v->err);
+        r = (v->cut ? commit_log_cut : commit_log_set_end)(s->log, v->end, aside, v->err);
     if (r == 0)
         r = rewrite(v);
     if (r == 0)
@@ -702,7 +725,6 @@ static int read_mark(struct recovery *v)
     v->marked = r == 0 && !s->options.cut.anew;
     if (v->marked && v->cut && v->mark.flushed > v->cut_to) {
         store_cut_lower(&v->mark, v->cut_to);
-        v->mark.store_ms = 0; /* the last record that stays knows it */
         v->lowered = true;
     }
     if (v->marked) {

@@ -125,6 +125,11 @@ static void live(struct life *l)
     begin(l);
     turns_sleep_ms(1200);
     append(l, 4);
+    doing = "at a cut";
+    life_kill(l);
+    life_tell_cut(l, l->messages[l->message_count - 6].log_offset);
+    begin(l);
+    append(l, 4);
 }
 
 /* Whatever has failed is over: all goes on without anybody's help. */

@@ -51,6 +51,8 @@ size_t life_now(const struct life *l)
 
 struct life_options life_options_drawn(struct random *r)
 {
+    bool cuts = random_chance(r, 40);
+
     static const int64_t segments[] = {8192, 16384, 65536};
     static const int64_t queue_files[] = {400, 2000, 10240};
 
@@ -67,7 +69,8 @@ struct life_options life_options_drawn(struct random *r)
         .dense_percent = random_chance(r, 30) ? 80 : 0,
         .index = random_chance(r, 30),
         .keep_bytes = random_chance(r, 25) ? 40000 : 0,
-        .restart_percent = (unsigned)random_in(r, 0, 4),
+        .restart_percent = (unsigned)random_in(r, 0, cuts ? 8 : 4),
+        .cut_percent = cuts ? 60 : 0,
         .topic_percent = random_chance(r, 50) ? 2 : 12,
     };
 }
@@ -110,7 +113,9 @@ static void note_mark(struct life *l)
         mark.confirmed = l->marks[l->mark_count - 1].confirmed;
         mark.flushed = l->marks[l->mark_count - 1].flushed;
     }
-    mark.durable = metadata_durable(l->metadata);
+    mark.durable = l->metadata ? metadata_durable(l->metadata) : 0;
+    if (!l->metadata && l->mark_count > 0)
+        mark.durable = l->marks[l->mark_count - 1].durable;
     if (l->mark_count == l->mark_room) {
         l->mark_room = l->mark_room ? l->mark_room * 2 : 64;
         l->marks = reallocarray(l->marks, l->mark_room, sizeof(*l->marks));
@@ -199,6 +204,14 @@ void life_resume(struct life *l, const struct life *from, size_t events, const c
         }
         l->messages[l->message_count++] = m;
     }
+    for (int i = 0; i < from->cut_count; i++) {
+        const struct life_cut *cut = &from->cuts[i];
+
+        if (cut->at <= events && events < cut->done_at) {
+            l->cuts[l->cut_count++] = (struct life_cut){.to = cut->to, .done_at = SIZE_MAX};
+            l->cutting = true;
+        }
+    }
     mark.at = 0;
     l->marks = malloc(sizeof(mark));
     assert(l->marks);
@@ -272,6 +285,10 @@ static int start(struct life *l, struct err *err)
     };
     int r;
 
+    if (l->cutting) {
+        o.cut.on = true;
+        o.cut.to = l->cuts[l->cut_count - 1].to;
+    }
     *err = (struct err){0};
     l->lock = store_lock(l->root, err);
     if (l->lock < 0)
@@ -312,6 +329,9 @@ int life_try_open(struct life *l, struct err *err)
     memset(l->deleting, 0, sizeof(l->deleting));
     l->starts++;
     life_settle(l);
+    if (l->cutting)
+        l->cuts[l->cut_count - 1].done_at = life_now(l);
+    l->cutting = false;
     note_mark(l);
     life_verify(l);
     return 0;
@@ -593,6 +613,48 @@ void life_move_delay(struct life *l)
         life_note_value(l, life_delay(l, i), value, 0);
 }
 
+/* A place that the log may be cut at: where one of its newer messages begins, usually. The segments
+ * before stay, whatever retention does until then. */
+static bool choose_cut(struct life *l, uint64_t *to)
+{
+    uint64_t end = store_end(l->store), min = store_min(l->store);
+    uint64_t reach = 2 * (uint64_t)l->options.segment_bytes;
+    const struct life_message *m;
+
+    if (l->cut_count == LIFE_CUTS || l->message_count == 0 ||
+        !random_chance(&l->random, l->options.cut_percent))
+        return false;
+    if (l->options.keep_bytes > 0 && end > reach)
+        min = end - reach > min ? end - reach : min;
+    for (int tries = 0; tries < 20; tries++) {
+        m = &l->messages[l->message_count - 1 -
+                         random_below(&l->random, l->message_count < 60 ? l->message_count : 60)];
+        if (m->gone_at != SIZE_MAX || m->log_offset < min || m->log_end > end)
+            continue;
+        *to = random_chance(&l->random, 80) ? m->log_offset
+              : random_chance(&l->random, 50)
+                  ? m->log_end
+                  : m->log_offset + random_below(&l->random, m->log_end - m->log_offset);
+        return true;
+    }
+    return false;
+}
+
+void life_tell_cut(struct life *l, uint64_t to)
+{
+    struct life_mark *mark;
+
+    note_mark(l);
+    mark = &l->marks[l->mark_count - 1];
+    if (mark->confirmed > to)
+        mark->confirmed = to;
+    if (mark->flushed > to)
+        mark->flushed = to;
+    l->written_at_end = 0; /* settle_log() knows what has to be there */
+    l->cuts[l->cut_count++] = (struct life_cut){to, life_now(l), SIZE_MAX};
+    l->cutting = l->shortened = true;
+}
+
 static void start_again(struct life *l)
 {
     struct err err;
@@ -606,6 +668,9 @@ static void start_again(struct life *l)
 
 static void restart(struct life *l)
 {
+    uint64_t to;
+    bool cut = choose_cut(l, &to);
+
     if (random_chance(&l->random, 50))
         life_kill(l);
     else if (life_stop(l) < 0 && !recorder_failed()[0])
@@ -614,6 +679,8 @@ static void restart(struct life *l)
         l->forgot = true;
         disk_forget(l->disk, l->root);
     }
+    if (cut)
+        life_tell_cut(l, to);
     start_again(l);
     l->forgot = false;
 }

@@ -24,6 +24,7 @@ struct life_options {
     int64_t journal_bytes; /* a new generation of the metadata journal begins above it */
     int steps;
     unsigned restart_percent, topic_percent; /* of steps */
+    unsigned cut_percent;                    /* of starts */
     unsigned batch_percent, dense_percent;   /* of appends: in a batch, to one queue of all */
     bool index;
     uint64_t keep_bytes; /* of log; 0: all of it */
@@ -37,6 +38,7 @@ enum {
     LIFE_DELAYS = 2,
     LIFE_THINGS = LIFE_TOPICS + LIFE_GROUPS + LIFE_OFFSETS + LIFE_DELAYS,
     LIFE_QUEUES = 3,
+    LIFE_CUTS = 32,
 };
 
 /* One value that a topic, a group, an offset or a cursor has had. */
@@ -66,6 +68,12 @@ struct life_message {
     int64_t queue_offset, tags_code;
     size_t body_len;
     size_t at, gone_at; /* as in values */
+};
+
+/* A start that was told to end the log at `to`; it is told so again until it has. */
+struct life_cut {
+    uint64_t to;
+    size_t at, done_at; /* disk events before it was told, and before it was done */
 };
 
 /* What was promised from then on. */
@@ -98,11 +106,15 @@ struct life {
     uint64_t written_at_end; /* what a kill leaves */
     size_t opening_at;       /* disk events before the last start, with its tries */
     bool opening;            /* one has failed */
-    uint64_t next_fault;     /* of syncs; 0: none */
-    bool timeless;           /* nothing is promised by time: a disk may fail, or nobody writes */
-    bool quiet;              /* the metadata thread is not started */
-    bool after_cut;          /* it goes on from what a power cut has left */
-    bool forgot;             /* written bytes may be gone without a power cut */
+    struct life_cut cuts[LIFE_CUTS];
+    int cut_count;
+    bool cutting;        /* the last of them is to be done */
+    bool shortened;      /* the log has less than it may keep */
+    uint64_t next_fault; /* of syncs; 0: none */
+    bool timeless;       /* nothing is promised by time: a disk may fail, or nobody writes */
+    bool quiet;          /* the metadata thread is not started */
+    bool after_cut;      /* it goes on from what a power cut has left */
+    bool forgot;         /* written bytes may be gone without a power cut */
     int starts;
 };
 
@@ -122,6 +134,8 @@ void life_open(struct life *l);
 /* What the process has not handed to the system is gone. */
 void life_kill(struct life *l);
 int life_stop(struct life *l); /* what store_close() and metadata_close() return */
+/* Stopped: the next start ends the log at `to`. From now on nothing above is promised. */
+void life_tell_cut(struct life *l, uint64_t to);
 
 /* All the steps; ends stopped or killed. */
 void life_run(struct life *l);

@@ -104,6 +104,28 @@ static void expect_value(struct life *l, struct life_thing *t, int64_t found, ui
               durable);
 }
 
+/* A cut leaves nobody behind the end of a queue: found there, where it was not, he was moved. */
+static bool moved_by_cut(struct life *l, struct life_thing *t, int64_t found, int topic,
+                         int32_t queue_id, uint64_t durable)
+{
+    struct life_value *v;
+    int64_t max;
+
+    if (!l->cutting || !l->topics[topic])
+        return false;
+    max = store_range(l->store, store_queue(l->store, l->topics[topic], queue_id)).max;
+    if (found > max)
+        life_fail("a reader of %s/%d is at %" PRId64 ", the queue was cut to %" PRId64,
+                  life_topic_name(topic), queue_id, found, max);
+    if (found != max || match_value(l, t, found, durable) >= 0)
+        return false;
+    settle_value(l, t, oldest_value(l, t, durable));
+    v = life_note_value(l, t, found, 0);
+    v->at = l->opening_at;
+    v->settled_at = life_now(l);
+    return true;
+}
+
 static void settle_small_things(struct life *l, uint64_t durable)
 {
     for (int i = 0; i < LIFE_GROUPS; i++) {
@@ -120,11 +142,17 @@ static void settle_small_things(struct life *l, uint64_t durable)
         life_offset_place(i, &topic, &group, &queue_id);
         found = metadata_offset(l->metadata, bytes_str(life_topic_name(topic)),
                                 bytes_str(life_group_name(group)), queue_id);
+        if (moved_by_cut(l, life_offset(l, i), found, topic, queue_id, durable))
+            continue;
         expect_value(l, life_offset(l, i), found < 0 ? LIFE_NONE : found, durable,
                      "an offset of topic", life_topic_name(topic));
     }
     for (int i = 0; i < LIFE_DELAYS; i++) {
         int64_t found = metadata_delay(l->metadata, i + 1);
+        if (found > 0 && moved_by_cut(l, life_delay(l, i), found, LIFE_TOPICS - 1, i, durable))
+            continue;
+        if (found == 0 && l->cutting) /* of an empty queue: as good as none */
+            life_note_value(l, life_delay(l, i), LIFE_NONE, 0)->at = l->opening_at;
         expect_value(l, life_delay(l, i), found == 0 ? LIFE_NONE : found, durable, "a delay cursor",
                      "");
     }
@@ -197,6 +225,10 @@ static void settle_topic(struct life *l, int i, uint64_t durable)
         life_note_value(l, t, LIFE_RECOVERED, metadata_last(l->metadata))->at = l->opening_at;
         return;
     }
+    /* Known by its records alone, which were cut before the journal had it. */
+    if (l->cutting && !topic && t->values[t->count - 1].value == LIFE_RECOVERED &&
+        !has_records(l, i, 0))
+        life_note_value(l, t, LIFE_NONE, 0)->at = l->opening_at;
     expect_value(l, t, found, durable, "topic", life_topic_name(i));
 }
 
@@ -207,10 +239,13 @@ static void settle_log(struct life *l, const struct life_mark *mark)
     uint64_t end = store_end(l->store), last = 0;
     uint64_t promised = l->options.sync_flush ? mark->confirmed : mark->flushed;
 
+    if (l->cutting && promised > l->cuts[l->cut_count - 1].to)
+        promised = l->cuts[l->cut_count - 1].to;
     l->min = store_min(l->store);
-    if (l->min > 0 && (l->options.keep_bytes == 0 || end < l->min ||
-                       (!l->after_cut && end - l->min + 3 * (uint64_t)l->options.segment_bytes <
-                                             l->options.keep_bytes)))
+    if (l->min > 0 &&
+        (l->options.keep_bytes == 0 || end < l->min ||
+         (!l->after_cut && !l->shortened &&
+          end - l->min + 3 * (uint64_t)l->options.segment_bytes < l->options.keep_bytes)))
         life_fail("the log begins at %" PRIu64 " and ends at %" PRIu64 ", more is to be kept",
                   l->min, end);
 
@@ -241,6 +276,9 @@ static void settle_log(struct life *l, const struct life_mark *mark)
                   " bytes were written before the process died, the log ends at %" PRIu64,
                   l->written_at_end, end);
     l->written_at_end = 0;
+    if (l->cutting && end > l->cuts[l->cut_count - 1].to)
+        life_fail("the log ends at %" PRIu64 ", it was cut at %" PRIu64, end,
+                  l->cuts[l->cut_count - 1].to);
 }
 
 void life_settle(struct life *l)

@@ -478,6 +478,47 @@ START_TEST(a_cut_that_dies_anywhere_is_made_again)
 }
 END_TEST
 
+static int syncs_to_fail, zeroes_written;
+
+static int failing_fdatasync(int fd)
+{
+    if (syncs_to_fail == 0 || zeroes_written == 0)
+        return file_ops_system.fdatasync(fd);
+    syncs_to_fail--;
+    errno = EIO;
+    return -1;
+}
+
+static ssize_t noting_pwrite(int fd, const void *from, size_t n, off_t offset)
+{
+    const uint8_t *bytes = from;
+
+    zeroes_written += n > 1000 && bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
+    return file_ops_system.pwrite(fd, from, n, offset);
+}
+
+/* The kernel calls the zeroes clean then, and they read as zeroes, but the disk may have the tail.
+ */
+START_TEST(zeroes_whose_sync_failed_are_written_again)
+{
+    ck_assert_int_eq(close_store(), 0);
+    ops.fdatasync = failing_fdatasync;
+    ops.pwrite = noting_pwrite;
+    file_ops_set(&ops);
+    options.cut.on = true;
+    options.cut.to = at[200].log_offset;
+    syncs_to_fail = 1;
+    ck_assert_int_eq(try_open(&err), -EIO);
+    ck_assert_ptr_nonnull(strstr(err.text, "sync the zeroed end of the log"));
+    ck_assert_int_gt(zeroes_written, 0);
+    zeroes_written = 0;
+    ck_assert_int_eq(try_open(&err), 0);
+    ck_assert_int_gt(zeroes_written, 0);
+    file_ops_set(NULL);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
 /* --- beginning anew --- */
 
 static void expect_nothing_old(uint64_t to, int64_t others)
@@ -590,6 +631,7 @@ static Suite *cut_suite(void)
     tcase_add_test(c, a_cut_below_the_beginning_is_refused);
     tcase_add_test(c, an_index_that_is_not_kept_forgets_the_tail_too);
     tcase_add_loop_test(c, a_cut_that_dies_anywhere_is_made_again, 0, 2);
+    tcase_add_test(c, zeroes_whose_sync_failed_are_written_again);
     tcase_add_loop_test(c, a_log_that_begins_anew_has_nothing_of_the_old_one, 0, 2 * BEGINS);
     tcase_add_test(c, a_log_cannot_begin_anew_within_a_segment);
     tcase_add_loop_test(c, a_new_beginning_that_dies_anywhere_is_made_again, 0, 2);
