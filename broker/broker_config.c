@@ -183,7 +183,10 @@ static const struct config_key keys[] = {
     CHOICE("replicaAck", replica_ack, replica_acks, "rocketmq",
            "SYNC_MASTER without enough slaves: answer 11 or 12 and go on, or refuse (14)"),
     INT("slaveTimeout", slave_timeout, 1, 3600000, "3000",
-        "SYNC_MASTER: ms that a message waits for its copies", 0),
+        "SYNC_MASTER: ms that a message waits for its copies; in a group also a change of a topic, "
+        "a "
+        "group or a queue lock",
+        0),
     INT("haSlaveFallbehindMax", ha_slave_fallbehind_max, 1, INT64_MAX, "268435456",
         "a slave that lacks so many bytes is not waited for", 0),
     INT("haSendHeartbeatInterval", ha_send_heartbeat_interval, 1, 3600000, "5000",

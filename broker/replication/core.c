@@ -628,8 +628,8 @@ static void take_welcome(struct core *c, const struct core_message *m)
             anew = false;
         }
     } else if (common < c->confirmed) {
-        alarm_(c, "a master lacks what is confirmed here: it is not followed");
-        return;
+        /* An unclean promotion has left it behind: the operator has decided that. */
+        alarm_(c, "a master lacks what was confirmed here: that is cut, and kept aside");
     }
     c->master = m->from;
     c->epoch = m->epoch;

@@ -116,7 +116,8 @@ def commands(program):
 @claim
 def help_lists_the_commands_and_each_explains_itself_without_a_server():
     equal(sorted(commands(CTL)), sorted(["topic create", "topic list", "topic describe",
-                                         "topic delete", "route", "cluster", "send", "consume",
+                                         "topic delete", "route", "cluster", "group", "promote",
+                                         "drain", "demote", "send", "consume",
                                          "message get", "message query", "message at",
                                          "store verify", "store dump", "store repair", "backup"]))
     equal(sorted(commands(BENCH)), sorted(["send", "pull", "echo", "echo-server", "compare"]))
