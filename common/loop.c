@@ -266,15 +266,27 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     loop_touch(loop);
 }
 
-static void on_process_signal(evutil_socket_t signo, short what, void *arg)
+/* Readable from the first stop signal on, for as long as the process lives. */
+static int stop_fd = -1;
+
+static void on_stop_signal(int signo)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    ssize_t n = write(stop_fd, &one, sizeof(one));
+
+    (void)signo;
+    (void)n; /* full: it has been written before */
+    errno = saved;
+}
+
+static void on_stop_asked(evutil_socket_t fd, short what, void *arg)
 {
     struct loop *loop = arg;
+    (void)fd;
     (void)what;
     loop_touch(loop);
-    for (unsigned i = 0; i < loop->process_signal_count; i++) {
-        if (event_get_signal(loop->process_events[i]) == (int)signo)
-            loop->process_signals[i].fn(loop->process_signals[i].ctx);
-    }
+    loop->stop_signal.fn(loop->stop_signal.ctx);
 }
 
 /* ---- making one ---- */
@@ -347,21 +359,6 @@ fail:
     return err_set(err, r, "event loop %u", options->index);
 }
 
-/* What event_free() restores is the default action: a second SIGTERM would cut short what is left
- * of a clean stop. */
-static void forget_process_signal(struct event *event)
-{
-    int signo = event_get_signal(event);
-    sigset_t one, before;
-
-    sigemptyset(&one);
-    sigaddset(&one, signo);
-    pthread_sigmask(SIG_BLOCK, &one, &before);
-    event_free(event);
-    signal(signo, SIG_IGN);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 struct loop *loop_free(struct loop *loop)
 {
     if (!loop)
@@ -372,8 +369,8 @@ struct loop *loop_free(struct loop *loop)
         conn_message_discard(&loop->mail_in[i]);
         listener_message_discard(&loop->mail_in[i]);
     }
-    for (unsigned i = 0; i < loop->process_signal_count; i++)
-        forget_process_signal(loop->process_events[i]);
+    if (loop->stop_event)
+        event_free(loop->stop_event);
     if (loop->wake_event)
         event_free(loop->wake_event);
     if (loop->timer_event)
@@ -431,37 +428,38 @@ void loop_again(struct loop *loop)
     loop->again = true;
 }
 
-int loop_on_process_signal(struct loop *loop, int signo, void (*on_signal)(void *ctx), void *ctx)
+static int catch_stop_signals(void)
 {
-    unsigned n = loop->process_signal_count;
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 
-    if (n == LOOP_PROCESS_SIGNALS_MAX)
-        return -ENOSPC;
-    struct event *event = evsignal_new(loop->base, signo, on_process_signal, loop);
-    if (!event)
-        return -ENOMEM;
-    if (event_add(event, NULL) < 0) {
-        event_free(event);
-        return -EINVAL;
+    stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (stop_fd < 0)
+        return -errno;
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        struct sigaction action = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART}, before;
+
+        if (sigaction(signals[i], NULL, &before) < 0)
+            return -errno;
+        if (signals[i] == SIGHUP && before.sa_handler == SIG_IGN)
+            continue;
+        if (sigaction(signals[i], &action, NULL) < 0)
+            return -errno;
     }
-    loop->process_events[n] = event;
-    loop->process_signals[n] = (struct loop_call){on_signal, ctx};
-    loop->process_signal_count = n + 1;
     return 0;
 }
 
 int loop_on_stop_signals(struct loop *loop, void (*on_signal)(void *ctx), void *ctx)
 {
-    struct sigaction hangup;
-    int r = loop_on_process_signal(loop, SIGTERM, on_signal, ctx);
+    int r = stop_fd < 0 ? catch_stop_signals() : 0;
 
-    if (r == 0)
-        r = loop_on_process_signal(loop, SIGINT, on_signal, ctx);
-    if (r == 0 && sigaction(SIGHUP, NULL, &hangup) < 0)
-        r = -errno;
-    if (r == 0 && hangup.sa_handler != SIG_IGN)
-        r = loop_on_process_signal(loop, SIGHUP, on_signal, ctx);
-    return r;
+    if (r < 0)
+        return r;
+    assert(!loop->stop_event);
+    loop->stop_signal = (struct loop_call){on_signal, ctx};
+    loop->stop_event = event_new(loop->base, stop_fd, EV_READ, on_stop_asked, loop);
+    if (!loop->stop_event || event_add(loop->stop_event, NULL) < 0)
+        return -ENOMEM;
+    return 0;
 }
 
 void loop_stats(const struct loop *loop, struct loop_stats *out)

@@ -82,11 +82,10 @@ void loop_timer_init(struct loop_timer *t, struct loop *loop, void (*fire)(void 
 int loop_timer_set(struct loop_timer *t, int64_t due_ms); /* arms or moves; -ENOMEM */
 void loop_timer_cancel(struct loop_timer *t);
 
-/* Calls on_signal(ctx) for SIGTERM-like process signals on this loop's thread. One loop of a
- * process may have them. At most 8: -ENOSPC. Once the loop is freed the process ignores them. */
-int loop_on_process_signal(struct loop *loop, int signo, void (*on_signal)(void *ctx), void *ctx);
-/* Likewise for all that ask a process to stop: SIGTERM, SIGINT and, unless it is ignored (nohup),
- * SIGHUP. */
+/* Calls on_signal(ctx) on this loop's thread, once, when the process has been asked to stop:
+ * SIGTERM, SIGINT or, unless it was ignored (nohup), SIGHUP. From the first call on no such signal
+ * is lost: what comes before the loop runs, or when it runs no more, is told to the next one that
+ * asks. To be called by one thread of a process. */
 int loop_on_stop_signals(struct loop *loop, void (*on_signal)(void *ctx), void *ctx);
 
 struct loop_stats {

@@ -25,7 +25,6 @@ enum {
     LOOP_TURN_CONNS = 32,         /* a turn ends after input of so many connections, */
     LOOP_TURN_BYTES = 256 * 1024, /* or of so many bytes */
     LOOP_HOOKS_MAX = 8,
-    LOOP_PROCESS_SIGNALS_MAX = 8,
     LOOP_POOL_CHUNKS = 64,             /* spare buffers of a loop: so many, */
     LOOP_POOL_BYTES = 2 * 1024 * 1024, /* and so many bytes in all; more are freed */
     LOOP_CHUNK_MAX = 256 * 1024,       /* a larger buffer is freed, not kept */
@@ -83,9 +82,8 @@ struct loop {
     bool firing;
 
     struct loop_call signals[LOOP_SIGNALS];
-    struct loop_call process_signals[LOOP_PROCESS_SIGNALS_MAX];
-    struct event *process_events[LOOP_PROCESS_SIGNALS_MAX];
-    unsigned process_signal_count;
+    struct loop_call stop_signal;
+    struct event *stop_event;
 
     /* Connections (conn.c, conn_table.c). */
     struct conn_list conns;   /* all whose memory is held, except the dead */

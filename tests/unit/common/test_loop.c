@@ -463,20 +463,34 @@ START_TEST(ninth_hook_is_refused)
 }
 END_TEST
 
-static void raise_usr1(struct loop_message *message)
+static void raise_term(struct loop_message *message)
 {
     (void)message;
-    ck_assert_int_eq(raise(SIGUSR1), 0);
+    ck_assert_int_eq(raise(SIGTERM), 0);
 }
 
-START_TEST(process_signal_is_heard_on_the_loop)
+START_TEST(stop_signal_is_heard_on_the_loop)
 {
     struct loop *loop = new_loop(0);
-    struct loop_message message = {.run = raise_usr1};
+    struct loop_message message = {.run = raise_term};
 
-    ck_assert_int_eq(loop_on_process_signal(loop, SIGUSR1, stop_loop, loop), 0);
-    ck_assert_int_eq(loop_on_process_signal(loop, SIGUSR2, no_hook, NULL), 0);
+    ck_assert_int_eq(loop_on_stop_signals(loop, stop_loop, loop), 0);
     ck_assert_int_eq(loop_post(loop, &message), 0);
+    ck_assert_int_eq(loop_run(loop), 0);
+    loop_free(loop);
+}
+END_TEST
+
+/* A broker that begins again with another log must not sleep through it. */
+START_TEST(stop_signal_between_two_loops_is_heard_by_the_next)
+{
+    struct loop *loop = new_loop(0);
+
+    ck_assert_int_eq(loop_on_stop_signals(loop, no_hook, NULL), 0);
+    loop_free(loop);
+    ck_assert_int_eq(raise(SIGTERM), 0);
+    loop = new_loop(0);
+    ck_assert_int_eq(loop_on_stop_signals(loop, stop_loop, loop), 0);
     ck_assert_int_eq(loop_run(loop), 0);
     loop_free(loop);
 }
@@ -509,7 +523,8 @@ static Suite *loop_suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, hooks_end_each_turn_in_order_after_messages_and_signals);
     tcase_add_test(tc, ninth_hook_is_refused);
-    tcase_add_test(tc, process_signal_is_heard_on_the_loop);
+    tcase_add_test(tc, stop_signal_is_heard_on_the_loop);
+    tcase_add_test(tc, stop_signal_between_two_loops_is_heard_by_the_next);
     suite_add_tcase(suite, tc);
     return suite;
 }
