@@ -467,11 +467,19 @@ int ctl_drain(struct ctl *ctl, const struct command *command, int argc, char **a
              c.to == UNSET ? "another" : "that member");
     step(ctl);
     leader = wait_for_leader(ctl, &v, above, until);
-    if (!leader)
+    if (!leader) {
+        const struct view_member *old = view_member(&v, from);
+
+        if (old && old->answers && strcmp(old->role, "master") == 0)
+            return err_say(&ctl->err, TOOL_REFUSED,
+                           "nobody has taken over within %.1f s; member %" PRId64
+                           " goes on as the master",
+                           (double)c.wait_ms / 1000, from);
         return err_say(&ctl->err, TOOL_REFUSED,
-                       "nobody has taken over within %.1f s; member %" PRId64
-                       " takes messages again",
+                       "nobody has taken over within %.1f s, and member %" PRId64
+                       " is the master no more; make one with ternctl promote",
                        (double)c.wait_ms / 1000, from);
+    }
     say_leader(ctl, &v, leader);
     return wait_for_routes(ctl, &v, leader, until);
 }
