@@ -47,7 +47,7 @@ struct group_command {
         .help = "give up after so long; default 30", .min = 100, .max = 600000                     \
     }
 
-/* Steps are seen when they happen. */
+/* Steps are seen when they happen; with --json all at the end, see finish(). */
 static void step(struct ctl *ctl)
 {
     if (ctl->json)
@@ -68,6 +68,36 @@ static int begin(struct ctl *ctl, const struct command *command, const struct op
         return err_say(&ctl->err, TOOL_USAGE, "which group? --broker-name NAME is missing");
     r = view_find(ctl, c->cluster ? c->cluster : "DefaultCluster", c->broker, c->members, v);
     return r == TOOL_DONE ? CTL_GO_ON : r;
+}
+
+/* With --json: the lines that were printed, as one document. */
+static int finish(struct ctl *ctl, int status)
+{
+    struct bytes left = buf_bytes(&ctl->out);
+    struct json_out j;
+    struct buf out = {0};
+
+    if (!ctl->json || ctl->help || (status != TOOL_DONE && ctl->out.len == 0))
+        return status;
+    jout_begin(&j, &out);
+    jout_object(&j);
+    jout_kv_bool(&j, "done", status == TOOL_DONE);
+    jout_key(&j, "steps");
+    jout_array(&j);
+    while (left.len) {
+        const uint8_t *end = memchr(left.at, '\n', left.len);
+        size_t size = end ? (size_t)(end - left.at) : left.len;
+
+        jout_bytes(&j, bytes_of(left.at, size));
+        size += end != NULL;
+        left = bytes_of(left.at + size, left.len - size);
+    }
+    jout_array_end(&j);
+    jout_object_end(&j);
+    buf_add_u8(&out, '\n');
+    buf_destroy(&ctl->out);
+    ctl->out = out;
+    return status;
 }
 
 static struct group_command no_command(void)
@@ -367,7 +397,7 @@ static void say_promises(struct ctl *ctl, struct view *v, const struct view_memb
     (void)v;
 }
 
-int ctl_promote(struct ctl *ctl, const struct command *command, int argc, char **argv)
+static int promote(struct ctl *ctl, const struct command *command, int argc, char **argv)
 {
     struct group_command c = no_command();
     const struct option_spec specs[] = {
@@ -384,13 +414,14 @@ int ctl_promote(struct ctl *ctl, const struct command *command, int argc, char *
     struct view_member *asks, *leader;
     struct view v;
     uint64_t above;
-    int64_t until, id;
+    int64_t until, id, replaced;
     int r = begin(ctl, command, specs, sizeof(specs) / sizeof(specs[0]), argc, argv, &c, &v);
 
     if (r != CTL_GO_ON)
         return r;
     say_members(ctl, &v);
     leader = view_leader(&v);
+    replaced = leader ? leader->id : 0;
     if (leader && c.to == UNSET) {
         /* The one that is to be replaced does not ask. */
         struct view_member *other = NULL;
@@ -423,13 +454,24 @@ int ctl_promote(struct ctl *ctl, const struct command *command, int argc, char *
         return err_say(&ctl->err, TOOL_REFUSED, "nobody is the master after %.1f s%s%s",
                        (double)c.wait_ms / 1000, asks && asks->alarm[0] ? ": " : "",
                        asks ? asks->alarm : "");
+    if (leader->id != id)
+        buf_addf(&ctl->out,
+                 "the log of member %" PRId64 " was the highest of those that promised, so that it "
+                 "is started and not member %" PRId64 "%s\n",
+                 leader->id, id,
+                 leader->id == replaced ? "; to have another master use ternctl drain" : "");
     say_leader(ctl, &v, leader);
     return wait_for_routes(ctl, &v, leader, until);
 }
 
+int ctl_promote(struct ctl *ctl, const struct command *command, int argc, char **argv)
+{
+    return finish(ctl, promote(ctl, command, argc, argv));
+}
+
 /* --- ternctl drain, demote --- */
 
-int ctl_drain(struct ctl *ctl, const struct command *command, int argc, char **argv)
+static int drain(struct ctl *ctl, const struct command *command, int argc, char **argv)
 {
     struct group_command c = no_command();
     const struct option_spec specs[] = {
@@ -484,7 +526,12 @@ int ctl_drain(struct ctl *ctl, const struct command *command, int argc, char **a
     return wait_for_routes(ctl, &v, leader, until);
 }
 
-int ctl_demote(struct ctl *ctl, const struct command *command, int argc, char **argv)
+int ctl_drain(struct ctl *ctl, const struct command *command, int argc, char **argv)
+{
+    return finish(ctl, drain(ctl, command, argc, argv));
+}
+
+static int demote(struct ctl *ctl, const struct command *command, int argc, char **argv)
 {
     struct group_command c = no_command();
     const struct option_spec specs[] = {GROUP_OPTIONS(&c), CTL_COMMON_OPTIONS(ctl)};
@@ -505,4 +552,9 @@ int ctl_demote(struct ctl *ctl, const struct command *command, int argc, char **
              "ternctl promote makes a master\n",
              leader->id, leader->address);
     return TOOL_DONE;
+}
+
+int ctl_demote(struct ctl *ctl, const struct command *command, int argc, char **argv)
+{
+    return finish(ctl, demote(ctl, command, argc, argv));
 }
