@@ -179,6 +179,13 @@ static bool claims(const struct core *c)
     return c->state.epoch_count == 0 && c->state.written_term != 0;
 }
 
+/* Its promise counts: whatever this member ever counted as a copy of is in its log. One that claims
+ * the first epoch may have a new disk, until all others were heard. */
+bool core_is_certain(const struct core *c)
+{
+    return !c->doubtful && !claims(c);
+}
+
 /* The group is not new, this member is. */
 static void drop_claim(struct core *c)
 {
@@ -262,10 +269,10 @@ static void send_asks(struct core *c)
 static void decide(struct core *c)
 {
     uint64_t best_epoch = core_last_epoch(c), best_end = c->written;
-    unsigned promises = !c->doubtful || c->unclean, all = 1;
+    unsigned promises = core_is_certain(c) || c->unclean, all = 1;
     struct core_peer *best = NULL;
 
-    if (!is_saved(c))
+    if (!is_saved(c) || c->truncating)
         return;
     for (unsigned i = 0; i < c->peer_count; i++) {
         struct core_peer *p = &c->peers[i];
@@ -506,7 +513,7 @@ static void send_promises(struct core *c)
             continue;
         m = send_to(c, p->member, CORE_PROMISE);
         m->asked = p->owed;
-        m->granted = p->owed == c->state.promised && (!c->doubtful || p->owed_unclean);
+        m->granted = p->owed == c->state.promised && (core_is_certain(c) || p->owed_unclean);
         m->end = c->written;
         m->last_epoch = core_last_epoch(c);
         p->owed = 0;
@@ -549,8 +556,8 @@ static void take_promise(struct core *c, struct core_peer *p, const struct core_
 static void take_start(struct core *c, const struct core_message *m)
 {
     hear_of(c, m->term);
-    if (m->term != c->state.promised || c->state.written_term == m->term ||
-        (c->doubtful && !m->unclean))
+    if (m->term != c->state.promised || c->state.written_term == m->term || c->truncating ||
+        (!core_is_certain(c) && !m->unclean))
         return;
     begin_epoch(c);
 }
@@ -571,7 +578,7 @@ static void report(struct core *c, bool again)
     struct core_message *m = send_to(c, c->master, CORE_REPORT);
 
     m->epoch = c->epoch;
-    m->granted = !c->doubtful;
+    m->granted = core_is_certain(c);
     m->received = c->written;
     m->flushed = c->flushed;
     m->again = again;
@@ -595,6 +602,15 @@ static void cut(struct core *c)
         o = order(c, CORE_TRUNCATE);
         o->offset = c->cut_to;
         o->anew = c->cut_anew;
+        /* For all that is said from here on it is cut: once the order is durable it will be. */
+        c->truncating = true;
+        c->written = c->cut_to;
+        if (c->flushed > c->cut_to || c->cut_anew)
+            c->flushed = c->cut_to;
+        if (c->cut_anew)
+            c->first = c->cut_to;
+        if (c->confirmed > c->cut_to)
+            c->confirmed = c->cut_to; /* only of a log that begins anew */
         c->waits_for = UINT64_MAX;
         return; /* core_truncated() goes on */
     }
@@ -607,7 +623,7 @@ static void take_welcome(struct core *c, const struct core_message *m)
     bool anew;
 
     hear_of(c, core_term(m->epoch));
-    if (core_term(m->epoch) < c->state.promised || c->role == CORE_CUTTING)
+    if (core_term(m->epoch) < c->state.promised || c->role == CORE_CUTTING || c->truncating)
         return;
     if (c->role == CORE_STARTING || c->role == CORE_MASTER) {
         /* Two masters meet: the lower term stops, at once. */
@@ -626,6 +642,8 @@ static void take_welcome(struct core *c, const struct core_message *m)
         if (c->written == common && c->first == common) { /* empty, and where it has to begin */
             c->state.epoch_count = 0;
             anew = false;
+        } else {
+            c->doubtful = true; /* what it had may have counted: until it is here again */
         }
     } else if (common < c->confirmed) {
         /* An unclean promotion has left it behind: the operator has decided that. */
@@ -732,7 +750,7 @@ static bool may_go_on(const struct core *c)
         all = all && c->peers[i].looks;
         empty = empty && !c->peers[i].has_log;
     }
-    may = !c->doubtful && c->state.written_term != 0 &&
+    may = !c->doubtful && !c->truncating && c->state.written_term != 0 &&
           c->state.written_term == c->state.promised && c->highest <= c->state.promised;
     if (claims(c))
         return may && all && empty;
@@ -800,6 +818,8 @@ void core_tick(struct core *c, int64_t now_ms)
 
 void core_log(struct core *c, uint64_t written, uint64_t flushed)
 {
+    if (c->truncating) /* what is behind the cut is no part of the log any more */
+        return;
     c->written = written;
     c->flushed = flushed;
     if (c->role == CORE_FOLLOWING) {
@@ -838,13 +858,11 @@ void core_saved(struct core *c, uint64_t version)
 
 void core_truncated(struct core *c)
 {
-    if (c->role != CORE_CUTTING)
+    if (!c->truncating)
         return;
-    c->written = c->cut_to;
-    if (c->flushed > c->cut_to || c->cut_anew)
-        c->flushed = c->cut_to;
-    if (c->cut_anew)
-        c->first = c->cut_to;
+    c->truncating = false;
+    if (c->role != CORE_CUTTING) /* a promise came between */
+        return;
     save(c);
     c->waits_for = c->state.version;
 }
@@ -857,7 +875,8 @@ void core_opened(struct core *c, uint64_t first_end)
 
 void core_first(struct core *c, uint64_t first)
 {
-    c->first = first;
+    if (!c->truncating)
+        c->first = first;
 }
 
 void core_ready(struct core *c, uint16_t member, bool ready)

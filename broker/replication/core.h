@@ -89,7 +89,9 @@ enum core_order_type {
     CORE_APPEND,   /* the bytes that came with the DATA being handled, at its offset */
     CORE_TRUNCATE, /* cut the log and all that follows from it at `offset`, physically and durably,
                       then core_truncated(). `anew`: nothing of it is of use, it begins there. Or:
-                      make that durable with the state, and do it before the next core_init() */
+                      make that durable with the state, and do it before the next core_init().
+                      A SAVE that follows is durable only with it: from the order on the core
+                      speaks of the log as cut, and begins nothing until it is */
     CORE_OPEN_WRITES,  /* append a record of the epoch's own first, then take sends. `again`: a
                           hand-over was given up, the epoch goes on */
     CORE_CLOSE_WRITES, /* at once. `handing`: to hand over; what is owed may still be answered */
@@ -165,6 +167,7 @@ struct core {
     int64_t handing_until, handed_ms;
     uint64_t cut_to;
     bool cut_anew;
+    bool truncating;    /* ordered, and core_truncated() was not called yet */
     bool dropped;       /* bytes that came while the state was being saved are to come again */
     uint64_t waits_for; /* a version of the state, before the next step of STARTING or CUTTING */
     struct core_peer peers[CORE_MEMBERS_MAX];
@@ -179,7 +182,11 @@ struct core {
  *
  * A new group: each member has a state without epochs and is doubtful, but for the one that claims
  * the first epoch: promised = written_term = core_first_term(member), not doubtful. The claim is
- * carried out once all others have been heard and none has a log; else it is dropped. */
+ * carried out once all others have been heard and none has a log or has promised anything; else it
+ * is dropped. Until then its promise counts for nothing, as that of one that doubts: the member
+ * may be an old one on a new disk.
+ *
+ * A member whose log begins anew doubts too, until it has what its master had then. */
 static inline uint64_t core_first_term(uint16_t member)
 {
     return (uint64_t)1 << CORE_MEMBER_BITS | member;
@@ -231,7 +238,9 @@ void core_step_down(struct core *c);
 /* A name server knows a higher epoch: likewise until a master is heard of. */
 void core_outdated(struct core *c);
 
-/* What a promise says of this log. */
+/* What a promise says of this log, and whether it counts: the member neither doubts its log nor
+ * claims the first epoch of a group that may not be new. */
+bool core_is_certain(const struct core *c);
 uint64_t core_last_epoch(const struct core *c);
 unsigned core_promises_needed(const struct core *c);
 

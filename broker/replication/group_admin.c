@@ -95,7 +95,7 @@ void group_status(struct group *g, struct group_status *out)
     memset(out, 0, sizeof(*out));
     pthread_mutex_lock(&g->lock);
     out->role = c->role;
-    out->doubtful = c->doubtful;
+    out->doubtful = !core_is_certain(c);
     out->draining = c->role == CORE_MASTER && !atomic_load(&g->leads);
     out->self = c->state.member;
     out->master = c->role == CORE_FOLLOWING || c->role == CORE_MASTER ? c->master : 0;

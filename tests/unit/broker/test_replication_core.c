@@ -50,13 +50,18 @@ struct node {
     bool up, writes;
     struct core core;
     struct core_state disk; /* as saved */
+    /* Beside the state, as the broker keeps it: doubt, and the intent to cut. */
+    struct intent {
+        bool doubtful, cut, anew;
+        uint64_t cut_to;
+    } intent, disk_intent;
     struct pending_save {
         int64_t due_ms;
         struct core_state state;
+        struct intent intent;
     } saves[SAVES];
     unsigned save_count;
-    bool cutting, cut_anew; /* with the state: to be done at the next start */
-    uint64_t cut_to;
+    int64_t cut_ms; /* the intent is durable: then it is carried out, or the process ends */
     uint32_t log[LOG_MAX];
     uint64_t first, written, flushed;
     uint64_t
@@ -64,7 +69,6 @@ struct node {
     int64_t flush_ms; /* when the flush that is under way ends; 0: none */
     uint64_t flush_to;
     int64_t restart_ms;
-    bool lost; /* by a power cut, what may have counted */
     uint64_t confirmed;
 };
 
@@ -73,6 +77,7 @@ struct wire {
     uint16_t to;
     struct core_message message;
     uint32_t *bytes; /* of DATA */
+    bool held;       /* it has arrived, and waits for room */
 };
 
 static struct plan plan;
@@ -80,7 +85,8 @@ static struct node nodes[NODES_MAX];
 static struct wire wires[WIRES];
 static unsigned wire_count;
 static bool cut[NODES_MAX][NODES_MAX];
-static bool quiet; /* messages arrive, soon */
+static bool unlinked[NODES_MAX][NODES_MAX]; /* the sender knows that there is no link */
+static bool quiet;                          /* messages arrive, soon */
 static int64_t now;
 static uint64_t random_state;
 static uint32_t next_record;
@@ -93,6 +99,12 @@ static struct {
 static unsigned writer_count;
 static char broken[600]; /* what did not hold */
 static uint64_t appended, promotions, crashes, replaced, handed, anews;
+
+static bool talks; /* SIMULATION_TALK: what happens is said */
+#define SAY(...)                                                                                   \
+    (talks                                                                                         \
+         ? (printf("%lld: ", (long long)now), printf(__VA_ARGS__), putchar('\n'), fflush(stdout))  \
+         : 0)
 
 static uint64_t rnd(uint64_t below)
 {
@@ -111,16 +123,20 @@ static bool chance(unsigned in)
 
 /* --- disk --- */
 
-static void save(struct node *n, const struct core_state *state)
+static void save(struct node *n)
 {
     bool at_once = plan.bug == PROMISE_NOT_DURABLE;
 
     ck_assert_uint_lt(n->save_count, SAVES);
-    n->saves[n->save_count++] = (struct pending_save){
-        .due_ms = now + (at_once ? 0 : 1 + (int64_t)rnd(40)), .state = *state};
+    n->intent.doubtful = n->core.doubtful;
+    n->saves[n->save_count++] =
+        (struct pending_save){.due_ms = now + (at_once ? 0 : 1 + (int64_t)rnd(40)),
+                              .state = n->core.state,
+                              .intent = n->intent};
 }
 
 static void run_orders(unsigned i);
+static void keep_cut(unsigned i);
 
 static void keep_disk(unsigned i)
 {
@@ -129,15 +145,22 @@ static void keep_disk(unsigned i)
     while (n->up && n->save_count > 0 && n->saves[0].due_ms <= now) {
         uint64_t version = n->saves[0].state.version;
 
-        if (plan.bug != PROMISE_NOT_DURABLE || chance(2))
+        if (plan.bug != PROMISE_NOT_DURABLE || chance(2)) {
             n->disk = n->saves[0].state;
+            n->disk_intent = n->saves[0].intent;
+        }
+        if (n->saves[0].intent.cut && n->intent.cut && n->cut_ms == 0)
+            n->cut_ms = now + 1 + (int64_t)rnd(chance(3) ? 1000 : 50);
         memmove(n->saves, n->saves + 1, (n->save_count - 1) * sizeof(n->saves[0]));
         n->save_count--;
         core_saved(&n->core, version);
         run_orders(i);
     }
+    keep_cut(i);
     if (!n->up)
         return;
+    if (n->core.doubtful != n->intent.doubtful)
+        save(n);
     if (n->flush_ms && n->flush_ms <= now) {
         if (n->flush_to > n->written)
             n->flush_to = n->written; /* cut meanwhile */
@@ -194,7 +217,7 @@ static void send_message(unsigned from, const struct core_order *o)
     struct node *n = &nodes[from];
     int copies = chance(50) ? 2 : 1;
 
-    if (chance(40) && !quiet)
+    if ((chance(40) && !quiet) || unlinked[from][o->to - 1])
         return;
     while (copies-- > 0 && wire_count < WIRES) {
         struct wire *w = &wires[wire_count++];
@@ -215,6 +238,70 @@ static void send_message(unsigned from, const struct core_order *o)
 
 static const struct wire *arriving; /* whose bytes CORE_APPEND takes */
 
+static void lose_messages(unsigned from, unsigned to)
+{
+    for (unsigned k = 0; k < wire_count;) {
+        if (wires[k].message.from != from + 1 || wires[k].to != to + 1) {
+            k++;
+            continue;
+        }
+        free(wires[k].bytes);
+        wires[k] = wires[--wire_count];
+    }
+}
+
+/* What the store has no room for yet is tried again. */
+static void hold(const struct wire *w, uint64_t skip)
+{
+    struct wire rest = *w;
+
+    if (wire_count == WIRES)
+        return;
+    rest.held = true;
+    rest.due_ms = now + 1 + (int64_t)rnd(20);
+    rest.message.offset += skip;
+    rest.message.size -= skip;
+    rest.bytes = malloc(rest.message.size * sizeof(*rest.bytes));
+    ck_assert_ptr_nonnull(rest.bytes);
+    memcpy(rest.bytes, w->bytes + skip, rest.message.size * sizeof(*rest.bytes));
+    wires[wire_count++] = rest;
+}
+
+static void receive(unsigned i, struct wire *w)
+{
+    struct node *n = &nodes[i];
+    struct core_message *m = &w->message;
+    uint64_t whole = m->size;
+
+    if (m->type == CORE_DATA && m->size > 0 && chance(2)) {
+        switch (core_takes(&n->core, m)) {
+        case CORE_TAKES:
+            m->size = rnd(whole + 1);
+            if (m->size < whole) {
+                struct wire all = *w;
+
+                all.message.size = whole;
+                hold(&all, m->size);
+            }
+            if (m->size == 0)
+                return;
+            break;
+        case CORE_TAKES_LATER:
+            core_announce(&n->core, m);
+            run_orders(i);
+            if (n->up)
+                hold(w, 0);
+            return;
+        case CORE_TAKES_NOT:
+            break;
+        }
+    }
+    arriving = w;
+    core_receive(&n->core, m);
+    run_orders(i);
+    arriving = NULL;
+}
+
 static void deliver(void)
 {
     for (unsigned k = 0; k < wire_count;) {
@@ -226,12 +313,8 @@ static void deliver(void)
             continue;
         }
         wires[k] = wires[--wire_count];
-        if (n->up && !cut[w.message.from - 1][w.to - 1]) {
-            arriving = &w;
-            core_receive(&n->core, &w.message);
-            run_orders(w.to - 1u);
-            arriving = NULL;
-        }
+        if (n->up && (w.held || !cut[w.message.from - 1][w.to - 1]))
+            receive(w.to - 1u, &w);
         free(w.bytes);
     }
 }
@@ -277,7 +360,7 @@ static void run_order(unsigned i, const struct core_order *o)
 
     switch (o->type) {
     case CORE_SAVE:
-        save(n, &n->core.state);
+        save(n);
         break;
     case CORE_SEND:
         send_message(i, o);
@@ -289,11 +372,13 @@ static void run_order(unsigned i, const struct core_order *o)
             n->log[n->written++] = arriving->bytes[k];
         break;
     case CORE_TRUNCATE:
-        n->cutting = true;
-        n->cut_anew = o->anew;
-        n->cut_to = o->offset;
+        n->intent = (struct intent){.cut = true, .anew = o->anew, .cut_to = o->offset};
+        n->cut_ms = 0;
+        save(n);
         break;
     case CORE_OPEN_WRITES:
+        SAY("member %u writes in epoch %llx from %llu on", i + 1, (unsigned long long)n->core.epoch,
+            (unsigned long long)n->written);
         if (!o->again)
             note_writer(i, n->core.epoch);
         n->writes = true;
@@ -305,28 +390,29 @@ static void run_order(unsigned i, const struct core_order *o)
         note_confirmed(i, o->offset);
         break;
     case CORE_ALARM:
-        if (getenv("SIMULATION_TALK"))
-            printf("%lld: member %u: %s\n", (long long)now, i + 1, o->why);
+        SAY("member %u: %s", i + 1, o->why);
         break;
     }
 }
 
-static void carry_out_cut(struct node *n)
+static void carry_out_cut(struct node *n, const struct intent *intent)
 {
-    anews += n->cut_anew;
-    if (n->cut_anew) {
-        n->first = n->written = n->flushed = n->cut_to;
+    SAY("member %u cuts at %llu%s, its log is %llu to %llu", (unsigned)n->core.state.member,
+        (unsigned long long)intent->cut_to, intent->anew ? ", anew" : "",
+        (unsigned long long)n->first, (unsigned long long)n->written);
+    anews += intent->anew;
+    if (intent->anew) {
+        n->first = n->written = n->flushed = intent->cut_to;
         n->ghost = 0;
     }
     if (plan.bug == SKIPPED_TRUNCATION && n->ghost < n->written)
         n->ghost = n->written;
-    if (n->cut_to < n->written)
-        n->written = n->cut_to;
+    if (intent->cut_to < n->written)
+        n->written = intent->cut_to;
     if (n->flushed > n->written)
         n->flushed = n->written;
     if (n->confirmed > n->written)
         n->confirmed = n->written;
-    n->cutting = false;
 }
 
 /* What a process that is made anew knows is what it has saved; the intent to cut is among it. */
@@ -334,12 +420,28 @@ static void restart(unsigned i)
 {
     struct node *n = &nodes[i];
 
-    n->disk = n->core.state;
-    n->lost = n->core.doubtful;
     n->flushed = n->written;
     n->core.order_count = 0;
     n->up = false;
     n->restart_ms = now + 1 + (int64_t)rnd(100);
+}
+
+/* The intent is durable. The broker is made anew, and cuts on its way, or it cuts as it is. */
+static void keep_cut(unsigned i)
+{
+    struct node *n = &nodes[i];
+
+    if (!n->up || n->cut_ms == 0 || now < n->cut_ms)
+        return;
+    n->cut_ms = 0;
+    if (chance(2)) {
+        restart(i);
+        return;
+    }
+    carry_out_cut(n, &n->intent);
+    n->intent.cut = n->intent.anew = false;
+    core_truncated(&n->core);
+    run_orders(i);
 }
 
 static void run_orders(unsigned i)
@@ -351,29 +453,20 @@ static void run_orders(unsigned i)
         struct core_order orders[CORE_ORDERS_MAX];
         unsigned count = n->core.order_count;
         uint64_t before = n->written;
-        bool truncated = false, opened = false;
+        bool opened = false;
 
         memcpy(orders, n->core.orders, count * sizeof(orders[0]));
         n->core.order_count = 0;
         for (unsigned k = 0; k < count; k++) {
             run_order(i, &orders[k]);
-            truncated = truncated || orders[k].type == CORE_TRUNCATE;
             opened = opened || (orders[k].type == CORE_OPEN_WRITES && !orders[k].again);
         }
         arriving = NULL;
-        if (truncated && chance(2)) {
-            restart(i); /* the broker is made anew, and cuts on its way */
-            break;
-        }
-        if (truncated) {
-            carry_out_cut(n);
-            core_truncated(&n->core);
-        }
         if (opened) {
             append(i, ++next_record);
             core_opened(&n->core, n->written);
         }
-        if (!truncated && n->written != before)
+        if (n->written != before)
             core_log(&n->core, n->written, plan.bug == ACK_BEFORE_FLUSH ? n->written : n->flushed);
     }
     arriving = was;
@@ -381,16 +474,20 @@ static void run_orders(unsigned i)
 
 /* --- a life --- */
 
+/* A member that lacks what it had, or never had anything. */
 static bool somebody_doubts(void)
 {
     for (unsigned i = 0; i < plan.nodes; i++) {
-        if (nodes[i].up ? nodes[i].core.doubtful : nodes[i].lost)
+        const struct node *n = &nodes[i];
+        const struct core_state *s = n->up ? &n->core.state : &n->disk;
+
+        if ((n->up ? n->core.doubtful : n->disk_intent.doubtful) || s->epoch_count == 0)
             return true;
     }
     return false;
 }
 
-static void boot(unsigned i, bool doubtful)
+static void boot(unsigned i)
 {
     static const struct core_options times = {
         .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
@@ -398,8 +495,11 @@ static void boot(unsigned i, bool doubtful)
     struct node *n = &nodes[i];
 
     options.count_flushed = plan.flushed;
-    if (n->cutting)
-        carry_out_cut(n);
+    if (n->disk_intent.cut)
+        carry_out_cut(n, &n->disk_intent);
+    n->disk_intent.cut = n->disk_intent.anew = false;
+    n->intent = n->disk_intent;
+    n->cut_ms = 0;
     n->up = true;
     n->writes = false;
     n->save_count = 0;
@@ -409,11 +509,19 @@ static void boot(unsigned i, bool doubtful)
         n->written = n->ghost;
     n->ghost = 0;
     n->flushed = n->written;
-    core_init(&n->core, &options, &n->disk, n->first, n->written, doubtful, now);
+    core_init(&n->core, &options, &n->disk, n->first, n->written, n->disk_intent.doubtful, now);
+    for (unsigned k = 0; k < plan.nodes; k++) {
+        if (k == i)
+            continue;
+        unlinked[i][k] = true;
+        core_link_lost(&n->core, (uint16_t)(k + 1));
+    }
     if (plan.bug == CLAIM_UNHEARD && n->disk.written_term != 0 && n->disk.epoch_count == 0) {
         for (unsigned k = 0; k < n->core.peer_count; k++)
             n->core.peers[k].looks = true;
     }
+    SAY("member %u starts, its log is %llu to %llu%s", i + 1, (unsigned long long)n->first,
+        (unsigned long long)n->written, n->core.doubtful ? ", which it doubts" : "");
     run_orders(i);
 }
 
@@ -431,25 +539,45 @@ static struct core_state new_state(unsigned i)
     return state;
 }
 
-/* A member comes back with an empty disk. It had copies: that is survived while others have
- * them. */
+/* All follow the master, so that none has ever promised more than this one, and nobody lacks what
+ * it had. */
+static bool is_settled(void)
+{
+    uint64_t epoch = 0;
+
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        if (nodes[i].up && nodes[i].core.role == CORE_MASTER)
+            epoch = nodes[i].core.epoch;
+    }
+    for (unsigned i = 0; i < plan.nodes; i++) {
+        const struct node *n = &nodes[i];
+
+        if (!n->up || n->core.epoch != epoch ||
+            (n->core.role != CORE_FOLLOWING && n->core.role != CORE_MASTER))
+            return false;
+    }
+    return epoch != 0 && !somebody_doubts();
+}
+
+/* A member comes back with an empty disk. All but one of the copies may go; with one copy only,
+ * those that are nowhere else do not. */
 static void replace_disk(unsigned i)
 {
     struct node *n = &nodes[i];
-    unsigned whole = 0;
 
-    for (unsigned k = 0; k < plan.nodes; k++)
-        whole +=
-            k != i && nodes[k].up && !nodes[k].core.doubtful && nodes[k].flushed >= visible_count;
-    if (!n->up || somebody_doubts() || whole < plan.copies || visible_count == 0)
+    if (!is_settled())
         return;
+    for (unsigned k = 0; k < plan.nodes && plan.copies == 1; k++) {
+        if (k != i && nodes[k].flushed < visible_count)
+            return;
+    }
     replaced++;
+    SAY("member %u has a new disk", i + 1);
     n->up = false;
     n->restart_ms = now + 50 + (int64_t)rnd(3000);
     n->disk = new_state(i);
-    n->cutting = false;
+    n->disk_intent = (struct intent){.doubtful = i != 0};
     n->first = n->written = n->flushed = n->confirmed = n->ghost = 0;
-    n->lost = i != 0;
 }
 
 static void crash(unsigned i)
@@ -459,13 +587,14 @@ static void crash(unsigned i)
     if (!n->up)
         return;
     crashes++;
+    SAY("member %u crashes, its log ends at %llu, confirmed %llu", i + 1,
+        (unsigned long long)n->written, (unsigned long long)n->confirmed);
     n->up = false;
     n->restart_ms = now + 50 + (int64_t)rnd(3000);
-    n->lost = n->core.doubtful;
     if (plan.power_cuts && chance(2) && n->written > n->flushed &&
         (plan.flushed || !somebody_doubts())) {
         n->written = n->flushed + rnd(n->written - n->flushed + 1);
-        n->lost = !plan.flushed;
+        n->disk_intent.doubtful = n->disk_intent.doubtful || !plan.flushed;
     }
 }
 
@@ -488,7 +617,8 @@ static void make_group(uint64_t seed)
         memset(n, 0, offsetof(struct node, log));
         n->first = n->written = n->flushed = n->confirmed = 0;
         n->disk = new_state(i);
-        boot(i, i != 0);
+        n->disk_intent.doubtful = i != 0;
+        boot(i);
     }
 }
 
@@ -506,6 +636,9 @@ static void promote(unsigned i, bool unclean)
     if (!nodes[i].up)
         return;
     promotions++;
+    SAY("member %u is to be promoted%s", i + 1, unclean ? ", unclean" : "");
+    if (unclean) /* all that are there are waited for, however slow their disks are */
+        nodes[i].core.options.ask_wait_ms = 380;
     core_promote(&nodes[i].core, unclean);
     run_orders(i);
 }
@@ -515,6 +648,7 @@ static void hand_over(unsigned i, unsigned to)
     if (!nodes[i].up || nodes[i].core.role != CORE_MASTER)
         return;
     handed++;
+    SAY("member %u is to hand over to %u", i + 1, to == i ? 0 : to + 1);
     core_hand_over(&nodes[i].core, to == i ? 0 : (uint16_t)(to + 1), 500);
     run_orders(i);
 }
@@ -524,6 +658,40 @@ static void delete_oldest(struct node *n)
     if (n->up && n->confirmed > n->first) {
         n->first += rnd(n->confirmed - n->first);
         core_first(&n->core, n->first);
+    }
+}
+
+static void make_link(unsigned from, unsigned to)
+{
+    struct core *c = &nodes[from].core;
+
+    unlinked[from][to] = false;
+    core_link_new(c, (uint16_t)(to + 1));
+    core_ready(c, (uint16_t)(to + 1), true);
+    run_orders(from);
+}
+
+/* With what is on its way. Each side learns of it, or is first told of a new one. */
+static void lose_link(unsigned from, unsigned to)
+{
+    lose_messages(from, to);
+    if (nodes[from].up && chance(2)) {
+        core_link_lost(&nodes[from].core, (uint16_t)(to + 1));
+        unlinked[from][to] = true;
+    } else if (nodes[from].up) {
+        make_link(from, to);
+    }
+    if (nodes[to].up && chance(2)) {
+        core_link_ended(&nodes[to].core, (uint16_t)(from + 1));
+        run_orders(to);
+    }
+}
+
+static void keep_links(unsigned i)
+{
+    for (unsigned k = 0; k < plan.nodes && nodes[i].up; k++) {
+        if (unlinked[i][k] && nodes[k].up && chance(10))
+            make_link(i, k);
     }
 }
 
@@ -547,15 +715,12 @@ static void disturb(void)
         core_ready(&nodes[a].core, (uint16_t)(b + 1), chance(2));
         run_orders(a);
     }
-    if (chance(150) && nodes[a].up) {
-        core_link_ended(&nodes[a].core, (uint16_t)(b + 1));
-        run_orders(a);
-    }
-    if (chance(100) && nodes[a].up)
-        core_link_new(&nodes[a].core, (uint16_t)(b + 1));
+    if (chance(100) && a != b)
+        lose_link(a, b);
     if (chance(400))
         memset(cut, 0, sizeof(cut));
-    if (chance(has_master() ? 600 : 40))
+    /* Who is promoted before a group has begun ends the claim to its first epoch. */
+    if (chance(writer_count == 0 ? 2000 : has_master() ? 600 : 40))
         promote(a, false);
 }
 
@@ -567,7 +732,8 @@ static void step(bool rough)
         struct node *n = &nodes[i];
 
         if (!n->up && now >= n->restart_ms)
-            boot(i, n->lost);
+            boot(i);
+        keep_links(i);
         keep_disk(i);
         if (!n->up)
             continue;
@@ -636,6 +802,8 @@ static bool live(uint64_t seed)
     memset(cut, 0, sizeof(cut));
     for (unsigned i = 0; i < plan.nodes; i++) {
         for (unsigned k = 0; k < plan.nodes && nodes[i].up; k++) {
+            if (unlinked[i][k])
+                continue;
             core_ready(&nodes[i].core, (uint16_t)(k + 1), true);
             run_orders(i);
         }
@@ -686,6 +854,7 @@ START_TEST(no_schedule_loses_what_was_confirmed)
     uint64_t seeds = from_environment("SIMULATION_SEEDS", 60), total = 0;
 
     plan = plans[_i];
+    talks = getenv("SIMULATION_TALK") != NULL;
     appended = promotions = crashes = replaced = handed = anews = 0;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         ck_assert_msg(live(seed), "plan %d (%u members, %u copies), seed %llu, at %lld ms: %s", _i,
@@ -771,12 +940,160 @@ START_TEST(a_promise_that_does_not_come_is_asked_for_again)
 }
 END_TEST
 
+/* The last order of this kind; the orders are taken. */
+static struct core_order last_order(struct core *c, enum core_order_type type,
+                                    enum core_message_type message)
+{
+    struct core_order found = {.type = CORE_ALARM};
+
+    for (unsigned i = 0; i < c->order_count; i++) {
+        if (c->orders[i].type == type &&
+            (type != CORE_SEND || c->orders[i].message.type == message))
+            found = c->orders[i];
+    }
+    c->order_count = 0;
+    ck_assert_int_eq(found.type, type);
+    return found;
+}
+
+/* Its file says that it begins the group, and its disk does not say that there was one. */
+START_TEST(a_promise_of_who_claims_the_first_epoch_does_not_count)
+{
+    static const struct core_options times = {
+        .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
+    const struct core_state state = {.version = 1,
+                                     .member = 1,
+                                     .members = {1, 2},
+                                     .member_count = 2,
+                                     .copies = 2,
+                                     .promised = core_first_term(1),
+                                     .written_term = core_first_term(1)};
+    struct core_message ask = {.type = CORE_PROMISE_ASK, .from = 2, .term = 5 << CORE_MEMBER_BITS};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 0, false, 1000);
+    core_promote(&c, false); /* one promise would be enough, but not this one */
+    core_saved(&c, c.state.version);
+    core_tick(&c, 1399);
+    ck_assert_int_eq(c.role, CORE_ASKING);
+    c.order_count = 0;
+    core_receive(&c, &ask);
+    core_saved(&c, c.state.version);
+    ck_assert(!last_order(&c, CORE_SEND, CORE_PROMISE).message.granted);
+    core_promote(&c, true);
+    core_saved(&c, c.state.version);
+    core_tick(&c, 1500);
+    ck_assert_int_eq(c.role, CORE_STARTING);
+}
+END_TEST
+
+/* Until it is cut, or the broker is made anew for that, the rest of the log is there to be seen. */
+START_TEST(what_is_to_be_cut_is_no_part_of_the_log_any_more)
+{
+    static const struct core_options times = {
+        .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
+    const struct core_state state = {.version = 1,
+                                     .member = 3,
+                                     .members = {1, 2, 3},
+                                     .member_count = 3,
+                                     .copies = 2,
+                                     .promised = 2 << CORE_MEMBER_BITS | 3,
+                                     .epoch_count = 2,
+                                     .epochs = {{100, 0}, {200, 50}}};
+    const uint64_t term = 3 << CORE_MEMBER_BITS | 1;
+    struct core_message welcome = {.type = CORE_WELCOME,
+                                   .from = 1,
+                                   .epoch = term << CORE_INCARNATION_BITS,
+                                   .end = 40,
+                                   .epoch_count = 2,
+                                   .epochs = {{100, 0}, {term << CORE_INCARNATION_BITS, 30}}};
+    struct core_message ask = {.type = CORE_PROMISE_ASK, .from = 2, .term = term + 7};
+    struct core_message start = {.type = CORE_START, .from = 2, .term = ask.term};
+    struct core_message promise;
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 80, false, 1000);
+    core_receive(&c, &welcome);
+    core_saved(&c, c.state.version);
+    ck_assert_uint_eq(last_order(&c, CORE_TRUNCATE, 0).offset, 30);
+    core_log(&c, 80, 80);
+    core_receive(&c, &ask);
+    core_saved(&c, c.state.version);
+    promise = last_order(&c, CORE_SEND, CORE_PROMISE).message;
+    ck_assert(promise.granted);
+    ck_assert_uint_eq(promise.last_epoch, 100);
+    ck_assert_uint_eq(promise.end, 30);
+    core_receive(&c, &start);
+    welcome.epoch += (uint64_t)2 << (CORE_INCARNATION_BITS + CORE_MEMBER_BITS);
+    core_receive(&c, &welcome);
+    ck_assert_int_eq(c.role, CORE_LOOKING); /* the cut comes first */
+    core_truncated(&c);
+    core_receive(&c, &start);
+    ck_assert_int_eq(c.role, CORE_STARTING);
+}
+END_TEST
+
+/* Both logs may hold the same, and the tables do not say so any more. */
+START_TEST(a_log_that_begins_anew_is_doubted_until_all_is_back)
+{
+    static const struct core_options times = {
+        .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
+    const struct core_state state = {.version = 1,
+                                     .member = 3,
+                                     .members = {1, 2, 3},
+                                     .member_count = 3,
+                                     .copies = 2,
+                                     .epoch_count = 1,
+                                     .epochs = {{100, 0}}};
+    const uint64_t epoch = core_first_term(1) << CORE_INCARNATION_BITS;
+    const struct core_message welcome = {.type = CORE_WELCOME,
+                                         .from = 1,
+                                         .epoch = epoch,
+                                         .first = 20,
+                                         .end = 40,
+                                         .epoch_count = 1,
+                                         .epochs = {{epoch, 10}}};
+    struct core_message data = {.type = CORE_DATA,
+                                .from = 1,
+                                .epoch = epoch,
+                                .offset = 20,
+                                .size = 15,
+                                .data_epoch = epoch,
+                                .data_start = 10};
+    struct core_order order;
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 80, false, 1000);
+    ck_assert(core_is_certain(&c));
+    core_receive(&c, &welcome);
+    core_saved(&c, c.state.version);
+    order = last_order(&c, CORE_TRUNCATE, 0);
+    ck_assert(order.anew);
+    ck_assert_uint_eq(order.offset, 20);
+    ck_assert(!core_is_certain(&c));
+    core_truncated(&c);
+    core_saved(&c, c.state.version);
+    core_announce(&c, &data);
+    core_saved(&c, c.state.version);
+    core_receive(&c, &data);
+    ck_assert_uint_eq(c.written, 35);
+    ck_assert(!core_is_certain(&c));
+    data.offset = 35;
+    data.size = 5;
+    core_receive(&c, &data);
+    ck_assert(core_is_certain(&c));
+}
+END_TEST
+
 static Suite *core_suite(void)
 {
     Suite *s = suite_create("replication_core");
     TCase *t = tcase_create("simulation");
 
     tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
+    tcase_add_test(t, a_promise_of_who_claims_the_first_epoch_does_not_count);
+    tcase_add_test(t, a_log_that_begins_anew_is_doubted_until_all_is_back);
+    tcase_add_test(t, what_is_to_be_cut_is_no_part_of_the_log_any_more);
     tcase_set_timeout(t, 600);
     tcase_add_loop_test(t, no_schedule_loses_what_was_confirmed, 0,
                         (int)(sizeof(plans) / sizeof(plans[0])));
