@@ -860,7 +860,7 @@ void core_truncated(struct core *c)
 {
     if (!c->truncating)
         return;
-    c->truncating = false;
+    c->truncating = c->cut_anew = false;
     if (c->role != CORE_CUTTING) /* a promise came between */
         return;
     save(c);
