@@ -619,6 +619,7 @@ static void cut(struct core *c)
 
 static void take_welcome(struct core *c, const struct core_message *m)
 {
+    uint64_t their_end = m->end;
     uint64_t common = 0;
     bool anew;
 
@@ -633,9 +634,15 @@ static void take_welcome(struct core *c, const struct core_message *m)
     }
     if (c->role == CORE_FOLLOWING && m->epoch <= c->epoch && m->first <= c->written)
         return;
+    if (m->epoch < core_last_epoch(c))
+        return; /* late: its writer has begun another since */
     drop_claim(c);
+    /* A writer does not lose what it has written in its epoch: what is here of that, it has,
+     * however long this word of its end was on its way. */
+    if (m->epoch_count > 0 && m->epochs[m->epoch_count - 1].epoch == m->epoch)
+        their_end = UINT64_MAX;
     /* Nothing in common, or not enough for the master to go on from there. */
-    anew = !common_point(&c->state, c->written, m->epochs, m->epoch_count, m->end, &common) ||
+    anew = !common_point(&c->state, c->written, m->epochs, m->epoch_count, their_end, &common) ||
            common < m->first || common < c->first;
     if (anew) {
         common = m->first;

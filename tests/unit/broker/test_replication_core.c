@@ -490,7 +490,7 @@ static bool somebody_doubts(void)
 static void boot(unsigned i)
 {
     static const struct core_options times = {
-        .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
+        .start_wait_ms = 300, .ask_wait_ms = 200, .beat_ms = 50, .silent_ms = 400};
     struct core_options options = times;
     struct node *n = &nodes[i];
 
@@ -911,7 +911,7 @@ static unsigned sent_to(struct core *c, enum core_message_type type)
 START_TEST(a_promise_that_does_not_come_is_asked_for_again)
 {
     static const struct core_options times = {
-        .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
+        .start_wait_ms = 300, .ask_wait_ms = 200, .beat_ms = 50, .silent_ms = 400};
     const struct core_state state = {
         .version = 1, .member = 3, .members = {1, 2, 3}, .member_count = 3, .copies = 1};
     struct core_message promise = {.type = CORE_PROMISE, .from = 2, .granted = true};
