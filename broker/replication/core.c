@@ -143,6 +143,7 @@ static void enter(struct core *c, enum core_role role)
     if (wrote && role != CORE_MASTER)
         order(c, CORE_CLOSE_WRITES);
     c->handing = false;
+    c->disputed_ms = 0;
     c->role = role;
     c->since_ms = c->now_ms;
 }
@@ -413,6 +414,14 @@ static void send_data(struct core *c, struct core_peer *p, bool alive)
     p->sent_ms = c->now_ms;
 }
 
+/* Somebody has promised a higher term. Whoever asked for it is given the time to ask us too, else
+ * a master would outbid each promotion and its own heir. */
+static bool is_disputed(const struct core *c, const struct core_message *m)
+{
+    return m->term > c->state.promised && !c->handing && c->disputed_ms != 0 &&
+           c->now_ms - c->disputed_ms >= c->options.ask_wait_ms;
+}
+
 static void take_follow(struct core *c, struct core_peer *p, const struct core_message *m)
 {
     p->looks = true;
@@ -424,8 +433,13 @@ static void take_follow(struct core *c, struct core_peer *p, const struct core_m
     if (m->term > c->state.promised) {
         /* Somebody has asked for more without getting it, or we are not master any more. Asking
          * again tells which. */
-        c->unclean = false;
-        ask_for_promises(c);
+        p->following = false;
+        if (c->disputed_ms == 0)
+            c->disputed_ms = c->now_ms;
+        if (is_disputed(c, m)) {
+            c->unclean = false;
+            ask_for_promises(c);
+        }
         return;
     }
     p->following = false;
@@ -953,8 +967,8 @@ bool core_deposes(const struct core *c, const struct core_message *m)
 {
     if (c->role != CORE_MASTER)
         return false;
-    return ((m->type == CORE_PROMISE_ASK || m->type == CORE_FOLLOW) &&
-            m->term > c->state.promised) ||
+    return (m->type == CORE_PROMISE_ASK && m->term > c->state.promised) ||
+           (m->type == CORE_FOLLOW && is_disputed(c, m)) ||
            (m->type == CORE_WELCOME && core_term(m->epoch) > c->state.promised);
 }
 

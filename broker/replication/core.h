@@ -165,6 +165,7 @@ struct core {
     bool handing;        /* writes are closed, to hand over */
     uint16_t handing_to; /* 0: to whoever has everything first */
     int64_t handing_until, handed_ms;
+    int64_t disputed_ms; /* master: since when it is known that a higher term was promised */
     uint64_t cut_to;
     bool cut_anew;
     bool truncating;    /* ordered, and core_truncated() was not called yet */

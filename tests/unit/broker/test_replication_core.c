@@ -34,7 +34,8 @@ enum bug {
     ACK_BEFORE_FLUSH,
     PROMISE_NOT_DURABLE,
     PROMOTION_BY_CONFIRMED,
-    CLAIM_UNHEARD, /* a member with a new disk begins the history anew */
+    CLAIM_UNHEARD,     /* a member with a new disk begins the history anew */
+    HAND_OVER_AT_ONCE, /* the other member is told before it has the last bytes */
 };
 
 struct plan {
@@ -651,6 +652,27 @@ static void hand_over(unsigned i, unsigned to)
     SAY("member %u is to hand over to %u", i + 1, to == i ? 0 : to + 1);
     core_hand_over(&nodes[i].core, to == i ? 0 : (uint16_t)(to + 1), 500);
     run_orders(i);
+    if (plan.bug == HAND_OVER_AT_ONCE && to != i && nodes[to].up) {
+        struct core_message early = {.type = CORE_TAKE_OVER,
+                                     .from = (uint16_t)(i + 1),
+                                     .term = core_term(nodes[i].core.epoch)};
+
+        core_receive(&nodes[to].core, &early);
+        run_orders(to);
+    }
+}
+
+/* An operator's, or what a name server says. */
+static void depose(unsigned i)
+{
+    if (!nodes[i].up || nodes[i].core.role != CORE_MASTER)
+        return;
+    SAY("member %u is to be master no more", i + 1);
+    if (chance(2))
+        core_step_down(&nodes[i].core);
+    else
+        core_outdated(&nodes[i].core);
+    run_orders(i);
 }
 
 static void delete_oldest(struct node *n)
@@ -711,6 +733,8 @@ static void disturb(void)
         replace_disk(a);
     if (chance(300))
         hand_over(a, b);
+    if (chance(1000))
+        depose(a);
     if (chance(40) && nodes[a].up) {
         core_ready(&nodes[a].core, (uint16_t)(b + 1), chance(2));
         run_orders(a);
@@ -826,6 +850,30 @@ static bool live(uint64_t seed)
     return !broken[0];
 }
 
+/* A hand-over that nothing disturbs: it ends where it was to, and what was written is there. */
+static bool hand_over_calmly(uint64_t seed)
+{
+    uint64_t before = appended;
+    unsigned from = 0, to;
+    int64_t until;
+
+    quiet = true;
+    make_group(seed);
+    while (!is_settled() || nodes[0].core.role != CORE_MASTER || nodes[0].written < 50)
+        step(true);
+    to = 1 + (unsigned)rnd(plan.nodes - 1);
+    hand_over(from, to);
+    for (until = now + 3000; now < until && nodes[to].core.role != CORE_MASTER;)
+        step(true);
+    if (nodes[to].core.role != CORE_MASTER)
+        BREAK("member %u was to take over: %s", to + 1, roles());
+    for (until = now + 3000; now < until && !all_the_same();)
+        step(false);
+    if (!all_the_same() || nodes[to].written != appended - before)
+        BREAK("%llu records were written: %s", (unsigned long long)(appended - before), roles());
+    return !broken[0];
+}
+
 /* --- the claims --- */
 
 static uint64_t from_environment(const char *name, uint64_t otherwise)
@@ -878,8 +926,21 @@ static const struct {
     uint64_t seeds;
 } planted[] = {
     {SKIPPED_TRUNCATION, 1, 300},     {ACK_BEFORE_FLUSH, 1, 300}, {PROMISE_NOT_DURABLE, 1, 300},
-    {PROMOTION_BY_CONFIRMED, 1, 300}, {CLAIM_UNHEARD, 3, 300},
+    {PROMOTION_BY_CONFIRMED, 1, 300}, {CLAIM_UNHEARD, 3, 300},    {HAND_OVER_AT_ONCE, 1, 300},
 };
+
+START_TEST(a_hand_over_loses_nothing_and_ends_where_it_was_to)
+{
+    const unsigned which[] = {0, 1, 5, 7};
+
+    for (size_t k = 0; k < sizeof(which) / sizeof(which[0]); k++) {
+        plan = plans[which[k]];
+        for (uint64_t seed = 1; seed <= 50; seed++)
+            ck_assert_msg(hand_over_calmly(seed), "plan %u, seed %llu: %s", which[k],
+                          (unsigned long long)seed, broken);
+    }
+}
+END_TEST
 
 START_TEST(a_planted_bug_is_found_within_300_seeds)
 {
@@ -887,7 +948,8 @@ START_TEST(a_planted_bug_is_found_within_300_seeds)
 
     plan = plans[planted[_i].plan];
     plan.bug = planted[_i].bug;
-    while (seed <= planted[_i].seeds && live(seed))
+    while (seed <= planted[_i].seeds &&
+           (plan.bug == HAND_OVER_AT_ONCE ? hand_over_calmly(seed) : live(seed)))
         seed++;
     printf("planted bug %d: seed %llu: %s\n", planted[_i].bug, (unsigned long long)seed, broken);
     ck_assert_uint_le(seed, planted[_i].seeds);
@@ -1092,6 +1154,7 @@ static Suite *core_suite(void)
 
     tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
     tcase_add_test(t, a_promise_of_who_claims_the_first_epoch_does_not_count);
+    tcase_add_test(t, a_hand_over_loses_nothing_and_ends_where_it_was_to);
     tcase_add_test(t, a_log_that_begins_anew_is_doubted_until_all_is_back);
     tcase_add_test(t, what_is_to_be_cut_is_no_part_of_the_log_any_more);
     tcase_set_timeout(t, 600);
