@@ -46,7 +46,7 @@ class Host:
     """One address. What runs here is started with `wrapper` before its command."""
 
     def __init__(self, number):
-        self.number, self.address = number, f"10.99.0.{number}"
+        self.number, self.address = number, f"10.99.{1 + number // 250}.{1 + number % 250}"
         made = []
 
         def make():
@@ -61,7 +61,8 @@ class Host:
         maker.join()
         if isinstance(made[0], OSError):
             raise made[0]
-        self.path = f"/proc/{os.getpid()}/fd/{made[0]}"
+        self.descriptor = made[0]
+        self.path = f"/proc/{os.getpid()}/fd/{self.descriptor}"
         self.wrapper = ["nsenter", f"--net={self.path}", "--"]
         link = f"host{number}"
         run("ip", "link", "add", link, "type", "veth", "peer", "name", "wire", "netns", self.path)
@@ -71,6 +72,11 @@ class Host:
         run(*self.wrapper, "ip", "addr", "add", self.address, "dev", "wire", "peer", ROUTER)
         run(*self.wrapper, "ip", "link", "set", "wire", "up")
         run(*self.wrapper, "ip", "route", "add", "default", "via", ROUTER)
+
+    def close(self):
+        """Takes it away; nothing runs there any more."""
+        run("ip", "link", "del", f"host{self.number}")
+        os.close(self.descriptor)
 
     def __repr__(self):
         return f"host {self.number}"
@@ -87,11 +93,11 @@ class Network:
         for name in ("ip_forward", "conf/all/rp_filter", "conf/default/rp_filter"):
             with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as file:
                 file.write("1" if name == "ip_forward" else "0")
-        self.hosts, self.cuts = [], set()
+        self.made, self.cuts = 0, set()
 
     def host(self):
-        self.hosts.append(Host(len(self.hosts) + 1))
-        return self.hosts[-1]
+        self.made += 1
+        return Host(self.made)
 
     def cut_one_way(self, source, target):
         """Nothing from `source` arrives at `target` any more."""
