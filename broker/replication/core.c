@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "broker/replication/core_epochs.h"
+
 /* --- orders --- */
 
 static struct core_order *order(struct core *c, enum core_order_type type)
@@ -46,73 +48,11 @@ static void alarm_(struct core *c, const char *why)
     order(c, CORE_ALARM)->why = why;
 }
 
-/* --- epochs of the log --- */
+/* --- the log --- */
 
-/* The newest entry, even if nothing was written in it yet. */
-static uint64_t newest_entry(const struct core *c)
-{
-    return c->state.epoch_count ? c->state.epochs[c->state.epoch_count - 1].epoch : 0;
-}
-
-/* The epoch of the last byte: what logs are compared by. */
 uint64_t core_last_epoch(const struct core *c)
 {
-    for (unsigned i = c->state.epoch_count; i-- > 0;) {
-        if (c->state.epochs[i].start < c->written)
-            return c->state.epochs[i].epoch;
-    }
-    return 0;
-}
-
-/* An entry that begins where the last one does replaces it: nothing was written in that one. */
-static void add_epoch(struct core *c, uint64_t epoch, uint64_t start)
-{
-    struct core_state *s = &c->state;
-
-    while (s->epoch_count > 0 && s->epochs[s->epoch_count - 1].start >= start)
-        s->epoch_count--;
-    if (s->epoch_count == CORE_EPOCHS_MAX) {
-        /* The two oldest become one, under the younger name. */
-        s->epochs[1].start = s->epochs[0].start;
-        memmove(s->epochs, s->epochs + 1, (CORE_EPOCHS_MAX - 1) * sizeof(s->epochs[0]));
-        s->epoch_count--;
-    }
-    s->epochs[s->epoch_count++] = (struct core_epoch){epoch, start};
-}
-
-static void cut_epochs(struct core *c, uint64_t end)
-{
-    struct core_state *s = &c->state;
-
-    while (s->epoch_count > 0 && s->epochs[s->epoch_count - 1].start >= end)
-        s->epoch_count--;
-}
-
-static uint64_t end_of(const struct core_epoch *table, unsigned count, unsigned i, uint64_t end)
-{
-    return i + 1 < count ? table[i + 1].start : end;
-}
-
-/* Up to where two logs are the same: the newest epoch that both have, begun at the same place.
- * False: they have nothing in common. */
-static bool common_point(const struct core_state *mine, uint64_t my_end,
-                         const struct core_epoch *theirs, unsigned count, uint64_t their_end,
-                         uint64_t *common)
-{
-    for (unsigned i = mine->epoch_count; i-- > 0;) {
-        for (unsigned k = count; k-- > 0;) {
-            uint64_t a, b;
-
-            if (mine->epochs[i].epoch != theirs[k].epoch ||
-                mine->epochs[i].start != theirs[k].start)
-                continue;
-            a = end_of(mine->epochs, mine->epoch_count, i, my_end);
-            b = end_of(theirs, count, k, their_end);
-            *common = a < b ? a : b;
-            return true;
-        }
-    }
-    return false;
+    return core_epochs_last(&c->state, c->written);
 }
 
 static bool higher_log(uint64_t epoch_a, uint64_t end_a, uint64_t epoch_b, uint64_t end_b)
@@ -212,11 +152,12 @@ static void begin_epoch(struct core *c)
     uint64_t epoch = c->state.promised << CORE_INCARNATION_BITS;
 
     if (c->state.epoch_count == 0 && c->written > c->first)
-        add_epoch(c, epoch, c->first); /* what was there before there were epochs */
-    if (core_term(newest_entry(c)) == c->state.promised)
-        epoch = newest_entry(c) + 1;
+        core_epochs_add(&c->state, epoch, c->first); /* what was there before there were epochs */
+    if (core_term(core_epochs_newest(&c->state)) == c->state.promised)
+        epoch = core_epochs_newest(&c->state) + 1;
     if (core_term(epoch) != c->state.promised ||
-        epoch <= newest_entry(c)) { /* incarnations used up, or a log from a later term */
+        epoch <=
+            core_epochs_newest(&c->state)) { /* incarnations used up, or a log from a later term */
         alarm_(c, "no epoch is left in this term");
         look(c);
         return;
@@ -229,7 +170,7 @@ static void begin_epoch(struct core *c)
     for (unsigned i = 0; i < c->peer_count; i++)
         c->peers[i].following = false;
     enter(c, CORE_STARTING);
-    add_epoch(c, epoch, c->written);
+    core_epochs_add(&c->state, epoch, c->written);
     save(c);
     c->waits_for = c->state.version;
 }
@@ -363,18 +304,6 @@ static void keep_confirmed(struct core *c)
         confirm(c, held);
 }
 
-/* The epoch that holds `offset`; NULL when it is older than the table. */
-static const struct core_epoch *epoch_at(const struct core *c, uint64_t offset, uint64_t *end)
-{
-    for (unsigned i = c->state.epoch_count; i-- > 0;) {
-        if (c->state.epochs[i].start <= offset) {
-            *end = end_of(c->state.epochs, c->state.epoch_count, i, c->written);
-            return &c->state.epochs[i];
-        }
-    }
-    return NULL;
-}
-
 static void welcome(struct core *c, struct core_peer *p)
 {
     struct core_message *w = send_to(c, p->member, CORE_WELCOME);
@@ -388,7 +317,7 @@ static void welcome(struct core *c, struct core_peer *p)
 static void send_data(struct core *c, struct core_peer *p, bool alive)
 {
     uint64_t end = 0, size;
-    const struct core_epoch *e = epoch_at(c, p->next, &end);
+    const struct core_epoch *e = core_epochs_at(&c->state, p->next, c->written, &end);
     struct core_message *m;
 
     if (p->next < c->first) { /* deleted before it was sent: it has to begin anew */
@@ -611,7 +540,7 @@ static void cut(struct core *c)
     struct core_order *o;
 
     /* Also an epoch that was announced here and never came: the log goes on in another. */
-    cut_epochs(c, c->cut_anew ? 0 : c->cut_to);
+    core_epochs_cut(&c->state, c->cut_anew ? 0 : c->cut_to);
     if (c->cut_to < c->written || c->cut_anew) {
         o = order(c, CORE_TRUNCATE);
         o->offset = c->cut_to;
@@ -656,8 +585,9 @@ static void take_welcome(struct core *c, const struct core_message *m)
     if (m->epoch_count > 0 && m->epochs[m->epoch_count - 1].epoch == m->epoch)
         their_end = UINT64_MAX;
     /* Nothing in common, or not enough for the master to go on from there. */
-    anew = !common_point(&c->state, c->written, m->epochs, m->epoch_count, their_end, &common) ||
-           common < m->first || common < c->first;
+    anew =
+        !core_epochs_common(&c->state, c->written, m->epochs, m->epoch_count, their_end, &common) ||
+        common < m->first || common < c->first;
     if (anew) {
         common = m->first;
         if (c->written == common && c->first == common) { /* empty, and where it has to begin */
@@ -692,7 +622,8 @@ enum core_taking core_takes(const struct core *c, const struct core_message *m)
 {
     if (!is_from_master(c, m) || m->size == 0 || m->offset != c->written)
         return CORE_TAKES_NOT;
-    return m->data_epoch == newest_entry(c) && is_saved(c) ? CORE_TAKES : CORE_TAKES_LATER;
+    return m->data_epoch == core_epochs_newest(&c->state) && is_saved(c) ? CORE_TAKES
+                                                                         : CORE_TAKES_LATER;
 }
 
 void core_announce(struct core *c, const struct core_message *m)
@@ -701,7 +632,7 @@ void core_announce(struct core *c, const struct core_message *m)
         m->data_start == m->offset ||
         (c->state.epoch_count == 0 && m->data_start < m->offset && c->written == c->first);
 
-    if (core_takes(c, m) != CORE_TAKES_LATER || m->data_epoch == newest_entry(c))
+    if (core_takes(c, m) != CORE_TAKES_LATER || m->data_epoch == core_epochs_newest(&c->state))
         return;
     if (!begins || m->data_epoch <= core_last_epoch(c)) {
         alarm_(c, "the log of the master does not go on where this one ends");
@@ -709,7 +640,7 @@ void core_announce(struct core *c, const struct core_message *m)
         return;
     }
     /* The table knows the epoch before a byte of it is there. */
-    add_epoch(c, m->data_epoch, m->data_start);
+    core_epochs_add(&c->state, m->data_epoch, m->data_start);
     save(c);
 }
 
@@ -754,7 +685,7 @@ void core_init(struct core *c, const struct core_options *options, const struct 
     c->doubtful = doubtful;
     c->now_ms = now_ms;
     c->highest = state->promised;
-    cut_epochs(c, end + 1);
+    core_epochs_cut(&c->state, end + 1);
     for (unsigned i = 0; i < state->member_count; i++) {
         if (state->members[i] != state->member)
             c->peers[c->peer_count++] = (struct core_peer){.member = state->members[i]};

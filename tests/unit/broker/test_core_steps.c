@@ -1,0 +1,205 @@
+/* test_core_steps.c - single steps of the replication core: what it says to what it hears. Whole
+ * groups live in test_replication_core.c. */
+#include "broker/replication/core.h"
+
+#include "unit.h"
+
+static const struct core_options times = {
+    .start_wait_ms = 300, .ask_wait_ms = 100, .beat_ms = 50, .silent_ms = 400};
+
+/* Which members are sent a message of this type by the orders that are there; they are taken. */
+static unsigned sent_to(struct core *c, enum core_message_type type)
+{
+    unsigned members = 0;
+
+    for (unsigned i = 0; i < c->order_count; i++) {
+        if (c->orders[i].type == CORE_SEND && c->orders[i].message.type == type)
+            members |= 1u << c->orders[i].to;
+    }
+    c->order_count = 0;
+    return members;
+}
+
+/* A link that breaks loses what was on its way: the question, or the answer to it. */
+START_TEST(a_promise_that_does_not_come_is_asked_for_again)
+{
+    const struct core_state state = {
+        .version = 1, .member = 3, .members = {1, 2, 3}, .member_count = 3, .copies = 1};
+    struct core_message promise = {.type = CORE_PROMISE, .from = 2, .granted = true};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 0, false, 1000);
+    core_promote(&c, false);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 0); /* not durable here yet */
+    core_tick(&c, 1060);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 0);
+    core_saved(&c, c.state.version);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 1u << 1 | 1u << 2);
+    core_tick(&c, 1100);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 0);
+    core_tick(&c, 1110);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 1u << 1 | 1u << 2);
+    promise.asked = promise.term = c.asked;
+    core_receive(&c, &promise);
+    core_tick(&c, 1160);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 1u << 1);
+    promise.from = 1;
+    core_receive(&c, &promise);
+    ck_assert_int_eq(c.role, CORE_STARTING);
+    core_tick(&c, 1210);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 0);
+}
+END_TEST
+
+/* The last order of this kind; the orders are taken. */
+static struct core_order last_order(struct core *c, enum core_order_type type,
+                                    enum core_message_type message)
+{
+    struct core_order found = {.type = CORE_ALARM};
+
+    for (unsigned i = 0; i < c->order_count; i++) {
+        if (c->orders[i].type == type &&
+            (type != CORE_SEND || c->orders[i].message.type == message))
+            found = c->orders[i];
+    }
+    c->order_count = 0;
+    ck_assert_int_eq(found.type, type);
+    return found;
+}
+
+/* Its file says that it begins the group, and its disk does not say that there was one. */
+START_TEST(a_promise_of_who_claims_the_first_epoch_does_not_count)
+{
+    const struct core_state state = {.version = 1,
+                                     .member = 1,
+                                     .members = {1, 2},
+                                     .member_count = 2,
+                                     .copies = 2,
+                                     .promised = core_first_term(1),
+                                     .written_term = core_first_term(1)};
+    struct core_message ask = {.type = CORE_PROMISE_ASK, .from = 2, .term = 5 << CORE_MEMBER_BITS};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 0, false, 1000);
+    core_promote(&c, false); /* one promise would be enough, but not this one */
+    core_saved(&c, c.state.version);
+    core_tick(&c, 1399);
+    ck_assert_int_eq(c.role, CORE_ASKING);
+    c.order_count = 0;
+    core_receive(&c, &ask);
+    core_saved(&c, c.state.version);
+    ck_assert(!last_order(&c, CORE_SEND, CORE_PROMISE).message.granted);
+    core_promote(&c, true);
+    core_saved(&c, c.state.version);
+    core_tick(&c, 1500);
+    ck_assert_int_eq(c.role, CORE_STARTING);
+}
+END_TEST
+
+/* Until it is cut, or the broker is made anew for that, the rest of the log is there to be seen. */
+START_TEST(what_is_to_be_cut_is_no_part_of_the_log_any_more)
+{
+    const struct core_state state = {.version = 1,
+                                     .member = 3,
+                                     .members = {1, 2, 3},
+                                     .member_count = 3,
+                                     .copies = 2,
+                                     .promised = 2 << CORE_MEMBER_BITS | 3,
+                                     .epoch_count = 2,
+                                     .epochs = {{100, 0}, {200, 50}}};
+    const uint64_t term = 3 << CORE_MEMBER_BITS | 1;
+    struct core_message welcome = {.type = CORE_WELCOME,
+                                   .from = 1,
+                                   .epoch = term << CORE_INCARNATION_BITS,
+                                   .end = 40,
+                                   .epoch_count = 2,
+                                   .epochs = {{100, 0}, {term << CORE_INCARNATION_BITS, 30}}};
+    struct core_message ask = {.type = CORE_PROMISE_ASK, .from = 2, .term = term + 7};
+    struct core_message start = {.type = CORE_START, .from = 2, .term = ask.term};
+    struct core_message promise;
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 80, false, 1000);
+    core_receive(&c, &welcome);
+    core_saved(&c, c.state.version);
+    ck_assert_uint_eq(last_order(&c, CORE_TRUNCATE, 0).offset, 30);
+    core_log(&c, 80, 80);
+    core_receive(&c, &ask);
+    core_saved(&c, c.state.version);
+    promise = last_order(&c, CORE_SEND, CORE_PROMISE).message;
+    ck_assert(promise.granted);
+    ck_assert_uint_eq(promise.last_epoch, 100);
+    ck_assert_uint_eq(promise.end, 30);
+    core_receive(&c, &start);
+    welcome.epoch += (uint64_t)2 << (CORE_INCARNATION_BITS + CORE_MEMBER_BITS);
+    core_receive(&c, &welcome);
+    ck_assert_int_eq(c.role, CORE_LOOKING); /* the cut comes first */
+    core_truncated(&c);
+    core_receive(&c, &start);
+    ck_assert_int_eq(c.role, CORE_STARTING);
+}
+END_TEST
+
+/* Both logs may hold the same, and the tables do not say so any more. */
+START_TEST(a_log_that_begins_anew_is_doubted_until_all_is_back)
+{
+    const struct core_state state = {.version = 1,
+                                     .member = 3,
+                                     .members = {1, 2, 3},
+                                     .member_count = 3,
+                                     .copies = 2,
+                                     .epoch_count = 1,
+                                     .epochs = {{100, 0}}};
+    const uint64_t epoch = core_first_term(1) << CORE_INCARNATION_BITS;
+    const struct core_message welcome = {.type = CORE_WELCOME,
+                                         .from = 1,
+                                         .epoch = epoch,
+                                         .first = 20,
+                                         .end = 40,
+                                         .epoch_count = 1,
+                                         .epochs = {{epoch, 10}}};
+    struct core_message data = {.type = CORE_DATA,
+                                .from = 1,
+                                .epoch = epoch,
+                                .offset = 20,
+                                .size = 15,
+                                .data_epoch = epoch,
+                                .data_start = 10};
+    struct core_order order;
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 80, false, 1000);
+    ck_assert(core_is_certain(&c));
+    core_receive(&c, &welcome);
+    core_saved(&c, c.state.version);
+    order = last_order(&c, CORE_TRUNCATE, 0);
+    ck_assert(order.anew);
+    ck_assert_uint_eq(order.offset, 20);
+    ck_assert(!core_is_certain(&c));
+    core_truncated(&c);
+    core_saved(&c, c.state.version);
+    core_announce(&c, &data);
+    core_saved(&c, c.state.version);
+    core_receive(&c, &data);
+    ck_assert_uint_eq(c.written, 35);
+    ck_assert(!core_is_certain(&c));
+    data.offset = 35;
+    data.size = 5;
+    core_receive(&c, &data);
+    ck_assert(core_is_certain(&c));
+}
+END_TEST
+
+static Suite *steps_suite(void)
+{
+    Suite *s = suite_create("core_steps");
+    TCase *t = tcase_create("steps");
+
+    tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
+    tcase_add_test(t, a_promise_of_who_claims_the_first_epoch_does_not_count);
+    tcase_add_test(t, what_is_to_be_cut_is_no_part_of_the_log_any_more);
+    tcase_add_test(t, a_log_that_begins_anew_is_doubted_until_all_is_back);
+    suite_add_tcase(s, t);
+    return s;
+}
+UNIT_MAIN(steps_suite)
