@@ -159,6 +159,15 @@ static void open_writes(struct group *g)
 }
 
 /* `handing`: for a while only, to another member or to us again. What is owed is still given. */
+/* A hand-over was given up: the epoch goes on. */
+static void reopen_writes(struct group *g)
+{
+    store_lead(g->options.store);
+    atomic_store(&g->leads, true);
+    log_warn("nobody has taken over: this member, %u, takes messages again",
+             (unsigned)g->core.state.member);
+}
+
 static void close_writes(struct group *g, bool handing)
 {
     struct store *store = g->options.store;
@@ -230,7 +239,10 @@ static void run_order(struct group *g, const struct core_order *o)
         cut(g, o);
         break;
     case CORE_OPEN_WRITES:
-        open_writes(g);
+        if (o->again)
+            reopen_writes(g);
+        else
+            open_writes(g);
         break;
     case CORE_CLOSE_WRITES:
         close_writes(g, o->handing);

@@ -32,6 +32,7 @@ struct replication {
     /* Of a slave; NULL: not started, or a master. */
     struct ha_slave *_Atomic slave;
     struct slave_metadata *_Atomic metadata;
+    bool member;                 /* of a group */
     _Atomic bool leads;          /* without a group: as brokerRole says */
     int reserved_fd;             /* the HA port, held for when it is a master; -1 */
     struct group_start begin;    /* of a member of a group */
@@ -50,6 +51,7 @@ struct replication *replication_new(struct broker *b)
         return NULL;
     r->broker = b;
     r->reserved_fd = -1;
+    r->member = group_is_set(c);
     atomic_init(&r->leads, c->broker_role != ROLE_SLAVE && !group_is_set(c));
     pthread_mutex_init(&r->place_lock, NULL);
     r->quorum = (struct quorum_options){
@@ -107,7 +109,7 @@ bool replication_is_slave(const struct replication *r)
 
 bool replication_is_member(const struct replication *r)
 {
-    return group_is_set(&r->broker->settings->config);
+    return r->member;
 }
 
 int64_t replication_broker_id(const struct replication *r)
