@@ -361,8 +361,12 @@ END_TEST
 static _Atomic int calls;
 static int dead_after;
 
+static _Atomic bool armed;
+
 static bool is_dead(void)
 {
+    if (!atomic_load(&armed))
+        return false;
     errno = EIO;
     return atomic_fetch_add(&calls, 1) >= dead_after;
 }
@@ -420,11 +424,11 @@ static bool start_and_die(void)
     ck_assert_int_eq(metadata_open(&metadata, &m, &err), 0);
     options.metadata = metadata;
     atomic_store(&calls, 0);
-    file_ops_set(&ops);
+    atomic_store(&armed, true);
     done = store_open(&store, &options, &err) == 0;
     if (!done)
         (void)metadata_close(metadata);
-    file_ops_set(NULL);
+    atomic_store(&armed, false);
     if (done)
         ck_assert_int_eq(close_store(), 0);
     return done;
@@ -445,6 +449,7 @@ static void die_anywhere(uint64_t to, bool anew, void (*check)(uint64_t to))
     ops.rename = dying_rename;
     ops.ftruncate = dying_truncate;
     ops.fsync = dying_fsync;
+    file_ops_set(&ops); /* before there are threads */
     for (dead_after = 0; !done; dead_after++) {
         copy(kept, dir);
         options.cut.on = true;
@@ -456,6 +461,7 @@ static void die_anywhere(uint64_t to, bool anew, void (*check)(uint64_t to))
         ck_assert_int_eq(close_store(), 0);
     }
     ck_assert_int_gt(dead_after, 10);
+    file_ops_set(NULL);
     remove_tree(kept);
 }
 
@@ -478,7 +484,7 @@ START_TEST(a_cut_that_dies_anywhere_is_made_again)
 }
 END_TEST
 
-static int syncs_to_fail, zeroes_written;
+static _Atomic int syncs_to_fail, zeroes_written;
 
 static int failing_fdatasync(int fd)
 {
@@ -514,8 +520,8 @@ START_TEST(zeroes_whose_sync_failed_are_written_again)
     zeroes_written = 0;
     ck_assert_int_eq(try_open(&err), 0);
     ck_assert_int_gt(zeroes_written, 0);
-    file_ops_set(NULL);
     ck_assert_int_eq(close_store(), 0);
+    file_ops_set(NULL);
 }
 END_TEST
 
