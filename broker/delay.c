@@ -44,7 +44,6 @@ struct delay {
 struct delay *delay_new(struct broker *b)
 {
     struct delay *d = calloc(1, sizeof(*d));
-    pthread_condattr_t monotonic;
 
     if (!d)
         return NULL;
@@ -53,10 +52,7 @@ struct delay *delay_new(struct broker *b)
     atomic_init(&d->want_confirmed, NEVER);
     atomic_init(&d->want_kept, NEVER);
     pthread_mutex_init(&d->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&d->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&d->wake);
     return d;
 }
 

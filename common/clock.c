@@ -26,3 +26,13 @@ int64_t clock_mono_ns(void)
     struct timespec t = now(CLOCK_MONOTONIC);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+void clock_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}

@@ -163,19 +163,22 @@ static void take_posted(struct group *g)
     }
 }
 
-/* The watermarks here. */
-void group_look_at_log(struct group *g)
+/* The watermarks here; whether the core has not been told of them. */
+static bool log_moved(const struct group *g, uint64_t *written, uint64_t *flushed)
 {
     struct store *store = g->options.store;
-    bool master = g->core.role == CORE_MASTER;
-    uint64_t written = master ? store_written(store) : store_follow_end(store);
-    uint64_t flushed = store_flushed(store);
 
-    /* The unused rest of a segment is as safe as what stands before it. */
-    if (!master && flushed >= store_end(store))
-        flushed = written;
-    core_first(&g->core, store_min(store));
-    if (written == g->seen_written && flushed == g->seen_flushed)
+    *written = g->core.role == CORE_MASTER ? store_written(store) : store_follow_end(store);
+    *flushed = store_flushed(store);
+    return *written != g->seen_written || *flushed != g->seen_flushed;
+}
+
+void group_look_at_log(struct group *g)
+{
+    uint64_t written, flushed;
+
+    core_first(&g->core, store_min(g->options.store));
+    if (!log_moved(g, &written, &flushed))
         return;
     g->seen_written = written;
     g->seen_flushed = flushed;
@@ -233,7 +236,7 @@ static void tell_master(struct group *g)
 /* What is due by time, and whatever has moved. Returns when to be called again at the latest. */
 static int64_t turn(struct group *g)
 {
-    int64_t now = clock_mono_ms(), due;
+    int64_t now = clock_mono_ms(), due, confirm_due;
 
     take_posted(g);
     if (now >= g->tick_ms) {
@@ -261,8 +264,8 @@ static int64_t turn(struct group *g)
     if (g->led && !g->restarting &&
         (g->core.role == CORE_FOLLOWING || g->core.role == CORE_CUTTING))
         group_ask_restart(g);
-    now = group_keep_confirmed(g, now);
-    due = now < due ? now : due;
+    confirm_due = group_keep_confirmed(g, now);
+    due = confirm_due < due ? confirm_due : due;
     group_keep_segments(g);
     group_stream_metadata(g);
     group_publish_meta(g);
@@ -278,6 +281,7 @@ static void *group_main(void *arg)
 {
     struct group *g = arg;
     struct pollfd fds[1 + 2 * CORE_MEMBERS_MAX];
+    uint64_t written, flushed;
 
     pthread_mutex_lock(&g->lock);
     while (!atomic_load(&g->stop)) {
@@ -298,8 +302,7 @@ static void *group_main(void *arg)
         }
         /* Whoever moves a watermark after our look sees that we sleep. */
         atomic_exchange(&g->sleeping, true);
-        if ((g->core.role == CORE_MASTER ? store_written(g->options.store)
-                                         : store_follow_end(g->options.store)) != g->seen_written)
+        if (log_moved(g, &written, &flushed))
             due = 0;
         pthread_mutex_unlock(&g->lock);
         left = due - clock_mono_ms();

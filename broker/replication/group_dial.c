@@ -149,17 +149,13 @@ int group_dial_new(struct group_dial **out, const struct group_dial_options *opt
                    struct err *err)
 {
     struct group_dial *d = calloc(1, sizeof(*d));
-    pthread_condattr_t monotonic;
     int r;
 
     if (!d)
         return err_set(err, -ENOMEM, "link to member %u", (unsigned)options->to.id);
     d->options = *options;
     pthread_mutex_init(&d->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&d->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&d->wake);
     r = -pthread_create(&d->thread, NULL, dial_main, d);
     if (r < 0) {
         pthread_cond_destroy(&d->wake);

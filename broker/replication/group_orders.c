@@ -99,7 +99,7 @@ void group_keep_segments(struct group *g)
             written - p->received < g->options.quorum.behind_max)
             keep = p->received;
     }
-    store_keep_from(g->options.store, keep);
+    store_keep_from(g->options.store, STORE_READER_MEMBERS, keep);
 }
 
 /* The log goes on in our epoch: its first record says so. */
@@ -158,7 +158,6 @@ static void open_writes(struct group *g)
     atomic_store(&g->leads, true);
 }
 
-/* `handing`: for a while only, to another member or to us again. What is owed is still given. */
 /* A hand-over was given up: the epoch goes on. */
 static void reopen_writes(struct group *g)
 {
@@ -168,6 +167,7 @@ static void reopen_writes(struct group *g)
              (unsigned)g->core.state.member);
 }
 
+/* `handing`: for a while only, to another member or to us again. What is owed is still given. */
 static void close_writes(struct group *g, bool handing)
 {
     struct store *store = g->options.store;

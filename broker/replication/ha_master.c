@@ -102,7 +102,7 @@ static void note_slaves(struct ha_master *m)
         if (s->reported && s->next < keep && written - s->next < m->options.quorum.behind_max)
             keep = s->next;
     }
-    store_keep_from(m->options.store, keep);
+    store_keep_from(m->options.store, STORE_READER_SLAVES, keep);
     atomic_store(&m->slowest, slowest);
     atomic_store(&m->connections, connections);
     atomic_store(&m->idle, connections == 0 && (m->quorum.options.copies <= 1 || m->quorum.open));

@@ -270,17 +270,13 @@ int slave_metadata_new(struct slave_metadata **out, const struct slave_metadata_
                        struct err *err)
 {
     struct slave_metadata *s = calloc(1, sizeof(*s));
-    pthread_condattr_t monotonic;
     int r;
 
     if (!s)
         return err_set(err, -ENOMEM, "follow the master's topics");
     s->options = *options;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&s->wake);
     r = -pthread_create(&s->thread, NULL, metadata_main, s);
     if (r < 0) {
         pthread_cond_destroy(&s->wake);

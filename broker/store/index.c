@@ -349,7 +349,6 @@ static void *index_main(void *arg)
 static void init_locks(struct index *x)
 {
     pthread_rwlockattr_t fair;
-    pthread_condattr_t monotonic;
 
     pthread_rwlockattr_init(&fair);
     /* Many who search must not keep the one waiting who writes. */
@@ -357,11 +356,8 @@ static void init_locks(struct index *x)
     pthread_rwlock_init(&x->files_lock, &fair);
     pthread_rwlockattr_destroy(&fair);
     pthread_mutex_init(&x->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&x->wake, &monotonic);
-    pthread_cond_init(&x->moved, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&x->wake);
+    clock_cond_init(&x->moved);
 }
 
 int index_open(struct index **out, const struct index_options *options, struct err *err)

@@ -22,8 +22,10 @@ int lock_table_init(struct lock_table *t)
     return 0;
 }
 
-static void free_entry(struct lock_entry *e)
+static void free_entry(void *item)
 {
+    struct lock_entry *e = item;
+
     free(e->client);
     free(e);
 }
@@ -32,11 +34,8 @@ void lock_table_destroy(struct lock_table *t)
 {
     for (int i = 0; i < LOCK_SHARDS; i++) {
         struct lock_shard *s = &t->shards[i];
-        for (size_t n = 0; n < s->names.size; n++) {
-            if (s->names.slots[n].item)
-                free_entry(s->names.slots[n].item);
-        }
-        name_table_destroy(&s->names);
+
+        name_table_free(&s->names, free_entry);
         (void)pthread_mutex_destroy(&s->lock);
     }
 }

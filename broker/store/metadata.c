@@ -492,7 +492,6 @@ struct metadata *metadata_tables_new(void)
 {
     size_t size = (sizeof(struct metadata) + 63) / 64 * 64;
     struct metadata *m = aligned_alloc(64, size);
-    pthread_condattr_t attr;
     int r;
 
     if (!m)
@@ -514,16 +513,8 @@ struct metadata *metadata_tables_new(void)
         r = -pthread_mutex_init(&m->wake_lock, NULL);
     if (r == 0)
         r = -pthread_mutex_init(&m->tap_lock, NULL);
-    if (r == 0)
-        r = -pthread_condattr_init(&attr);
-    if (r == 0) {
-        r = -pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-        if (r == 0)
-            r = -pthread_cond_init(&m->wake, &attr);
-        if (r == 0)
-            r = -pthread_cond_init(&m->durable_moved, &attr);
-        (void)pthread_condattr_destroy(&attr);
-    }
+    clock_cond_init(&m->wake);
+    clock_cond_init(&m->durable_moved);
     /* On Linux none of these can fail for the attributes given: nothing else to undo. */
     if (r < 0) {
         free(m);

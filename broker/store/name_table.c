@@ -13,6 +13,15 @@ void name_table_destroy(struct name_table *t)
     *t = (struct name_table){0};
 }
 
+void name_table_free(struct name_table *t, void (*free_item)(void *item))
+{
+    for (size_t n = 0; n < t->size; n++) {
+        if (t->slots[n].item)
+            free_item(t->slots[n].item);
+    }
+    name_table_destroy(t);
+}
+
 static void put(struct name_slot *slots, size_t size, uint64_t hash, void *item)
 {
     size_t at = hash & (size - 1);

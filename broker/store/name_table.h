@@ -20,6 +20,8 @@ struct name_table {
 };
 
 void name_table_destroy(struct name_table *t); /* the slots only; safe on zeroes and twice */
+/* With what stands in them. */
+void name_table_free(struct name_table *t, void (*free_item)(void *item));
 /* Room for one more, so that the next name_table_add() cannot fail. 0 or -ENOMEM. */
 int name_table_reserve(struct name_table *t);
 void name_table_add(struct name_table *t, uint64_t hash, void *item);

@@ -24,8 +24,10 @@ int offset_table_init(struct offset_table *t)
     return 0;
 }
 
-static void free_entry(struct offset_entry *e)
+static void free_entry(void *item)
 {
+    struct offset_entry *e = item;
+
     free(e->offsets);
     free(e->followed);
     free(e);
@@ -35,11 +37,8 @@ void offset_table_destroy(struct offset_table *t)
 {
     for (int i = 0; i < OFFSET_SHARDS; i++) {
         struct offset_shard *s = &t->shards[i];
-        for (size_t n = 0; n < s->names.size; n++) {
-            if (s->names.slots[n].item)
-                free_entry(s->names.slots[n].item);
-        }
-        name_table_destroy(&s->names);
+
+        name_table_free(&s->names, free_entry);
         (void)pthread_mutex_destroy(&s->lock);
     }
 }

@@ -234,7 +234,6 @@ int store_open_queues(struct store *s, struct err *err)
 static void init_locks(struct store *s)
 {
     pthread_mutexattr_t adaptive;
-    pthread_condattr_t monotonic;
 
     /* Held for well under a microsecond: spinning a little is cheaper than sleeping. */
     pthread_mutexattr_init(&adaptive);
@@ -243,10 +242,7 @@ static void init_locks(struct store *s)
     pthread_mutexattr_destroy(&adaptive);
     pthread_mutex_init(&s->tail_lock, NULL);
     pthread_mutex_init(&s->scratch_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->tail_moved, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&s->tail_moved);
     flusher_init(&s->flusher);
     retention_init(&s->retention);
     damage_init(&s->damage);

@@ -200,7 +200,12 @@ void store_set_retention(struct store *s, const struct store_retention *retentio
 /* Segments that hold `offset` or what follows are kept, whatever the rules say: for who reads the
  * log in order and is not yet further. UINT64_MAX, the start: nobody is. A segment that is going
  * already goes. Any thread. */
-void store_keep_from(struct store *s, uint64_t offset);
+enum store_reader {
+    STORE_READER_SLAVES,  /* of RocketMQ's protocol */
+    STORE_READER_MEMBERS, /* of the group */
+    STORE_READERS,
+};
+void store_keep_from(struct store *s, enum store_reader reader, uint64_t offset);
 /* Requests of tools, carried out soon: expired segments go at any hour, for the next rounds; all
  * queues are looked at again for files that hold nothing any more. */
 void store_clean_log(struct store *s);

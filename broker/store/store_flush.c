@@ -37,15 +37,11 @@ static int64_t earlier(int64_t a, int64_t b)
 
 void flusher_init(struct flusher *f)
 {
-    pthread_condattr_t attributes;
 
     atomic_store(&f->wake_at, UINT64_MAX);
     f->mark_file.fd = -1;
     pthread_mutex_init(&f->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&f->wake);
 }
 
 void flusher_destroy(struct flusher *f)

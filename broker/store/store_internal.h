@@ -118,11 +118,11 @@ struct retention {
     char refusal[STORE_FULL_TEXT]; /* while `refusing` */
     bool started;
     pthread_t thread;
-    _Atomic bool refusing;                  /* the disk is fuller than writes are accepted at */
-    _Atomic bool idle;                      /* it sleeps until somebody writes */
-    _Atomic uint64_t keep_from;             /* store_keep_from() */
-    _Atomic uint64_t swept_to;              /* all queues know of this min of the log */
-    _Atomic uint64_t segments, queue_files; /* deleted */
+    _Atomic bool refusing;                     /* the disk is fuller than writes are accepted at */
+    _Atomic bool idle;                         /* it sleeps until somebody writes */
+    _Atomic uint64_t keep_from[STORE_READERS]; /* store_keep_from() */
+    _Atomic uint64_t swept_to;                 /* all queues know of this min of the log */
+    _Atomic uint64_t segments, queue_files;    /* deleted */
     /* The thread's own. */
     uint64_t written;       /* at the last round */
     uint64_t sweep_min;     /* of the log, when the sweep at hand began */

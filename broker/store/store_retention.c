@@ -36,14 +36,11 @@ enum {
 
 void retention_init(struct retention *r)
 {
-    pthread_condattr_t attributes;
 
-    atomic_store(&r->keep_from, UINT64_MAX);
+    for (int i = 0; i < STORE_READERS; i++)
+        atomic_store(&r->keep_from[i], UINT64_MAX);
     pthread_mutex_init(&r->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&r->wake);
 }
 
 void retention_destroy(struct retention *r)
@@ -153,7 +150,11 @@ static uint64_t lower(uint64_t a, uint64_t b)
 /* What everybody else is done with; how long that takes, nobody knows. */
 static uint64_t others_followed_to(const struct store *s)
 {
-    return lower(store_confirmed(s), atomic_load(&s->retention.keep_from));
+    uint64_t to = store_confirmed(s);
+
+    for (int i = 0; i < STORE_READERS; i++)
+        to = lower(to, atomic_load(&s->retention.keep_from[i]));
+    return to;
 }
 
 /* What every follower of the log is done with. */
@@ -523,9 +524,9 @@ void store_set_retention(struct store *s, const struct store_retention *retentio
     pthread_mutex_unlock(&r->lock);
 }
 
-void store_keep_from(struct store *s, uint64_t offset)
+void store_keep_from(struct store *s, enum store_reader reader, uint64_t offset)
 {
-    atomic_store(&s->retention.keep_from, offset);
+    atomic_store(&s->retention.keep_from[reader], offset);
 }
 
 void store_clean_log(struct store *s)

@@ -27,13 +27,9 @@ enum {
 
 void scrub_init(struct scrub *scrub)
 {
-    pthread_condattr_t monotonic;
 
     pthread_mutex_init(&scrub->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&scrub->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&scrub->wake);
     scrub->last_queue = QUEUE_NONE;
     scrub->scan.fd = -1;
 }

@@ -1,7 +1,7 @@
 """A full disk refuses sends with a clear status; pulls and offsets go on; sends resume by themselves."""
 import os
 
-from lib import admin, claims, codes, messages, process, remoting
+from lib import admin, claims, codes, hosts, messages, process, remoting
 from lib.claims import claim, contains, equal, true, until
 
 # The broker sees a small disk of its own; the test reaches it through /proc/PID/root.
@@ -20,13 +20,7 @@ def broker_on_small_disk(folder, **settings):
 def fill(root):
     """Takes the rest of the disk."""
     path = os.path.join(root, "filler")
-    with open(path, "wb", buffering=0) as f:
-        size = 1 << 20
-        while size >= 4096:
-            try:
-                f.write(b"\xff" * size)
-            except OSError:
-                size //= 2
+    hosts.fill(path)
     return path
 
 
