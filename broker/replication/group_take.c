@@ -64,11 +64,9 @@ static size_t append(struct group *g, struct peer *p, const struct core_message 
     size_t used = 0;
     int r;
 
-    if (m->offset == 0 || store_follow_end(store) != m->offset) {
-        if (store_follow_end(store) != m->offset) {
-            refuse(g, p, "they do not go on where the log here ends");
-            return log.len;
-        }
+    if (store_follow_end(store) != m->offset) {
+        refuse(g, p, "they do not go on where the log here ends");
+        return log.len;
     }
     r = store_follow(store, m->offset, log, &used, &err);
     if (used > 0) {
