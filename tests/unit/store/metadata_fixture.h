@@ -21,6 +21,8 @@ static char dir[256];
 static struct metadata *m;
 static int64_t now;
 
+#define JOURNAL_1 "tern/meta/journal-00000000000000000001"
+
 enum { EXPORT_MS = 5000 };
 
 static inline const char *in_dir(const char *name)
@@ -253,6 +255,39 @@ static inline int64_t offset_of(struct metadata *of, const char *topic, const ch
                                 int32_t queue)
 {
     return metadata_offset(of, bytes_str(topic), bytes_str(group), queue);
+}
+
+/* For metadata_each_topic(), metadata_each_group(): sums of read queues, of retries. */
+static inline void count_topics(void *ctx, const struct topic *t, const struct topic_config *c)
+{
+    int *sum = ctx;
+
+    ck_assert_int_gt(t->name_len, 0);
+    *sum += c->read_queues;
+}
+
+static inline void count_groups(void *ctx, struct bytes name, const struct group_config *c)
+{
+    int *sum = ctx;
+
+    ck_assert(group_name_ok(name));
+    *sum += c->retry_max_times;
+}
+
+/* What metadata_each_offset() told, in one line. */
+struct seen_offsets {
+    char text[256];
+};
+
+static inline void see_offsets(void *ctx, struct bytes topic, struct bytes group,
+                               const int64_t *offsets, int32_t count)
+{
+    struct seen_offsets *seen = ctx;
+    size_t at = strlen(seen->text);
+
+    snprintf(seen->text + at, sizeof(seen->text) - at, "%.*s@%.*s:%d:%lld;", (int)topic.len,
+             (const char *)topic.at, (int)group.len, (const char *)group.at, count,
+             (long long)offsets[count - 1]);
 }
 
 /* Numbers that are the same in every run. */

@@ -3,8 +3,6 @@
 
 #include "common/crc.h"
 
-#define JOURNAL_1 "tern/meta/journal-00000000000000000001"
-
 /* --- records --- */
 
 static struct metadata_record decode(const struct buf *b)
