@@ -528,6 +528,9 @@ void conn_refuse(struct conn *c, const uint8_t *at, size_t len, const char *why)
 
 /* ---- the end of a turn ---- */
 
+static const char too_much[] =
+    "the output that all peers together have not taken is over its bound";
+
 static void settle(struct conn *c)
 {
     if (c->out.failed)
@@ -539,10 +542,10 @@ static void settle(struct conn *c)
         return;
     regulate(c);
     if (holds_too_much(c))
-        give_up(c, "the output that all peers together have not taken is over its bound");
+        give_up(c, too_much);
 }
 
-void conns_flush(struct loop *loop)
+static void settle_dirty(struct loop *loop)
 {
     struct conn *c;
 
@@ -554,6 +557,32 @@ void conns_flush(struct loop *loop)
         if (c->state == CONN_CLOSING)
             close_now(c);
     }
+}
+
+/* Too much may be left with peers that do nothing any more, so that no turn looks at them: one look
+ * at all of them takes it from who holds the most. */
+static void drop_largest(struct loop *loop)
+{
+    struct conn *c, *largest = NULL;
+
+    TAILQ_FOREACH(c, &loop->conns, all)
+    {
+        if (c->out_counted && (!largest || c->out_counted > largest->out_counted))
+            largest = c;
+    }
+    if (largest)
+        give_up(largest, too_much);
+}
+
+void conns_flush(struct loop *loop)
+{
+    settle_dirty(loop);
+    if (loop_counted(&loop->waiting_out) <= loop->waiting_bytes_max)
+        return;
+    drop_largest(loop);
+    settle_dirty(loop);
+    if (loop_counted(&loop->waiting_out) > loop->waiting_bytes_max)
+        loop_again(loop);
 }
 
 void conns_resume(struct loop *loop)
