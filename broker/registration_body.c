@@ -47,6 +47,8 @@ static void add_version(struct json_out *j, const struct data_version *version)
 {
     jout_object(j);
     jout_kv_i64(j, "counter", version->counter);
+    if (version->state_version != 0) /* the epoch; name servers go by it when two claim an id */
+        jout_kv_i64(j, "stateVersion", version->state_version);
     jout_kv_i64(j, "timestamp", version->timestamp);
     jout_object_end(j);
 }
