@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/plain_requests.h"
 #include "broker/replication/replication.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -107,6 +108,11 @@ enum call_result serve_group_greet(struct call *call)
 
 /* --- operators --- */
 
+static bool is_plain(const struct call *call)
+{
+    return !replication_is_member(call->broker->replication);
+}
+
 static void put_member(struct json_out *j, const struct group_member_status *m)
 {
     jout_object(j);
@@ -164,11 +170,14 @@ static void put_status(struct json_out *j, const struct group_status *s)
 
 enum call_result serve_group_status(struct call *call)
 {
-    struct group *group = group_of(call);
     struct group_status status;
     struct remoting_writer w;
+    struct group *group;
     struct json_out j;
 
+    if (is_plain(call))
+        return serve_plain_status(call);
+    group = group_of(call);
     if (!group)
         return CALL_DONE;
     group_status(group, &status);
@@ -191,19 +200,22 @@ static enum call_result not_the_master(struct call *call)
 
 enum call_result serve_group_promote(struct call *call)
 {
-    struct group *group = group_of(call);
     const struct bytes *unclean = remoting_field(call->frame, "unclean");
+    bool is_unclean = unclean && bytes_is(*unclean, "true");
+    struct group *group;
 
-    if (!group)
-        return CALL_DONE;
     if (unclean && !bytes_is(*unclean, "true") && !bytes_is(*unclean, "false"))
         return call_error(call, RESPONSE_SYSTEM_ERROR,
                           "header field \"unclean\" is \"%s\", expected true or false",
                           SAFE(*unclean));
-    if (group_promote(group, unclean && bytes_is(*unclean, "true")) < 0)
+    if (is_plain(call))
+        return serve_plain_promote(call, is_unclean);
+    group = group_of(call);
+    if (!group)
+        return CALL_DONE;
+    if (group_promote(group, is_unclean) < 0)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "this member is the master already");
-    log_info("told to become the master%s",
-             unclean && bytes_is(*unclean, "true") ? ", by whatever promises there are" : "");
+    log_info("told to become the master%s", is_unclean ? ", by whatever promises there are" : "");
     return call_ok(call);
 }
 
@@ -238,8 +250,11 @@ enum call_result serve_group_hand_over(struct call *call)
 
 enum call_result serve_group_step_down(struct call *call)
 {
-    struct group *group = group_of(call);
+    struct group *group;
 
+    if (is_plain(call))
+        return serve_plain_step_down(call);
+    group = group_of(call);
     if (!group)
         return CALL_DONE;
     if (group_step_down(group) < 0)

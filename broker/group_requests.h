@@ -1,5 +1,6 @@
 /* group_requests.h - between members of a group, and what operators ask of one:
- * docs/protocol/replication.md, "Members of a group". Without groupMembers all are refused (1). */
+ * docs/protocol/replication.md, "Members of a group". Without groupMembers the status, promotion
+ * and stepping down are answered by plain_requests.h, and the others refused (1). */
 #ifndef TERN_BROKER_GROUP_REQUESTS_H
 #define TERN_BROKER_GROUP_REQUESTS_H
 

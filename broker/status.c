@@ -259,12 +259,16 @@ static void add_replication(struct json_out *j, struct broker *b)
     add_number(j, "ternForwardWaiting", forward.waiting);
 }
 
-static void add_slave(struct json_out *j, struct broker *b)
+static void add_plain(struct json_out *j, struct broker *b)
 {
     struct ha_slave_status s;
     uint64_t end = store_end(b->store);
     int64_t age;
 
+    if (replication_is_member(b->replication))
+        return;
+    add_text(j, "ternRole", "%s", replication_is_slave(b->replication) ? "slave" : "master");
+    add_text(j, "ternPromoted", "%s", replication_promoted(b->replication) > 0 ? "true" : "false");
     if (!replication_slave_status(b->replication, &s, &age))
         return;
     add_text(j, "ternMaster", "%s", s.master.main);
@@ -370,7 +374,7 @@ enum call_result serve_runtime_info(struct call *call)
     add_disk(&j, c);
     add_delays(&j, b);
     add_replication(&j, b);
-    add_slave(&j, b);
+    add_plain(&j, b);
     add_group(&j, b);
     add_loops(&j, b);
     jout_object_end(&j);

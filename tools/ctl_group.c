@@ -1,7 +1,7 @@
 /* ctl_group.c - ternctl group, promote, drain, demote: who writes in a replicated group, and who is
  * to. Promote and drain print each step as it happens.
  */
-#include "tools/group_ask.h"
+#include "tools/ctl_group.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -12,13 +12,7 @@
 #include "common/standard.h"
 #include "tools/show.h"
 
-enum { LOOK_MS = 20, WAIT_DEFAULT_MS = 30000, UNSET = -1 };
-
-struct group_command {
-    const char *cluster, *broker, *members;
-    int64_t to, wait_ms;
-    bool unclean;
-};
+enum { WAIT_DEFAULT_MS = 30000 };
 
 #define GROUP_OPTIONS(c)                                                                           \
     {.name = "cluster",                                                                            \
@@ -48,7 +42,7 @@ struct group_command {
     }
 
 /* Steps are seen when they happen; with --json all at the end, see finish(). */
-static void step(struct ctl *ctl)
+void group_step(struct ctl *ctl)
 {
     if (ctl->json)
         return;
@@ -102,7 +96,7 @@ static int finish(struct ctl *ctl, int status)
 
 static struct group_command no_command(void)
 {
-    return (struct group_command){.to = UNSET, .wait_ms = WAIT_DEFAULT_MS};
+    return (struct group_command){.to = GROUP_TO_UNSET, .wait_ms = WAIT_DEFAULT_MS};
 }
 
 /* --- ternctl group --- */
@@ -183,6 +177,10 @@ int ctl_group(struct ctl *ctl, const struct command *command, int argc, char **a
 
     if (r != CTL_GO_ON)
         return r;
+    if (view_is_plain(&v)) {
+        plain_group(ctl, &v);
+        return TOOL_DONE;
+    }
     if (ctl->json) {
         group_json(ctl, &v);
         return TOOL_DONE;
@@ -200,8 +198,8 @@ int ctl_group(struct ctl *ctl, const struct command *command, int argc, char **a
 
 /* --- waiting for a master --- */
 
-static int call(struct ctl *ctl, const struct view *v, const struct view_member *m,
-                const char *doing, int32_t code, const struct rpc_field *fields, size_t count)
+int group_call(struct ctl *ctl, const struct view *v, const struct view_member *m,
+               const char *doing, int32_t code, const struct rpc_field *fields, size_t count)
 {
     struct rpc_request request = {.code = code, .fields = fields, .field_count = count};
     struct remoting_frame reply;
@@ -238,8 +236,8 @@ static int routes_to(struct ctl *ctl, const char *name_server, const struct view
 
 /* A name server that does not answer is passed over as long as another does: it may have been on
  * the host of the old master, and is told when it is back. */
-static int wait_for_routes(struct ctl *ctl, const struct view *v, const struct view_member *m,
-                           int64_t until_ms)
+int group_wait_for_routes(struct ctl *ctl, const struct view *v, const struct view_member *m,
+                          int64_t until_ms)
 {
     unsigned count = client_name_server_count(ctl->client), routed = 0;
 
@@ -248,7 +246,7 @@ static int wait_for_routes(struct ctl *ctl, const struct view *v, const struct v
         int found = routes_to(ctl, name_server, v, m->address);
 
         while (found == NOT_ROUTED && clock_mono_ms() < until_ms) {
-            poll(NULL, 0, LOOK_MS);
+            poll(NULL, 0, GROUP_LOOK_MS);
             found = routes_to(ctl, name_server, v, m->address);
         }
         if (found == NOT_ROUTED)
@@ -262,7 +260,7 @@ static int wait_for_routes(struct ctl *ctl, const struct view *v, const struct v
             buf_addf(&ctl->out, "name server %s routes to %s\n", name_server, m->address);
         else
             buf_addf(&ctl->out, "name server %s does not answer\n", name_server);
-        step(ctl);
+        group_step(ctl);
     }
     if (routed == 0)
         return err_say(&ctl->err, TOOL_UNREACHABLE,
@@ -283,7 +281,7 @@ static struct view_member *wait_for_leader(struct ctl *ctl, struct view *v, uint
             return m;
         if (clock_mono_ms() >= until_ms)
             return NULL;
-        poll(NULL, 0, LOOK_MS);
+        poll(NULL, 0, GROUP_LOOK_MS);
     }
 }
 
@@ -306,7 +304,7 @@ static void say_leader(struct ctl *ctl, const struct view *v, const struct view_
              "member %" PRId64 " at %s is the master of %s: epoch %" PRIu64 ", log end %" PRId64
              "\n",
              m->id, m->address, v->broker, m->epoch, m->written);
-    step(ctl);
+    group_step(ctl);
 }
 
 /* --- ternctl promote --- */
@@ -326,7 +324,7 @@ static void say_members(struct ctl *ctl, struct view *v)
             buf_addf(&ctl->out, "member %" PRId64 " at %s: no answer (%s)\n", m->id, m->address,
                      m->why);
     }
-    step(ctl);
+    group_step(ctl);
 }
 
 /* Says what is decided and from what. NULL with ctl->err: it cannot be done. */
@@ -335,7 +333,7 @@ static struct view_member *decide(struct ctl *ctl, struct view *v, const struct 
     struct view_member *best = view_best(v, c->unclean), *leader = view_leader(v), *asks = best;
     unsigned promises = view_promises(v, c->unclean);
 
-    if (c->to != UNSET) {
+    if (c->to != GROUP_TO_UNSET) {
         asks = view_member(v, c->to);
         if (!asks || !asks->answers) {
             err_say(&ctl->err, TOOL_NOT_FOUND, "member %" PRId64 " of %s does not answer", c->to,
@@ -360,7 +358,7 @@ static struct view_member *decide(struct ctl *ctl, struct view *v, const struct 
                  "member %" PRId64 " is alive and the master: its own promise ends that (for "
                  "planned work ternctl drain hands over without a failed send)\n",
                  leader->id);
-    if (c->to == UNSET && asks == leader)
+    if (c->to == GROUP_TO_UNSET && asks == leader)
         return NULL;
     buf_addf(&ctl->out,
              "promises that can be had: %u, needed: %" PRId64 "; member %" PRId64
@@ -380,7 +378,7 @@ static struct view_member *decide(struct ctl *ctl, struct view *v, const struct 
     } else {
         buf_add_str(&ctl->out, "nothing that was acknowledged can be lost\n");
     }
-    step(ctl);
+    group_step(ctl);
     return asks;
 }
 
@@ -419,10 +417,12 @@ static int promote(struct ctl *ctl, const struct command *command, int argc, cha
 
     if (r != CTL_GO_ON)
         return r;
+    if (view_is_plain(&v))
+        return plain_promote(ctl, &v, &c);
     say_members(ctl, &v);
     leader = view_leader(&v);
     replaced = leader ? leader->id : 0;
-    if (leader && c.to == UNSET) {
+    if (leader && c.to == GROUP_TO_UNSET) {
         /* The one that is to be replaced does not ask. */
         struct view_member *other = NULL;
 
@@ -441,11 +441,11 @@ static int promote(struct ctl *ctl, const struct command *command, int argc, cha
     fields[0].value = c.unclean ? "true" : "false";
     above = highest_epoch(&v);
     until = clock_mono_ms() + c.wait_ms;
-    r = call(ctl, &v, asks, "promote it", REQUEST_TERN_GROUP_PROMOTE, fields, 1);
+    r = group_call(ctl, &v, asks, "promote it", REQUEST_TERN_GROUP_PROMOTE, fields, 1);
     if (r != TOOL_DONE)
         return r;
     buf_addf(&ctl->out, "member %" PRId64 " asks for promises\n", id);
-    step(ctl);
+    group_step(ctl);
     leader = wait_for_leader(ctl, &v, above, until);
     asks = view_member(&v, id);
     if (asks)
@@ -461,7 +461,7 @@ static int promote(struct ctl *ctl, const struct command *command, int argc, cha
                  leader->id, id,
                  leader->id == replaced ? "; to have another master use ternctl drain" : "");
     say_leader(ctl, &v, leader);
-    return wait_for_routes(ctl, &v, leader, until);
+    return group_wait_for_routes(ctl, &v, leader, until);
 }
 
 int ctl_promote(struct ctl *ctl, const struct command *command, int argc, char **argv)
@@ -490,6 +490,11 @@ static int drain(struct ctl *ctl, const struct command *command, int argc, char 
 
     if (r != CTL_GO_ON)
         return r;
+    if (view_is_plain(&v))
+        return err_say(&ctl->err, TOOL_REFUSED,
+                       "the brokers called %s are in no group (groupMembers), and hand nothing "
+                       "over: stop the master, then ternctl promote",
+                       v.broker);
     say_members(ctl, &v);
     leader = view_leader(&v);
     if (!leader)
@@ -498,16 +503,16 @@ static int drain(struct ctl *ctl, const struct command *command, int argc, char 
     from = leader->id;
     if (c.to == from)
         return err_say(&ctl->err, TOOL_REFUSED, "member %" PRId64 " is the master already", from);
-    snprintf(to, sizeof(to), "%" PRId64, c.to == UNSET ? 0 : c.to);
+    snprintf(to, sizeof(to), "%" PRId64, c.to == GROUP_TO_UNSET ? 0 : c.to);
     snprintf(wait, sizeof(wait), "%" PRId64, c.wait_ms);
     above = highest_epoch(&v);
     until = clock_mono_ms() + c.wait_ms;
-    r = call(ctl, &v, leader, "let it hand over", REQUEST_TERN_GROUP_HAND_OVER, fields, 2);
+    r = group_call(ctl, &v, leader, "let it hand over", REQUEST_TERN_GROUP_HAND_OVER, fields, 2);
     if (r != TOOL_DONE)
         return r;
     buf_addf(&ctl->out, "member %" PRId64 " takes no more messages until %s has everything\n", from,
-             c.to == UNSET ? "another" : "that member");
-    step(ctl);
+             c.to == GROUP_TO_UNSET ? "another" : "that member");
+    group_step(ctl);
     leader = wait_for_leader(ctl, &v, above, until);
     if (!leader) {
         const struct view_member *old = view_member(&v, from);
@@ -523,7 +528,7 @@ static int drain(struct ctl *ctl, const struct command *command, int argc, char 
                        (double)c.wait_ms / 1000, from);
     }
     say_leader(ctl, &v, leader);
-    return wait_for_routes(ctl, &v, leader, until);
+    return group_wait_for_routes(ctl, &v, leader, until);
 }
 
 int ctl_drain(struct ctl *ctl, const struct command *command, int argc, char **argv)
@@ -541,10 +546,12 @@ static int demote(struct ctl *ctl, const struct command *command, int argc, char
 
     if (r != CTL_GO_ON)
         return r;
+    if (view_is_plain(&v))
+        return plain_demote(ctl, &v, &c);
     leader = view_leader(&v);
     if (!leader)
         return err_say(&ctl->err, TOOL_REFUSED, "%s has no master", v.broker);
-    r = call(ctl, &v, leader, "let it step down", REQUEST_TERN_GROUP_STEP_DOWN, NULL, 0);
+    r = group_call(ctl, &v, leader, "let it step down", REQUEST_TERN_GROUP_STEP_DOWN, NULL, 0);
     if (r != TOOL_DONE)
         return r;
     buf_addf(&ctl->out,

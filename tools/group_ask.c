@@ -11,16 +11,22 @@ enum { SILENT_MS = 1000 };
 static void ask(struct ctl *ctl, struct view *v, struct view_member *m)
 {
     json_t *status = NULL;
+    bool taken;
     struct err before = ctl->err;
     int64_t from_ms = clock_mono_ms();
     int r = ctl_ask_json(ctl, v->broker, m->address, "tell of its group", REQUEST_TERN_GROUP_STATUS,
                          NULL, 0, -1, &status);
 
-    m->answers = r == TOOL_DONE && view_take(v, m, status);
-    m->silent = !m->answers && clock_mono_ms() - from_ms >= SILENT_MS;
+    taken = r == TOOL_DONE && view_take(v, m, status);
+    m->plain = m->plain && taken;
+    m->answers = taken && !m->plain;
+    m->alive = r != TOOL_UNREACHABLE;
+    m->silent = !m->alive && clock_mono_ms() - from_ms >= SILENT_MS;
     if (!m->answers)
         snprintf(m->why, sizeof(m->why), "%.299s",
-                 r == TOOL_DONE ? "its answer cannot be read" : ctl->err.text);
+                 m->plain         ? "it is in no group"
+                 : r == TOOL_DONE ? "its answer cannot be read"
+                                  : ctl->err.text);
     ctl->err = before;
     json_decref(status);
 }
@@ -48,8 +54,12 @@ int view_find(struct ctl *ctl, const char *cluster, const char *broker, const ch
 
         if (strcmp(b->cluster, cluster) != 0 || strcmp(b->name, broker) != 0)
             continue;
-        for (size_t k = 0; k < b->member_count; k++)
-            view_know(v, b->members[k].address);
+        for (size_t k = 0; k < b->member_count; k++) {
+            struct view_member *m = view_know(v, b->members[k].address);
+
+            if (m)
+                m->broker_id = b->members[k].id;
+        }
     }
     route_destroy(&route);
     if (r != TOOL_DONE && !hint)
@@ -64,7 +74,7 @@ int view_find(struct ctl *ctl, const char *cluster, const char *broker, const ch
                        broker, cluster, client_answering_name_server(ctl->client));
     view_refresh(ctl, v);
     for (unsigned i = 0; i < v->count; i++)
-        answers += v->members[i].answers;
+        answers += v->members[i].answers || v->members[i].plain;
     if (answers == 0)
         return err_say(&ctl->err, TOOL_UNREACHABLE, "no member of %s answers; %s: %s", broker,
                        v->members[0].address, v->members[0].why);

@@ -38,9 +38,24 @@ struct view_member *view_know(struct view *v, const char *address)
     if (v->count == VIEW_MEMBERS_MAX || strlen(address) >= VIEW_ADDRESS_MAX || !address[0])
         return NULL;
     m = &v->members[v->count++];
-    *m = (struct view_member){.id = 0};
+    *m = (struct view_member){.id = 0, .broker_id = -1};
     snprintf(m->address, sizeof(m->address), "%s", address);
     return m;
+}
+
+static bool take_plain(struct view_member *m, const json_t *status)
+{
+    const json_t *follows = json_object_get(status, "follows");
+
+    m->plain = true;
+    m->broker_id = number(status, "brokerId");
+    m->file_id = number(status, "fileId");
+    m->epoch = (uint64_t)number(status, "promoted");
+    text_of(follows, "master", m->followed.master, sizeof(m->followed.master));
+    text_of(follows, "state", m->followed.state, sizeof(m->followed.state));
+    m->followed.end = number(follows, "masterEnd");
+    m->followed.silent_ms = number(follows, "silentMs");
+    return true;
 }
 
 bool view_take(struct view *v, struct view_member *m, const json_t *status)
@@ -48,10 +63,18 @@ bool view_take(struct view *v, struct view_member *m, const json_t *status)
     const json_t *others = json_object_get(status, "members"), *other;
     size_t i;
 
-    if (!json_is_string(json_object_get(status, "role")) || !json_is_array(others))
+    bool plain = flag(status, "plain");
+
+    m->plain = false;
+    if (!json_is_string(json_object_get(status, "role")) || (!plain && !json_is_array(others)))
         return false;
-    m->id = number(status, "self");
     text_of(status, "role", m->role, sizeof(m->role));
+    m->written = number(status, "written");
+    m->flushed = number(status, "flushed");
+    m->confirmed = number(status, "confirmed");
+    if (plain)
+        return take_plain(m, status);
+    m->id = number(status, "self");
     text_of(status, "alarm", m->alarm, sizeof(m->alarm));
     m->doubtful = flag(status, "doubtful");
     m->draining = flag(status, "draining");
@@ -60,9 +83,6 @@ bool view_take(struct view *v, struct view_member *m, const json_t *status)
     m->last_epoch = (uint64_t)number(status, "lastEpoch");
     m->promised = (uint64_t)number(status, "promised");
     m->asked = (uint64_t)number(status, "asked");
-    m->written = number(status, "written");
-    m->flushed = number(status, "flushed");
-    m->confirmed = number(status, "confirmed");
     v->copies = number(status, "copies");
     v->promises_needed = number(status, "promisesNeeded");
     m->promise_count = m->follower_count = 0;
@@ -125,6 +145,51 @@ void view_join(struct view *v)
             v->members[k] = v->members[--v->count];
         }
     }
+}
+
+/* --- brokers of no group --- */
+
+bool view_is_plain(const struct view *v)
+{
+    bool plain = false;
+
+    for (unsigned i = 0; i < v->count; i++) {
+        if (v->members[i].answers)
+            return false;
+        plain = plain || v->members[i].plain;
+    }
+    return plain;
+}
+
+struct view_member *view_plain_best(struct view *v)
+{
+    struct view_member *best = NULL;
+
+    for (unsigned i = 0; i < v->count; i++) {
+        struct view_member *m = &v->members[i];
+
+        if (m->plain && strcmp(m->role, "slave") == 0 && (!best || m->written > best->written))
+            best = m;
+    }
+    return best;
+}
+
+struct view_member *view_plain_master(struct view *v)
+{
+    for (unsigned i = 0; i < v->count; i++) {
+        if (v->members[i].plain && strcmp(v->members[i].role, "master") == 0)
+            return &v->members[i];
+    }
+    return NULL;
+}
+
+struct view_member *view_broker(struct view *v, int64_t broker_id)
+{
+    for (unsigned i = 0; i < v->count; i++) {
+        if (v->members[i].broker_id == broker_id)
+            return &v->members[i];
+    }
+    return NULL;
 }
 
 /* --- what it means --- */

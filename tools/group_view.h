@@ -15,9 +15,19 @@ enum { VIEW_MEMBERS_MAX = 8, VIEW_ADDRESS_MAX = 300 };
 struct view_member {
     int64_t id; /* 0: not known yet, it does not answer */
     char address[VIEW_ADDRESS_MAX];
-    bool answers;
+    bool answers;  /* as a member of a group */
+    bool alive;    /* or in any other way */
     bool silent;   /* it does not, and that took a while to find out */
     char why[300]; /* it does not */
+    /* A broker of no group: it does not answer as a member. Of the numbers below it has epoch (of
+     * its promotion, 0: none), written, flushed and confirmed. */
+    bool plain;
+    int64_t broker_id; /* as name servers have it, or it says itself; -1: not known */
+    int64_t file_id;   /* brokerId of its file */
+    struct view_followed {
+        char master[VIEW_ADDRESS_MAX], state[32];
+        int64_t end, silent_ms; /* of the master, last heard, 0: never; -1: not connected */
+    } followed;                 /* state "": it follows nobody */
     char role[16];
     bool doubtful, draining;
     int64_t master; /* that it knows; 0: none */
@@ -58,6 +68,14 @@ struct view_member *view_leader(struct view *v);
 
 /* From the JSON of a GROUP_STATUS; false: it is no such answer. */
 bool view_take(struct view *v, struct view_member *m, const json_t *status);
+/* Nobody answers as a member of a group, and some broker that is in none does. */
+bool view_is_plain(const struct view *v);
+/* The slave of no group that has most; NULL: there is none. */
+struct view_member *view_plain_best(struct view *v);
+/* The broker of no group that is the master; NULL. */
+struct view_member *view_plain_master(struct view *v);
+/* By the id that name servers have it under; NULL. */
+struct view_member *view_broker(struct view *v, int64_t broker_id);
 /* Whom to promote: the member that answers, is sure of its log (or, `unclean`, is not), and has the
  * highest (last epoch, end). NULL: nobody. */
 struct view_member *view_best(struct view *v, bool unclean);

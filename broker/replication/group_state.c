@@ -10,61 +10,33 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/crc.h"
 #include "common/file.h"
+#include "common/sealed.h"
 
-enum { STATE_BYTES_MAX = 65536, STATE_VERSION = 1, LINE_MAX_BYTES = 256 };
-
-static void add_u64(struct buf *out, const char *key, uint64_t value)
-{
-    buf_addf(out, "%s=%" PRIu64 "\n", key, value);
-}
+enum { STATE_BYTES_MAX = 65536, STATE_VERSION = 1 };
 
 void group_state_print(const struct group_state *state, struct buf *out)
 {
     const struct core_state *c = &state->core;
 
-    add_u64(out, "format", STATE_VERSION);
-    add_u64(out, "version", c->version);
-    add_u64(out, "member", c->member);
+    sealed_add(out, "format", STATE_VERSION);
+    sealed_add(out, "version", c->version);
+    sealed_add(out, "member", c->member);
     for (unsigned i = 0; i < c->member_count; i++)
-        add_u64(out, "members", c->members[i]);
-    add_u64(out, "copies", c->copies);
-    add_u64(out, "promised", c->promised);
-    add_u64(out, "writtenTerm", c->written_term);
+        sealed_add(out, "members", c->members[i]);
+    sealed_add(out, "copies", c->copies);
+    sealed_add(out, "promised", c->promised);
+    sealed_add(out, "writtenTerm", c->written_term);
     for (unsigned i = 0; i < c->epoch_count; i++)
         buf_addf(out, "epoch=%" PRIu64 "@%" PRIu64 "\n", c->epochs[i].epoch, c->epochs[i].start);
     if (state->cut)
-        add_u64(out, state->anew ? "cutAnewAt" : "cutAt", state->cut_to);
-    add_u64(out, "doubtful", state->doubtful);
+        sealed_add(out, state->anew ? "cutAnewAt" : "cutAt", state->cut_to);
+    sealed_add(out, "doubtful", state->doubtful);
     buf_addf(out, "boot=%s\n", state->boot_id);
-    if (!out->failed)
-        add_u64(out, "crc", crc32_of(0, buf_bytes(out)));
+    sealed_end(out);
 }
 
 /* --- taking apart --- */
-
-static bool number(struct bytes text, uint64_t *out)
-{
-    uint64_t value = 0;
-
-    if (text.len == 0 || text.len > 20)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned digit = text.at[i] - (unsigned)'0';
-
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
-}
-
-static bool number_to(struct bytes text, uint64_t most, uint64_t *out)
-{
-    return number(text, out) && *out <= most;
-}
 
 static bool take_epoch(struct core_state *c, struct bytes text)
 {
@@ -72,8 +44,9 @@ static bool take_epoch(struct core_state *c, struct bytes text)
     struct core_epoch e;
 
     if (!at || c->epoch_count == CORE_EPOCHS_MAX ||
-        !number(bytes_of(text.at, (size_t)(at - text.at)), &e.epoch) ||
-        !number_to(bytes_of(at + 1, text.len - (size_t)(at - text.at) - 1), INT64_MAX, &e.start))
+        !sealed_number(bytes_of(text.at, (size_t)(at - text.at)), UINT64_MAX, &e.epoch) ||
+        !sealed_number(bytes_of(at + 1, text.len - (size_t)(at - text.at) - 1), INT64_MAX,
+                       &e.start))
         return false;
     if (c->epoch_count > 0 && (e.epoch <= c->epochs[c->epoch_count - 1].epoch ||
                                e.start < c->epochs[c->epoch_count - 1].start))
@@ -87,8 +60,9 @@ static bool take_boot(struct group_state *out, struct bytes value)
     return bytes_to_cstr(value, out->boot_id, sizeof(out->boot_id));
 }
 
-static bool take_line(struct group_state *out, struct bytes key, struct bytes value)
+static bool take_line(void *ctx, struct bytes key, struct bytes value)
 {
+    struct group_state *out = ctx;
     struct core_state *c = &out->core;
     uint64_t n = 0;
 
@@ -96,7 +70,7 @@ static bool take_line(struct group_state *out, struct bytes key, struct bytes va
         return take_boot(out, value);
     if (bytes_is(key, "epoch"))
         return take_epoch(c, value);
-    if (!number(value, &n))
+    if (!sealed_number(value, UINT64_MAX, &n))
         return false;
     if (bytes_is(key, "format"))
         return n == STATE_VERSION;
@@ -149,36 +123,13 @@ static bool fits_together(const struct core_state *c)
 
 int group_state_parse(struct group_state *out, struct bytes text, struct err *err)
 {
-    size_t at = 0;
-    uint64_t crc = 0;
-    unsigned line = 1;
+    int r;
 
     memset(out, 0, sizeof(*out));
-    for (; at < text.len; line++) {
-        const uint8_t *from = text.at + at, *to = memchr(from, '\n', text.len - at);
-        const uint8_t *is = to ? memchr(from, '=', (size_t)(to - from)) : NULL;
-        struct bytes key, value;
-
-        if (!is || to - from > LINE_MAX_BYTES)
-            return err_say(err, -EBADMSG, "line %u is not key=value", line);
-        key = bytes_of(from, (size_t)(is - from));
-        value = bytes_of(is + 1, (size_t)(to - is - 1));
-        if (bytes_is(key, "crc")) {
-            if (!number(value, &crc) || crc != crc32_of(0, bytes_of(text.at, at)) ||
-                at + (size_t)(to - from) + 1 != text.len)
-                return err_say(err, -EBADMSG, "the checksum in line %u is wrong", line);
-            if (!fits_together(&out->core))
-                return err_say(err, -EBADMSG,
-                               "member, members and copies above line %u do not fit together",
-                               line);
-            return 0;
-        }
-        if ((line == 1) != bytes_is(key, "format") || !take_line(out, key, value))
-            return err_say(err, -EBADMSG, "line %u (%.*s) is none that is written there", line,
-                           (int)(key.len < 32 ? key.len : 32), (const char *)key.at);
-        at += (size_t)(to - from) + 1;
-    }
-    return err_say(err, -EBADMSG, "line %u, the checksum at the end, is missing", line);
+    r = sealed_parse(text, take_line, out, err);
+    if (r == 0 && !fits_together(&out->core))
+        r = err_say(err, -EBADMSG, "member, members and copies do not fit together");
+    return r;
 }
 
 /* --- the file --- */

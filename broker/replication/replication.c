@@ -14,11 +14,10 @@
 #include "broker/locks.h"
 #include "broker/registrar.h"
 #include "broker/replication/group_start.h"
-#include "broker/replication/slave_metadata.h"
-#include "broker/topics.h"
+#include "broker/replication/plain_slave.h"
+#include "broker/replication/promoted.h"
 #include "common/clock.h"
 #include "common/codes.h"
-#include "common/dial.h"
 #include "common/log.h"
 
 enum { LISTEN_BACKLOG = 16 };
@@ -28,18 +27,18 @@ struct replication {
         topics_told; /* the metadata thread: the last change of topics that name servers hear of */
     struct broker *broker;
     struct quorum_options quorum;
-    struct ha_master *_Atomic master; /* NULL: not started, or a slave */
-    /* Of a slave; NULL: not started, or a master. */
-    struct ha_slave *_Atomic slave;
-    struct slave_metadata *_Atomic metadata;
-    bool member;                 /* of a group */
-    _Atomic bool leads;          /* without a group: as brokerRole says */
+    struct ha_master *_Atomic master;  /* NULL: not started, or a slave */
+    struct plain_slave *_Atomic slave; /* of no group; NULL: not started, or a master */
+    bool member;                       /* of a group */
+    _Atomic bool leads;                /* without a group: as brokerRole says, or an operator */
+    uint64_t promoted;                 /* the epoch, of a slave of no group that was; 0: not */
+    pthread_mutex_t orders_lock;
+    bool role_changed;           /* orders_lock; it begins again in another role */
     int reserved_fd;             /* the HA port, held for when it is a master; -1 */
     struct group_start begin;    /* of a member of a group */
     struct group *_Atomic group; /* NULL: none, or not started */
     pthread_mutex_t place_lock;
     char group_master[GROUP_ADDRESS_MAX]; /* place_lock */
-    struct ha_master_place told;          /* place_lock; by a name server; empty: not yet */
 };
 
 struct replication *replication_new(struct broker *b)
@@ -54,6 +53,7 @@ struct replication *replication_new(struct broker *b)
     r->member = group_is_set(c);
     atomic_init(&r->leads, c->broker_role != ROLE_SLAVE && !group_is_set(c));
     pthread_mutex_init(&r->place_lock, NULL);
+    pthread_mutex_init(&r->orders_lock, NULL);
     r->quorum = (struct quorum_options){
         .copies = group_config_copies(c),
         .policy = c->replica_ack == REPLICA_ACK_STRICT ? QUORUM_STRICT : QUORUM_GO_ON,
@@ -100,7 +100,7 @@ static int start_master(struct replication *r, int listen_fd, struct err *err)
     return e;
 }
 
-/* --- a slave --- */
+/* --- the role --- */
 
 bool replication_is_slave(const struct replication *r)
 {
@@ -117,163 +117,107 @@ int64_t replication_broker_id(const struct replication *r)
     return replication_is_slave(r) ? group_config_follower_id(&r->broker->settings->config) : 0;
 }
 
-/* Where the main port is when no name server has said it: RocketMQ's brokers have the replication
- * port one above it. */
-static void guess_main(struct ha_master_place *place)
+void replication_master_told(struct replication *r, struct bytes main, struct bytes ha)
 {
-    struct dial_address ha;
-    int port;
+    struct plain_slave *slave = atomic_load(&r->slave);
 
-    if (dial_parse(&ha, place->ha, NULL) < 0)
-        return;
-    port = atoi(ha.port) - 1;
-    if (port < 1)
-        return;
-    if (strchr(ha.host, ':'))
-        snprintf(place->main, sizeof(place->main), "[%.250s]:%d", ha.host, port);
-    else
-        snprintf(place->main, sizeof(place->main), "%.250s:%d", ha.host, port);
+    if (slave && main.len > 0 && ha.len > 0)
+        plain_slave_told(slave, main, ha);
 }
 
-static bool find_master(void *ctx, struct ha_master_place *out)
-{
-    struct replication *r = ctx;
-    const char *fixed = r->broker->settings->config.ha_master_address;
+/* --- a slave of no group that is promoted --- */
 
-    pthread_mutex_lock(&r->place_lock);
-    *out = r->told;
-    pthread_mutex_unlock(&r->place_lock);
-    if (fixed[0] != '\0')
-        snprintf(out->ha, sizeof(out->ha), "%s", fixed);
-    if (out->ha[0] != '\0' && out->main[0] == '\0')
-        guess_main(out);
-    return out->ha[0] != '\0';
+/* Only the file's own word, brokerRole=SLAVE, can be overruled: who changes it has decided anew. */
+static int find_promotion(struct replication *r, struct store_options *options, struct err *err)
+{
+    const struct broker_config *c = &r->broker->settings->config;
+    int e;
+
+    if (c->broker_role != ROLE_SLAVE)
+        return promoted_remove(c->store_path_root_dir, err);
+    e = promoted_load(&r->promoted, c->store_path_root_dir, err);
+    if (e < 0)
+        return e == -ENOENT ? 0 : e;
+    log_info("this broker is the master: it was promoted (tern/promoted), though its configuration "
+             "says brokerRole=SLAVE");
+    atomic_store(&r->leads, true);
+    if (c->in_sync_replicas > 0)
+        r->quorum.copies = (unsigned)c->in_sync_replicas;
+    options->follower = false;
+    return 0;
 }
 
-static bool find_main_port(void *ctx, char *main, size_t size)
+uint64_t replication_promoted(const struct replication *r)
 {
-    struct ha_master_place place;
-
-    if (!find_master(ctx, &place) || place.main[0] == '\0')
-        return false;
-    snprintf(main, size, "%s", place.main);
-    return true;
+    return r->promoted;
 }
 
-static void ask_where(void *ctx)
+/* The answer to the order has to be out before the connections are closed, which a stop waits for.
+ */
+static int begin_again(struct replication *r, const char *as)
 {
-    struct replication *r = ctx;
-
-    registrar_ask(r->broker->registrar);
+    r->role_changed = true;
+    log_info("this broker begins again in the same process, as %s", as);
+    broker_restart(r->broker);
+    return 0;
 }
 
-static void on_news(void *ctx)
+static int promote(struct replication *r, bool unclean, struct err *err)
 {
-    struct replication *r = ctx;
-    struct slave_metadata *metadata = atomic_load(&r->metadata);
+    struct plain_slave *slave = atomic_load(&r->slave);
+    struct data_version version = metadata_topics_version(r->broker->metadata);
+    int e;
 
-    if (metadata)
-        slave_metadata_call(metadata);
-}
-
-static bool keeps_topic(void *ctx, struct bytes name)
-{
-    struct replication *r = ctx;
-
-    return topic_is_system(r->broker, name);
-}
-
-static bool keeps_group(void *ctx, struct bytes name)
-{
-    (void)ctx;
-    return group_is_builtin(name);
-}
-
-static void on_master_end(void *ctx, uint64_t master_end)
-{
-    struct replication *r = ctx;
-    struct ha_slave *slave = atomic_load(&r->slave);
-
-    if (slave)
-        ha_slave_heard_end(slave, master_end);
-}
-
-static void on_topics(void *ctx)
-{
-    struct replication *r = ctx;
-
-    registrar_changed(r->broker->registrar);
-}
-
-static int start_slave(struct replication *r, struct err *err)
-{
-    struct broker *b = r->broker;
-    const struct broker_config *c = &b->settings->config;
-    struct slave_metadata_options metadata_options = {
-        .store = b->store,
-        .metadata = b->metadata,
-        .interval_ms = c->slave_metadata_interval,
-        .find_master = find_main_port,
-        .keeps_topic = keeps_topic,
-        .keeps_group = keeps_group,
-        .on_end = on_master_end,
-        .on_topics = on_topics,
-        .ctx = r,
-    };
-    struct ha_slave_options options = {
-        .store = b->store,
-        .metadata = b->metadata,
-        .store_dir = c->store_path_root_dir,
-        .source = c->bind_address,
-        .heartbeat_ms = c->ha_send_heartbeat_interval,
-        .housekeeping_ms = c->ha_housekeeping_interval,
-        .whole = c->ha_fresh_slave_from == FRESH_FROM_MIN,
-        .find_master = find_master,
-        .ask = ask_where,
-        .on_news = on_news,
-        .ctx = r,
-    };
-    struct slave_metadata *metadata;
-    struct ha_slave *slave;
-    int e = slave_metadata_new(&metadata, &metadata_options, err);
-
+    if (r->role_changed)
+        return err_say(err, -EAGAIN, "it is changing its role; ask again");
+    if (!replication_is_slave(r))
+        return err_say(err, -EALREADY, "this broker is the master already");
+    if (!slave)
+        return err_say(err, -EAGAIN, "this broker has not started yet");
+    e = unclean ? 0 : plain_slave_may_lead(slave, err);
     if (e < 0)
         return e;
-    atomic_store(&r->metadata, metadata);
-    e = ha_slave_new(&slave, &options, err);
-    if (e == 0)
-        atomic_store(&r->slave, slave);
+    if (version.state_version == INT64_MAX)
+        return err_say(err, -ERANGE, "no epoch is above that of its topics");
+    e = promoted_save((uint64_t)version.state_version + 1,
+                      r->broker->settings->config.store_path_root_dir, err);
+    return e < 0 ? e : begin_again(r, "the master");
+}
+
+int replication_promote(struct replication *r, bool unclean, struct err *err)
+{
+    int e;
+
+    pthread_mutex_lock(&r->orders_lock);
+    e = promote(r, unclean, err);
+    pthread_mutex_unlock(&r->orders_lock);
     return e;
 }
 
-void replication_master_told(struct replication *r, struct bytes main, struct bytes ha)
+static int step_down(struct replication *r, struct err *err)
 {
-    struct ha_slave *slave = atomic_load(&r->slave);
-    struct ha_master_place place = {.main = ""};
-    struct dial_address parsed;
-    bool changed;
+    int e;
 
-    if (!replication_is_slave(r) || replication_is_member(r) || main.len == 0 || ha.len == 0)
-        return;
-    if (!bytes_to_cstr(main, place.main, sizeof(place.main)) ||
-        !bytes_to_cstr(ha, place.ha, sizeof(place.ha)) ||
-        dial_parse(&parsed, place.main, NULL) < 0 || dial_parse(&parsed, place.ha, NULL) < 0) {
-        log_warn_limited("where the master is",
-                         "a name server says that the master is at \"%s\" and \"%s\", which are no "
-                         "addresses",
-                         SAFE(main), SAFE(ha));
-        return;
-    }
-    pthread_mutex_lock(&r->place_lock);
-    changed = strcmp(r->told.main, place.main) != 0 || strcmp(r->told.ha, place.ha) != 0;
-    r->told = place;
-    pthread_mutex_unlock(&r->place_lock);
-    if (!changed)
-        return;
-    log_info("the master is at %s, its replication port at %s", place.main, place.ha);
-    if (slave)
-        ha_slave_call(slave);
-    on_news(r);
+    if (r->role_changed)
+        return err_say(err, -EAGAIN, "it is changing its role; ask again");
+    if (replication_is_slave(r))
+        return err_say(err, -EPERM, "this broker is not the master");
+    if (r->promoted == 0)
+        return err_say(err, -EPERM,
+                       "this broker is the master because its configuration says so: to have a "
+                       "slave, set brokerRole=SLAVE and a brokerId there and start it again");
+    e = promoted_remove(r->broker->settings->config.store_path_root_dir, err);
+    return e < 0 ? e : begin_again(r, "a slave");
+}
+
+int replication_step_down(struct replication *r, struct err *err)
+{
+    int e;
+
+    pthread_mutex_lock(&r->orders_lock);
+    e = step_down(r, err);
+    pthread_mutex_unlock(&r->orders_lock);
+    return e;
 }
 
 /* --- a member of a group --- */
@@ -284,14 +228,19 @@ int replication_prepare(struct replication *r, struct store_options *options, st
 {
     const struct broker_config *c = &r->broker->settings->config;
 
-    return group_is_set(c) ? group_start_prepare(&r->begin, c, options, err) : 0;
+    return group_is_set(c) ? group_start_prepare(&r->begin, c, options, err)
+                           : find_promotion(r, options, err);
 }
 
 int replication_opened(struct replication *r, struct err *err)
 {
     const struct broker_config *c = &r->broker->settings->config;
 
-    return group_is_set(c) ? group_start_opened(&r->begin, c, err) : 0;
+    if (group_is_set(c))
+        return group_start_opened(&r->begin, c, err);
+    if (r->promoted > 0)
+        metadata_lead(r->broker->metadata, r->promoted);
+    return 0;
 }
 
 static void on_lead(void *ctx, uint64_t epoch)
@@ -478,6 +427,9 @@ bool replication_may_lock(const struct replication *r)
 
 int replication_start(struct replication *r, int listen_fd, struct err *err)
 {
+    struct plain_slave *slave;
+    int e;
+
     if (replication_is_member(r)) {
         r->reserved_fd = listen_fd;
         return start_member(r, err);
@@ -485,7 +437,10 @@ int replication_start(struct replication *r, int listen_fd, struct err *err)
     if (!replication_is_slave(r))
         return start_master(r, listen_fd, err);
     r->reserved_fd = listen_fd;
-    return start_slave(r, err);
+    e = plain_slave_new(&slave, r->broker, err);
+    if (e == 0)
+        atomic_store(&r->slave, slave);
+    return e;
 }
 
 void replication_leave(struct replication *r)
@@ -498,8 +453,7 @@ void replication_stop(struct replication *r)
     replication_leave(r);
     /* The store's threads may still look for them. */
     ha_master_stop(atomic_load(&r->master));
-    ha_slave_stop(atomic_load(&r->slave));
-    slave_metadata_stop(atomic_load(&r->metadata));
+    plain_slave_stop(atomic_load(&r->slave));
     if (r->reserved_fd >= 0)
         close(r->reserved_fd);
     r->reserved_fd = -1;
@@ -511,10 +465,10 @@ struct replication *replication_free(struct replication *r)
         return NULL;
     replication_stop(r);
     ha_master_free(atomic_load(&r->master));
-    ha_slave_free(atomic_load(&r->slave));
-    slave_metadata_free(atomic_load(&r->metadata));
+    plain_slave_free(atomic_load(&r->slave));
     group_free(atomic_load(&r->group));
     pthread_mutex_destroy(&r->place_lock);
+    pthread_mutex_destroy(&r->orders_lock);
     free(r);
     return NULL;
 }
@@ -522,8 +476,7 @@ struct replication *replication_free(struct replication *r)
 void replication_progress(struct replication *r)
 {
     struct ha_master *master = atomic_load_explicit(&r->master, memory_order_acquire);
-    struct ha_slave *slave = atomic_load_explicit(&r->slave, memory_order_acquire);
-
+    struct plain_slave *slave = atomic_load_explicit(&r->slave, memory_order_acquire);
     struct group *group = replication_group(r);
 
     if (group)
@@ -531,7 +484,7 @@ void replication_progress(struct replication *r)
     if (master)
         ha_master_progress(master);
     if (slave)
-        ha_slave_progress(slave);
+        plain_slave_progress(slave);
 }
 
 int32_t replication_verdict(const struct replication *r, uint64_t log_end)
@@ -613,12 +566,10 @@ void replication_status(const struct replication *r, struct ha_status *out)
 bool replication_slave_status(const struct replication *r, struct ha_slave_status *out,
                               int64_t *metadata_age_ms)
 {
-    struct ha_slave *slave = atomic_load_explicit(&r->slave, memory_order_acquire);
-    struct slave_metadata *metadata = atomic_load_explicit(&r->metadata, memory_order_acquire);
+    struct plain_slave *slave = atomic_load_explicit(&r->slave, memory_order_acquire);
 
-    if (!slave || !metadata)
+    if (!slave)
         return false;
-    ha_slave_status(slave, out);
-    *metadata_age_ms = slave_metadata_age_ms(metadata);
+    plain_slave_status(slave, out, metadata_age_ms);
     return true;
 }

@@ -9,7 +9,7 @@
 #include "broker/broker.h"
 #include "broker/replication/group.h"
 #include "broker/replication/ha_master.h"
-#include "broker/replication/ha_slave.h"
+#include "broker/replication/plain_slave.h"
 
 struct replication *replication_new(struct broker *b);
 /* This broker takes no messages: it is not the master now. Cheap. Of a member of a group it may
@@ -17,6 +17,14 @@ struct replication *replication_new(struct broker *b);
 bool replication_is_slave(const struct replication *r);
 /* groupMembers is set. */
 bool replication_is_member(const struct replication *r);
+/* Of a slave of no group that an operator has made the master: the epoch; else 0. */
+uint64_t replication_promoted(const struct replication *r);
+/* A slave of no group becomes the master, and one that did so a slave again: kept on the disk, then
+ * the broker begins again in this process. A promotion that is not `unclean` looks first whether
+ * the master lives and what is missing (plain_slave_may_lead()). -EALREADY, -EPERM: it has that
+ * role; -EAGAIN: not now; -errno. err is for the operator. May wait for the disk. */
+int replication_promote(struct replication *r, bool unclean, struct err *err);
+int replication_step_down(struct replication *r, struct err *err);
 /* What name servers are to know this broker as: 0 as the master. */
 int64_t replication_broker_id(const struct replication *r);
 /* A name server knows a newer epoch of the id that we told it. True: this broker led its group by
@@ -31,7 +39,8 @@ void replication_metadata_moved(struct replication *r);
 /* False of a master without enough members near for a change of a lock to be kept: another one may
  * be the master already. */
 bool replication_may_lock(const struct replication *r);
-/* Around store_open(), of a member of a group: how the store is to be opened, and that it was. */
+/* Around store_open(): how the store is to be opened in the role that this broker has, and that it
+ * was. The store folder is locked, the metadata are there. */
 int replication_prepare(struct replication *r, struct store_options *options, struct err *err);
 int replication_opened(struct replication *r, struct err *err);
 /* `listen_fd`: bound to the HA port, taken over; a slave listens on it to nobody, a

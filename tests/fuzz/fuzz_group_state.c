@@ -1,11 +1,13 @@
-/* Any bytes as tern/state, as they are and with a checksum that is right, which lets the rest be
- * reached. What parses is within its bounds, and printed and parsed again it is the same. */
+/* Any bytes as tern/state and as tern/promoted, as they are and with a checksum that is right,
+ * which lets the rest be reached. What parses is within its bounds, and printed and parsed again it
+ * is the same. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "broker/replication/group_state.h"
+#include "broker/replication/promoted.h"
 #include "common/crc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -32,12 +34,24 @@ static void check(const struct group_state *state)
     assert(state->cut_to <= INT64_MAX && memchr(state->boot_id, 0, sizeof(state->boot_id)));
 }
 
+static void parse_promoted(struct bytes text)
+{
+    struct err err = {0};
+    uint64_t epoch;
+
+    if (promoted_parse(&epoch, text, &err) == 0)
+        assert(epoch > 0 && epoch <= INT64_MAX);
+    else
+        assert(err.code == -EBADMSG && err.text[0] != '\0');
+}
+
 static void parse(struct bytes text)
 {
     struct group_state state, again;
     struct buf printed = {0}, twice = {0};
     struct err err = {0};
 
+    parse_promoted(text);
     if (group_state_parse(&state, text, &err) != 0) {
         assert(err.code == -EBADMSG && err.text[0] != '\0');
         return;

@@ -378,13 +378,16 @@ def another_list_of_members_or_number_of_copies_is_refused_at_the_start():
 
 
 @claims.claim
-def who_is_in_no_group_is_not_greeted_and_takes_no_orders():
+def who_is_in_no_group_is_not_greeted_and_hands_nothing_over():
     broker = process.Broker()
     with remoting.Client(broker.port) as client:
-        for code in (7100, STATUS, PROMOTE, HAND_OVER, STEP_DOWN):
+        for code, why in ((7100, "in no group"), (HAND_OVER, "in no group"),
+                          (PROMOTE, "the master already"), (STEP_DOWN, "its configuration says so")):
             reply = client.call(code)
             equal(reply.code, codes.SYSTEM_ERROR)
-            contains(reply.remark, "in no group")
+            contains(reply.remark, why)
+        status = json.loads(admin.expect(client.call(STATUS)).body)
+        equal((status["plain"], status["role"], status["promoted"]), (True, "master", 0))
     broker.stop()
 
 

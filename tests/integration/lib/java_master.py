@@ -13,9 +13,11 @@ from lib.claims import Broken
 FILE = 131072
 
 
-def record(topic, queue_id, queue_offset, log_offset, body, store_time=1795364003581):
+def record(topic, queue_id, queue_offset, log_offset, body, store_time=1795364003581, properties=()):
     """A stored message as RocketMQ 4.9 writes it."""
-    topic, properties = topic.encode(), b"UNIQ_KEY\x017F0000010001\x02WAIT\x01true"
+    properties = {"UNIQ_KEY": "7F0000010001", "WAIT": "true", **dict(properties)}
+    topic = topic.encode()
+    properties = "\x02".join(f"{k}\x01{v}" for k, v in properties.items()).encode()
     host = socket.inet_aton("127.0.0.1") + struct.pack(">i", 10911)
     rest = (struct.pack(">iIiiiqqiq", 0, messages.MAGIC, messages.crc31(body), queue_id, 0,
                         queue_offset, log_offset, 0, store_time - 1) + host +
@@ -36,13 +38,13 @@ class Log:
     def end(self):
         return self.begin + len(self.data)
 
-    def append(self, topic, body, queue_id=0):
+    def append(self, topic, body, queue_id=0, properties=()):
         offset = self.queues.get((topic, queue_id), 0)
-        size = len(record(topic, queue_id, offset, 0, body))
+        size = len(record(topic, queue_id, offset, 0, body, properties=properties))
         left = self.file_size - self.end % self.file_size
         if size + 8 > left:
             self.data += struct.pack(">iI", left, messages.BLANK_MAGIC) + bytes(left - 8)
-        self.data += record(topic, queue_id, offset, self.end, body)
+        self.data += record(topic, queue_id, offset, self.end, body, properties=properties)
         self.queues[topic, queue_id] = offset + 1
         self.ends.append(self.end)
         return self
@@ -121,6 +123,7 @@ class Master:
         self.asked = []  # (port: "main" or "vip", code, fields)
         self.refused = set()  # request codes answered with an error
         self.connections = queue.Queue()
+        self.namesrv = None
         self._sockets, self._lock = [], threading.Lock()
         self._bind()
         for name, listener in self.listeners.items():
@@ -150,7 +153,22 @@ class Master:
     def ha_address(self):
         return f"127.0.0.1:{self.port + 1}"
 
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def register(self, namesrv, name="broker-a"):
+        """As RocketMQ 4.9 does every 30 s, over one connection; the answer."""
+        if self.namesrv is None:
+            self.namesrv = remoting.Client(namesrv.port)
+        body = {"filterServerList": [], "topicConfigSerializeWrapper": self.tables[codes.ALL_TOPICS]}
+        return self.namesrv.call(codes.REGISTER_BROKER, {
+            "brokerName": name, "brokerAddr": self.address, "clusterName": "DefaultCluster",
+            "haServerAddr": self.ha_address, "brokerId": 0}, json.dumps(body).encode())
+
     def close(self):
+        if self.namesrv is not None:
+            self.namesrv.close()
         with self._lock:
             for one in list(self.listeners.values()) + self._sockets:
                 try:

@@ -95,6 +95,59 @@ START_TEST(other_json_is_no_status)
 }
 END_TEST
 
+START_TEST(a_broker_of_no_group_is_no_member_and_tells_what_it_knows_of_its_master)
+{
+    struct view_member *m = view_broker(&view, -1);
+
+    ck_assert(take(m,
+                   "{\"plain\":true,\"role\":\"slave\",\"brokerId\":1,\"fileId\":1,\"promoted\":0,"
+                   "\"written\":90,\"flushed\":80,\"confirmed\":70,\"copies\":1,"
+                   "\"follows\":{\"master\":\"m:1\",\"ha\":\"m:2\",\"state\":\"following\","
+                   "\"masterEnd\":95,\"silentMs\":-1,\"metadataAgeMs\":3}}"));
+    ck_assert(m->plain);
+    ck_assert_int_eq(m->broker_id, 1);
+    ck_assert_int_eq(m->written, 90);
+    ck_assert_int_eq(m->flushed, 80);
+    ck_assert_int_eq(m->confirmed, 70);
+    ck_assert_str_eq(m->followed.master, "m:1");
+    ck_assert_str_eq(m->followed.state, "following");
+    ck_assert_int_eq(m->followed.end, 95);
+    ck_assert_int_eq(m->followed.silent_ms, -1);
+    ck_assert_ptr_eq(view_broker(&view, 1), m);
+    ck_assert_ptr_null(view_broker(&view, 7));
+}
+END_TEST
+
+static struct view_member *plain(int64_t id, const char *role, int64_t end)
+{
+    struct view_member *m = view_member(&view, id);
+
+    m->plain = m->alive = true;
+    snprintf(m->role, sizeof(m->role), "%s", role);
+    m->written = end;
+    return m;
+}
+
+START_TEST(brokers_of_no_group_are_judged_only_where_nobody_is_in_one)
+{
+    ck_assert(!view_is_plain(&view));
+    plain(1, "slave", 100);
+    ck_assert(view_is_plain(&view));
+    ck_assert_ptr_null(view_plain_master(&view));
+    plain(2, "slave", 101);
+    ck_assert_int_eq(view_plain_best(&view)->id, 2);
+    plain(3, "master", 200);
+    ck_assert_int_eq(view_plain_best(&view)->id, 2);
+    ck_assert_int_eq(view_plain_master(&view)->id, 3);
+    /* Such a slave of a group's master is not counted among its members. */
+    view_member(&view, 3)->plain = false;
+    answers(3, "master", 5, 200);
+    ck_assert(!view_is_plain(&view));
+    ck_assert_int_eq(view_promises(&view, true), 1);
+    ck_assert_int_eq(view_best(&view, true)->id, 3);
+}
+END_TEST
+
 START_TEST(no_answer_makes_more_members_than_there_is_room_for)
 {
     struct buf text = {0};
@@ -179,6 +232,8 @@ static Suite *suite(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, a_member_tells_of_itself_and_of_members_that_nobody_knew);
     tcase_add_test(c, other_json_is_no_status);
+    tcase_add_test(c, a_broker_of_no_group_is_no_member_and_tells_what_it_knows_of_its_master);
+    tcase_add_test(c, brokers_of_no_group_are_judged_only_where_nobody_is_in_one);
     tcase_add_test(c, no_answer_makes_more_members_than_there_is_room_for);
     tcase_add_test(c, two_addresses_of_one_member_are_one_and_the_one_that_answers_stays);
     tcase_add_test(c, of_two_masters_the_one_with_the_higher_epoch_leads);
