@@ -4,7 +4,7 @@
  * An epoch has one writer, which had the whole log before it when it began. So two logs that have
  * an epoch that began at the same place are the same up to there, and on to where either goes on in
  * another epoch or ends. What is older than epochs is named by the first one that is begun on it
- * (core.c, begin_epoch); a log without any says nothing about what is in it, and has nothing in
+ * (core_begin_epoch()); a log without any says nothing about what is in it, and has nothing in
  * common with another.
  *
  * A table has CORE_EPOCHS_MAX entries. When it is full the two oldest become one, under the name of
