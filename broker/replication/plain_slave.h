@@ -13,7 +13,7 @@ struct plain_slave;
 
 /* Starts its threads. */
 int plain_slave_new(struct plain_slave **out, struct broker *b, struct err *err);
-void plain_slave_stop(struct plain_slave *s); /* safe twice; NULL is fine */
+void plain_slave_stop(struct plain_slave *s);                /* safe twice; NULL is fine */
 struct plain_slave *plain_slave_free(struct plain_slave *s); /* stops first; returns NULL */
 
 /* A name server has said where the master is (main port, HA port). */

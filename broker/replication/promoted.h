@@ -1,5 +1,5 @@
-/* promoted.h - tern/promoted: a broker of no group whose file says brokerRole=SLAVE is the master all
- * the same, because an operator has said so. docs/protocol/tern-store.md.
+/* promoted.h - tern/promoted: a broker of no group whose file says brokerRole=SLAVE is the master
+ * all the same, because an operator has said so. docs/protocol/tern-store.md.
  *
  * The file is there as long as that holds. Called while the store folder is locked.
  */

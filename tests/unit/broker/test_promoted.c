@@ -1,5 +1,5 @@
-/* test_promoted.c - tern/promoted: an order of an operator holds until another one, or a damaged file is
- * named. */
+/* test_promoted.c - tern/promoted: an order of an operator holds until another one, or a damaged
+ * file is named. */
 #include "broker/replication/promoted.h"
 
 #include <errno.h>
