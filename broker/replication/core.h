@@ -117,12 +117,17 @@ enum core_role {
     CORE_MASTER,
 };
 
+enum { CORE_NEW_COUNTERS = 1 << 18 };
 struct core_options {
     bool count_flushed;    /* SYNC_FLUSH: a copy counts when it is flushed, else when written */
     int64_t start_wait_ms; /* a returning master listens so long for another */
     int64_t ask_wait_ms;   /* answers of all members are waited for so long when enough are there */
     int64_t beat_ms;       /* between signs of life */
     int64_t silent_ms;     /* without one the other side is gone */
+    /* Random, below CORE_NEW_COUNTERS: so many counters are left out by the first ask for promises
+     * of a member without epochs. It may have lost its disk, and with it the terms that it has
+     * asked for: a term must not be used for two histories. */
+    uint32_t new_counter;
 };
 
 struct core_peer {

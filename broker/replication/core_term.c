@@ -112,6 +112,14 @@ void core_ask_for_promises(struct core *c)
 
     core_hear_of(c, c->state.promised);
     counter = (c->highest >> CORE_MEMBER_BITS) + 1;
+    if (c->state.epoch_count == 0) {
+        counter += c->options.new_counter;
+        c->options.new_counter = 0;
+    }
+    if (counter > core_term(UINT64_MAX) >> CORE_MEMBER_BITS) {
+        core_alarm(c, "all terms are used up: this group can have no other master");
+        return;
+    }
     c->asked = counter << CORE_MEMBER_BITS | c->state.member;
     core_hear_of(c, c->asked);
     for (unsigned i = 0; i < c->peer_count; i++)

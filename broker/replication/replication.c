@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -356,8 +357,12 @@ static int start_member(struct replication *r, struct err *err)
         .ctx = r,
     };
     struct group *group;
+    uint32_t chance;
     int e;
 
+    if (getrandom(&chance, sizeof(chance), 0) != sizeof(chance))
+        return err_set(err, -errno, "get a random number from the system");
+    options.times.new_counter = chance % CORE_NEW_COUNTERS;
     memcpy(options.members, r->begin.list.members, sizeof(options.members));
     e = group_new(&group, &options, err);
     if (e == 0)

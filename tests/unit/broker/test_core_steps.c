@@ -51,6 +51,53 @@ START_TEST(a_promise_that_does_not_come_is_asked_for_again)
 }
 END_TEST
 
+/* It may have had all of those that are near on a disk that is lost. */
+START_TEST(a_member_without_epochs_asks_in_a_term_that_it_has_hardly_had_before)
+{
+    struct core_options options = times;
+    struct core_state state = {
+        .version = 1, .member = 2, .members = {1, 2}, .member_count = 2, .copies = 2};
+    static struct core c;
+
+    options.new_counter = 5000;
+    core_init(&c, &options, &state, 0, 0, true, 1000);
+    core_promote(&c, false);
+    ck_assert_uint_eq(c.asked, (uint64_t)5001 << CORE_MEMBER_BITS | 2);
+    core_promote(&c, false);
+    ck_assert_uint_eq(c.asked, (uint64_t)5002 << CORE_MEMBER_BITS | 2);
+
+    state.epochs[state.epoch_count++] = (struct core_epoch){7ull << 36 | 2ull << 20, 0};
+    state.promised = 7 << CORE_MEMBER_BITS | 2;
+    core_init(&c, &options, &state, 0, 10, false, 1000);
+    core_promote(&c, false);
+    ck_assert_uint_eq(c.asked, 8 << CORE_MEMBER_BITS | 2);
+}
+END_TEST
+
+START_TEST(no_term_is_asked_for_when_all_are_used_up)
+{
+    const uint64_t last = core_term(UINT64_MAX) >> CORE_MEMBER_BITS;
+    struct core_state state = {.version = 1,
+                               .member = 2,
+                               .members = {1, 2},
+                               .member_count = 2,
+                               .copies = 2,
+                               .promised = (last - 1) << CORE_MEMBER_BITS | 1,
+                               .epoch_count = 1,
+                               .epochs = {{1ull << 36 | 1ull << 20, 0}}};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 10, false, 1000);
+    core_promote(&c, false);
+    ck_assert_uint_eq(c.asked, last << CORE_MEMBER_BITS | 2);
+    c.order_count = 0;
+    core_promote(&c, false);
+    ck_assert_uint_eq(c.asked, last << CORE_MEMBER_BITS | 2);
+    ck_assert_uint_eq(c.order_count, 1);
+    ck_assert_int_eq(c.orders[0].type, CORE_ALARM);
+}
+END_TEST
+
 /* The last order of this kind; the orders are taken. */
 static struct core_order last_order(struct core *c, enum core_order_type type,
                                     enum core_message_type message)
@@ -196,6 +243,8 @@ static Suite *steps_suite(void)
     TCase *t = tcase_create("steps");
 
     tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
+    tcase_add_test(t, a_member_without_epochs_asks_in_a_term_that_it_has_hardly_had_before);
+    tcase_add_test(t, no_term_is_asked_for_when_all_are_used_up);
     tcase_add_test(t, a_promise_of_who_claims_the_first_epoch_does_not_count);
     tcase_add_test(t, what_is_to_be_cut_is_no_part_of_the_log_any_more);
     tcase_add_test(t, a_log_that_begins_anew_is_doubted_until_all_is_back);

@@ -36,6 +36,7 @@ enum bug {
     PROMOTION_BY_CONFIRMED,
     CLAIM_UNHEARD,     /* a member with a new disk begins the history anew */
     HAND_OVER_AT_ONCE, /* the other member is told before it has the last bytes */
+    FORGOTTEN_TERMS,   /* a member with a new disk asks in terms that it had before */
 };
 
 struct plan {
@@ -113,6 +114,16 @@ static uint64_t rnd(uint64_t below)
     random_state ^= random_state >> 7;
     random_state ^= random_state << 17;
     return (random_state >> 11) % below;
+}
+
+/* Of its own, so that it changes nothing else of a schedule. */
+static uint32_t new_counter(void)
+{
+    static uint64_t state = 88172645463325252u;
+
+    state ^= state << 7;
+    state ^= state >> 9;
+    return (uint32_t)(state % CORE_NEW_COUNTERS);
 }
 
 static bool chance(unsigned in)
@@ -496,6 +507,7 @@ static void boot(unsigned i)
     struct node *n = &nodes[i];
 
     options.count_flushed = plan.flushed;
+    options.new_counter = plan.bug == FORGOTTEN_TERMS ? 0 : new_counter();
     if (n->disk_intent.cut)
         carry_out_cut(n, &n->disk_intent);
     n->disk_intent.cut = n->disk_intent.anew = false;
@@ -927,6 +939,7 @@ static const struct {
 } planted[] = {
     {SKIPPED_TRUNCATION, 1, 300},     {ACK_BEFORE_FLUSH, 1, 300}, {PROMISE_NOT_DURABLE, 1, 300},
     {PROMOTION_BY_CONFIRMED, 1, 300}, {CLAIM_UNHEARD, 3, 300},    {HAND_OVER_AT_ONCE, 1, 300},
+    {FORGOTTEN_TERMS, 6, 300},
 };
 
 START_TEST(a_hand_over_loses_nothing_and_ends_where_it_was_to)
