@@ -43,6 +43,7 @@ void core_tick(struct core *c, int64_t now_ms)
             core_begin_epoch(c);
             return;
         }
+        core_start_again(c);
         if (c->reported_ms == 0 || now_ms - c->reported_ms >= c->options.beat_ms)
             core_ask_to_follow(c);
         break;

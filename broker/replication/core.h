@@ -167,6 +167,7 @@ struct core {
     int64_t asked_ms;    /* when last */
     uint64_t highest;    /* the highest term heard of */
     bool unclean;        /* so are the promises that are asked for */
+    uint16_t started;    /* looking: this member was told to begin the term `asked`; 0: none */
     bool handing;        /* writes are closed, to hand over */
     uint16_t handing_to; /* 0: to whoever has everything first */
     int64_t handing_until, handed_ms;

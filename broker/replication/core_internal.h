@@ -47,6 +47,7 @@ void core_begin_epoch(struct core *c);
 void core_ask_for_promises(struct core *c);
 void core_send_asks(struct core *c);
 void core_decide(struct core *c);
+void core_start_again(struct core *c);
 void core_send_promises(struct core *c);
 void core_take_promise_ask(struct core *c, struct core_peer *p, const struct core_message *m);
 void core_take_promise(struct core *c, struct core_peer *p, const struct core_message *m);

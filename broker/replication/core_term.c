@@ -23,6 +23,7 @@ void core_look(struct core *c)
 {
     core_enter(c, CORE_LOOKING);
     c->master = 0;
+    c->started = 0;
     c->reported_ms = 0;
     for (unsigned i = 0; i < c->peer_count; i++)
         c->peers[i].looks = false;
@@ -156,6 +157,25 @@ static bool higher_log(uint64_t epoch_a, uint64_t end_a, uint64_t epoch_b, uint6
     return epoch_a != epoch_b ? epoch_a > epoch_b : end_a > end_b;
 }
 
+static void send_start(struct core *c, uint16_t to)
+{
+    struct core_message *m = core_send_to(c, to, CORE_START);
+
+    m->term = c->asked;
+    m->unclean = c->unclean;
+    c->asked_ms = c->now_ms;
+}
+
+/* Until its WELCOME is here, or nobody waits for it any more: a link that breaks loses this too.
+ * Who has begun the term already does nothing. */
+void core_start_again(struct core *c)
+{
+    if (c->started != 0 && c->state.promised == c->asked &&
+        c->now_ms - c->since_ms < c->options.silent_ms &&
+        c->now_ms - c->asked_ms >= c->options.beat_ms)
+        send_start(c, c->started);
+}
+
 /* Enough promises: the best of those who gave them writes. */
 void core_decide(struct core *c)
 {
@@ -183,11 +203,9 @@ void core_decide(struct core *c)
         (all < c->state.member_count && c->now_ms - c->since_ms < c->options.ask_wait_ms))
         return;
     if (best) {
-        struct core_message *m = core_send_to(c, best->member, CORE_START);
-
-        m->term = c->asked;
-        m->unclean = c->unclean;
         core_look(c);
+        c->started = best->member;
+        send_start(c, c->started);
     } else {
         core_begin_epoch(c);
     }

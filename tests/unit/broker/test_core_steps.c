@@ -51,6 +51,52 @@ START_TEST(a_promise_that_does_not_come_is_asked_for_again)
 }
 END_TEST
 
+START_TEST(the_order_to_begin_a_term_is_repeated_until_it_is_followed)
+{
+    const struct core_state state = {.version = 1,
+                                     .member = 2,
+                                     .members = {1, 2},
+                                     .member_count = 2,
+                                     .copies = 1,
+                                     .promised = 1 << CORE_MEMBER_BITS | 1,
+                                     .epoch_count = 1,
+                                     .epochs = {{1ull << 36 | 1ull << 20, 0}}};
+    struct core_message promise = {.type = CORE_PROMISE,
+                                   .from = 1,
+                                   .granted = true,
+                                   .last_epoch = 1ull << 36 | 1ull << 20,
+                                   .end = 20};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 10, false, 1000);
+    core_promote(&c, false);
+    core_saved(&c, c.state.version);
+    promise.asked = promise.term = c.asked;
+    core_receive(&c, &promise);
+    ck_assert_int_eq(c.role, CORE_LOOKING);
+    ck_assert_uint_eq(sent_to(&c, CORE_START), 1u << 1);
+    core_tick(&c, 1040);
+    ck_assert_uint_eq(sent_to(&c, CORE_START), 0);
+    core_tick(&c, 1050);
+    ck_assert_uint_eq(sent_to(&c, CORE_START), 1u << 1);
+    core_tick(&c, 1400); /* silent_ms: an operator asks again */
+    ck_assert_uint_eq(sent_to(&c, CORE_START), 0);
+
+    /* It has promised somebody else meanwhile. */
+    core_promote(&c, false);
+    core_saved(&c, c.state.version);
+    promise.asked = promise.term = c.asked;
+    core_receive(&c, &promise);
+    ck_assert_uint_eq(sent_to(&c, CORE_START), 1u << 1);
+    core_receive(&c, &(struct core_message){.type = CORE_PROMISE_ASK,
+                                            .from = 1,
+                                            .term = c.asked + (1 << CORE_MEMBER_BITS)});
+    core_saved(&c, c.state.version);
+    core_tick(&c, 1460);
+    ck_assert_uint_eq(sent_to(&c, CORE_START), 0);
+}
+END_TEST
+
 /* It may have had all of those that are near on a disk that is lost. */
 START_TEST(a_member_without_epochs_asks_in_a_term_that_it_has_hardly_had_before)
 {
@@ -243,6 +289,7 @@ static Suite *steps_suite(void)
     TCase *t = tcase_create("steps");
 
     tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
+    tcase_add_test(t, the_order_to_begin_a_term_is_repeated_until_it_is_followed);
     tcase_add_test(t, a_member_without_epochs_asks_in_a_term_that_it_has_hardly_had_before);
     tcase_add_test(t, no_term_is_asked_for_when_all_are_used_up);
     tcase_add_test(t, a_promise_of_who_claims_the_first_epoch_does_not_count);
