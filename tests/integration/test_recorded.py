@@ -6,16 +6,13 @@ time, ports or the bytes of our records is mapped or left out. Everything else t
 listed in DECISIONS with its reason, or it is a fault.
 """
 import json
-import lzma
-import os
 import re
 
-from lib import admin, claims, codes, dialect, messages, process, remoting
+from lib import admin, claims, codes, messages, process, recorded, remoting
 from lib.claims import Broken
 
 RUNS_SANITIZED = True
 
-FOLDER = os.path.join(os.path.dirname(__file__), "captures")
 SCENARIOS = ["a1_namesrv_and_master_start", "a2_update_topics", "b1_producer_sync",
              "b2_producer_async", "b3_producer_orderbatch", "b4_producer_delay",
              "b6_producer_compress", "b8_binary_header", "b9_vip_channel", "c1_consumer_two",
@@ -42,28 +39,6 @@ DECISIONS = [
 LEFT_OUT = re.compile("TopicT|TopicR|G_tx|G_rpc|G_on|TRANS_CHECK_MAX_TIME_TOPIC|RMQ_SYS_TRANS")
 # Made before the recordings began.
 EARLIER_TOPICS = {"TopicZ": 2, "TopicF": 2, "TopicE": 2, "TopicL": 2}
-
-# Places whose values depend on the clock, on the machine, or on the run.
-PLACES = ("version", "indexLastUpdatePhyoffset", "indexLastUpdateTimestamp", "physicOffset",
-          "physicSize")
-TIMES = re.compile(r"\.(timestamp|lastUpdateTimestamp|lastTimestamp|counter|consumeTps)$")
-
-
-def load(name):
-    with lzma.open(os.path.join(FOLDER, name + ".jsonl.xz"), "rt", encoding="utf-8") as rows:
-        return [json.loads(row) for row in rows]
-
-
-def body_of(row):
-    body = row["b"].encode() if "b" in row else bytes.fromhex(row.get("x", ""))
-    return body + b"\0" * (row.get("n", len(body)) - len(body))
-
-
-def without_places(value):
-    """An element of a list, but what depends on the run; that it is there counts."""
-    if not isinstance(value, dict):
-        return value
-    return {name: "there" if name in PLACES else item for name, item in value.items()}
 
 
 class Replay:
@@ -114,24 +89,28 @@ def replay():
     return _replay
 
 
-_needed = set()  # of DECISIONS
+class Scenario(recorded.Comparison):
+    decisions = DECISIONS
 
-
-class Scenario:
     def __init__(self, name):
-        self.rows = load(name)
-        self.clients, self.differences = {}, []
+        super().__init__()
+        self.rows = recorded.load(name)
+        self.clients = {}
         self.skipped = set()  # (connection, opaque)
         self.asked = {}  # (connection, opaque) -> row of the request
         self.notified = {}  # connection -> requests of the broker so far
 
-    def differ(self, row, place, recorded, ours):
-        for decision in DECISIONS:
-            if decision[0] == row["c"] and re.fullmatch(decision[1], place):
-                _needed.add(decision)
-                return
-        self.differences.append(f"request {row['c']} {row.get('e')}: {place}: recorded "
-                                f"{recorded!r}, ours {ours!r}")
+    def left_out(self, text):
+        return LEFT_OUT.search(text)
+
+    def to_recorded(self, text):
+        return replay().to_recorded(text)
+
+    def learn(self, recorded_id, our_id):
+        replay().learn(recorded_id, our_id)
+
+    def our_id(self, recorded_id):
+        return replay().our_id(recorded_id)
 
     def run(self):
         for at, row in enumerate(self.rows):
@@ -187,7 +166,7 @@ class Scenario:
             fields["offset"] = str(offset)
         if fields:
             fields = {k: replay().to_ours(v) for k, v in fields.items()}
-        body = body_of(row)
+        body = recorded.body_of(row)
         if "b" in row:
             body = replay().to_ours(row["b"]).encode()
         if row["c"] == codes.SEND_BATCH and "n" in row:  # as many, since these were not kept
@@ -231,96 +210,6 @@ class Scenario:
         for i in range(before, len(self.differences)):
             self.differences[i] += f" (remarks {row.get('r')!r}, {ours.remark!r})"
 
-    def compare(self, asked, row, ours):
-        if ours.code != row["c"]:
-            self.differ(asked, "code", row["c"], ours.code)
-            return
-        if ours.serialize != row.get("S", 0) and row["c"] == 0 and asked["c"] != codes.PULL:
-            self.differ(asked, "serialization", row.get("S", 0), ours.serialize)
-        self.compare_fields(asked, row, ours)
-        self.compare_body(asked, row, ours)
-
-    def compare_fields(self, asked, row, ours):
-        recorded, found = row.get("e") or {}, ours.fields or {}
-        if row.get("S", 0) == 0 and ours.serialize == 0 and \
-                (row.get("e") is None) != (ours.fields is None):
-            self.differ(asked, "extFields", row.get("e"), ours.fields)
-        for name in sorted(set(recorded) | set(found)):
-            theirs, mine = recorded.get(name), found.get(name)
-            if name == "msgId" and theirs and mine:
-                their_ids, my_ids = theirs.split(","), mine.split(",")
-                if len(their_ids) != len(my_ids):
-                    self.differ(asked, "extFields.msgId", theirs, mine)
-                for their_id, my_id in zip(their_ids, my_ids):
-                    replay().learn(their_id, my_id)
-            elif name in PLACES and theirs and mine:
-                continue
-            elif theirs != mine:
-                self.differ(asked, f"extFields.{name}", theirs, mine)
-
-    def compare_body(self, asked, row, ours):
-        if asked["c"] in (codes.PULL, codes.VIEW_MESSAGE, codes.QUERY_MESSAGE):
-            self.compare_messages(asked, row, ours)
-            return
-        if "n" in row or asked["c"] in (codes.GET_CONFIG, codes.GET_NAMESRV_CONFIG):
-            return  # not recorded whole, since it named paths of that machine
-        theirs = body_of(row)
-        if not theirs or not ours.body:
-            if theirs or ours.body:
-                self.differ(asked, "body", theirs, ours.body)
-            return
-        mine = replay().to_recorded(ours.body.decode())
-        self.compare_trees(asked, "body", dialect.loads(replay().to_recorded(theirs.decode())),
-                           dialect.loads(mine))
-
-    def compare_trees(self, asked, place, theirs, mine):
-        if type(theirs) is not type(mine):
-            self.differ(asked, place, theirs, mine)
-        elif isinstance(theirs, dict):
-            for name in sorted(set(theirs) | set(mine), key=repr):
-                if LEFT_OUT.search(repr(name)):
-                    continue
-                if name not in theirs or name not in mine:
-                    self.differ(asked, f"{place}.{name}", theirs.get(name), mine.get(name))
-                else:
-                    self.compare_trees(asked, f"{place}.{name}", theirs[name], mine[name])
-        elif isinstance(theirs, list):
-            # sets, all of them: the order is nobody's
-            a, b = ([without_places(x) for x in items if not LEFT_OUT.search(repr(x))]
-                    for items in (theirs, mine))
-            for item in [x for x in a if x not in b]:
-                self.differ(asked, f"{place}[]", item, None)
-            for item in [x for x in b if x not in a]:
-                self.differ(asked, f"{place}[]", None, item)
-        elif theirs != mine and not TIMES.search(place):
-            self.differ(asked, place, theirs, mine)
-
-    def compare_messages(self, asked, row, ours):
-        mine = messages.decode_all(ours.body)
-        if "n" in row:
-            return
-        data, theirs, at = body_of(row), [], 0
-        while at < len(data):
-            theirs.append(messages.decode(data, at))
-            at += theirs[-1].size
-        if len(theirs) != len(mine):
-            self.differ(asked, "messages", len(theirs), len(mine))
-        for number, (a, b) in enumerate(zip(theirs, mine)):
-            replay().learn(a.offset_id, b.offset_id)
-            for name in ("topic", "queue_id", "queue_offset", "flag", "sys_flag", "body",
-                         "born_time", "reconsume_times", "prepared_offset"):
-                if getattr(a, name) != getattr(b, name):
-                    self.differ(asked, f"message[{number}].{name}", getattr(a, name),
-                                getattr(b, name))
-            b.properties.pop(messages.CRC_NAME, None)  # ours
-            if "ORIGIN_MESSAGE_ID" in a.properties:
-                a.properties["ORIGIN_MESSAGE_ID"] = replay().our_id(
-                    a.properties["ORIGIN_MESSAGE_ID"])
-            for name in sorted(set(a.properties) | set(b.properties)):
-                if a.properties.get(name) != b.properties.get(name):
-                    self.differ(asked, f"message[{number}].properties.{name}",
-                                a.properties.get(name), b.properties.get(name))
-
     # --- what the broker asks ---
 
     def notification(self, row):
@@ -350,8 +239,7 @@ for scenario in SCENARIOS:
 
 @claims.claim
 def every_decision_is_still_needed():
-    claims.equal([d for d in DECISIONS if d not in _needed], [])
-
+    claims.equal([d for d in DECISIONS if d not in Scenario.needed], [])
 
 
 claims.run()

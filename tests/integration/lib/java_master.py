@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from lib import codes, messages, remoting
+from lib import codes, messages, recorded, remoting
 from lib.claims import Broken
 
 FILE = 131072
@@ -48,6 +48,12 @@ class Log:
         self.queues[topic, queue_id] = offset + 1
         self.ends.append(self.end)
         return self
+
+    def append_bytes(self, topic, size, queue_id=0):
+        """A message whose record has this size."""
+        offset = self.queues.get((topic, queue_id), 0)
+        return self.append(topic, b"b" * (size - len(record(topic, queue_id, offset, 0, b""))),
+                           queue_id)
 
     def fill(self, topic, count, size=1000):
         for i in range(count):
@@ -111,7 +117,7 @@ class Connection:
 
 
 class Master:
-    def __init__(self, log=None, **tables):
+    def __init__(self, log=None, port=0):
         self.log = log or Log()
         self.min = None  # what it says that its log begins at; None: the truth
         self.tables = {codes.ALL_TOPICS: {"dataVersion": {"counter": 1, "timestamp": 1},
@@ -122,10 +128,11 @@ class Master:
                                           "subscriptionGroupTable": {}}}
         self.asked = []  # (port: "main" or "vip", code, fields)
         self.refused = set()  # request codes answered with an error
+        self.recorded = {}  # request code -> row of a recording: answered with these bytes
         self.connections = queue.Queue()
         self.namesrv = None
         self._sockets, self._lock = [], threading.Lock()
-        self._bind()
+        self._bind(port)
         for name, listener in self.listeners.items():
             threading.Thread(target=self._accept, args=(name, listener), daemon=True).start()
 
@@ -135,9 +142,9 @@ class Master:
     def __exit__(self, *unused):
         self.close()
 
-    def _bind(self):
+    def _bind(self, port):
         for _ in range(200):
-            listeners = {"main": socket.create_server(("127.0.0.1", 0))}
+            listeners = {"main": socket.create_server(("127.0.0.1", port))}
             self.port = listeners["main"].getsockname()[1]
             try:
                 listeners["vip"] = socket.create_server(("127.0.0.1", self.port - 2))
@@ -206,7 +213,11 @@ class Master:
                     return
                 request = remoting.decode(stream.read(struct.unpack(">I", head)[0]))
                 self.asked.append((name, request.code, request.fields))
-                connection.sendall(remoting.encode(self._answer(request)))
+                if request.code in self.recorded:
+                    connection.sendall(recorded.frame(self.recorded[request.code],
+                                                      opaque=request.opaque))
+                else:
+                    connection.sendall(remoting.encode(self._answer(request)))
         except OSError:
             pass
 

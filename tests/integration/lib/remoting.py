@@ -235,6 +235,12 @@ class Client:
     def send_raw(self, data):
         self.socket.sendall(data)
 
+    def send_frame(self, data, opaque):
+        """Sends the bytes of a request that is answered."""
+        with self._changed:
+            self.asked.add(opaque)
+        self.send_raw(data)
+
     def send(self, code, fields=None, body=b"", flag=0, serialize=None, opaque=None, version=None,
              language=None):
         """Sends a request and returns its opaque."""
