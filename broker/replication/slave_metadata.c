@@ -119,20 +119,23 @@ static int ask(struct rpc *rpc, int32_t code, struct remoting_frame *reply, stru
 typedef int follow_fn(struct slave_metadata *s, struct bytes body, struct metadata_followed *out,
                       struct err *err);
 
-static bool topic_may_go(void *ctx, struct bytes name)
+static int give_up_topic(struct metadata *m, void *ctx, struct bytes name)
 {
     struct slave_metadata *s = ctx;
-    struct topic *topic = metadata_topic(s->options.metadata, name, NULL);
 
-    return topic && !s->options.keeps_topic(s->options.ctx, name) &&
-           !store_topic_is_used(s->options.store, topic);
+    (void)m;
+    return s->options.keeps_topic(s->options.ctx, name)
+               ? 1
+               : store_give_up_topic(s->options.store, name);
 }
 
-static bool group_may_go(void *ctx, struct bytes name)
+static int give_up_group(struct metadata *m, void *ctx, struct bytes name)
 {
     struct slave_metadata *s = ctx;
 
-    return !s->options.keeps_group(s->options.ctx, name);
+    return s->options.keeps_group(s->options.ctx, name)
+               ? 1
+               : metadata_group_delete(m, name, false, NULL);
 }
 
 static int follow_topics(struct slave_metadata *s, struct bytes body, struct metadata_followed *out,
@@ -142,9 +145,7 @@ static int follow_topics(struct slave_metadata *s, struct bytes body, struct met
     int r;
 
     metadata_topics_mark(s->options.metadata, &before);
-    r = metadata_follow_topics(s->options.metadata, body, topic_may_go, s, out, err);
-    if (out->deleted > 0)
-        store_topics_went(s->options.store);
+    r = metadata_follow_topics(s->options.metadata, body, give_up_topic, s, out, err);
     metadata_topics_mark(s->options.metadata, &after);
     if (after.change != before.change)
         s->options.on_topics(s->options.ctx);
@@ -154,7 +155,7 @@ static int follow_topics(struct slave_metadata *s, struct bytes body, struct met
 static int follow_groups(struct slave_metadata *s, struct bytes body, struct metadata_followed *out,
                          struct err *err)
 {
-    return metadata_follow_groups(s->options.metadata, body, group_may_go, s, out, err);
+    return metadata_follow_groups(s->options.metadata, body, give_up_group, s, out, err);
 }
 
 static int follow_offsets(struct slave_metadata *s, struct bytes body,

@@ -1,8 +1,8 @@
 /* metadata_follow.c - a slave takes its master's tables in: the bodies of requests 21, 201, 43, 45.
  *
- * What the master says of a topic or a group holds. What it does not name goes, when the caller
- * agrees: its list is whole. A consumer offset is taken unless a later one was committed here,
- * while the master was away: then it has to come up to that first.
+ * What the master says of a topic or a group holds. What it does not name is given up, if
+ * the caller can: its list is whole. A consumer offset is taken unless a later one was committed
+ * here, while the master was away: then it has to come up to that first.
  */
 #include <assert.h>
 #include <errno.h>
@@ -75,7 +75,7 @@ static void note_topic(void *ctx, const struct topic *t, const struct topic_conf
 }
 
 static int let_go(struct metadata *m, enum metadata_export file, const json_t *root,
-                  metadata_may_go *may_go, void *ctx, struct metadata_followed *out,
+                  metadata_give_up *give_up, void *ctx, struct metadata_followed *out,
                   struct err *err)
 {
     struct missing missing = {
@@ -97,13 +97,10 @@ static int let_go(struct metadata *m, enum metadata_export file, const json_t *r
         struct bytes name = bytes_of(left.at + 2, load_be16(left.at));
 
         left = bytes_of(name.at + name.len, left.len - 2 - name.len);
-        if (!may_go(ctx, name))
-            continue;
-        r = file == METADATA_EXPORT_TOPICS ? metadata_topic_delete(m, name, 0, false, NULL)
-                                           : metadata_group_delete(m, name, false, NULL);
+        r = give_up(m, ctx, name);
         if (r == 0)
             out->deleted++;
-        else if (r == -ENOENT)
+        else if (r == 1 || r == -ENOENT)
             r = 0;
         else
             err_set(err, r, "give up what the master has no more");
@@ -113,28 +110,28 @@ static int let_go(struct metadata *m, enum metadata_export file, const json_t *r
 }
 
 static int follow(struct metadata *m, enum metadata_export file, struct bytes body,
-                  metadata_may_go *may_go, void *ctx, struct metadata_followed *out,
+                  metadata_give_up *give_up, void *ctx, struct metadata_followed *out,
                   struct err *err)
 {
     json_t *root = NULL;
     int r = import(m, file, body, &root, out, err);
 
-    if (r == 0 && may_go)
-        r = let_go(m, file, root, may_go, ctx, out, err);
+    if (r == 0 && give_up)
+        r = let_go(m, file, root, give_up, ctx, out, err);
     json_decref(root);
     return r;
 }
 
-int metadata_follow_topics(struct metadata *m, struct bytes body, metadata_may_go *may_go,
+int metadata_follow_topics(struct metadata *m, struct bytes body, metadata_give_up *give_up,
                            void *ctx, struct metadata_followed *out, struct err *err)
 {
-    return follow(m, METADATA_EXPORT_TOPICS, body, may_go, ctx, out, err);
+    return follow(m, METADATA_EXPORT_TOPICS, body, give_up, ctx, out, err);
 }
 
-int metadata_follow_groups(struct metadata *m, struct bytes body, metadata_may_go *may_go,
+int metadata_follow_groups(struct metadata *m, struct bytes body, metadata_give_up *give_up,
                            void *ctx, struct metadata_followed *out, struct err *err)
 {
-    return follow(m, METADATA_EXPORT_GROUPS, body, may_go, ctx, out, err);
+    return follow(m, METADATA_EXPORT_GROUPS, body, give_up, ctx, out, err);
 }
 
 int metadata_follow_offsets(struct metadata *m, struct bytes body, struct metadata_followed *out,

@@ -7,10 +7,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static bool may_go(void *ctx, struct bytes name)
+static int give_up_topic(struct metadata *m, void *ctx, struct bytes name)
 {
     (void)ctx;
-    return name.len % 2 == 0;
+    return name.len % 2 == 0 ? metadata_topic_delete(m, name, 0, false, NULL) : 1;
+}
+
+static int give_up_group(struct metadata *m, void *ctx, struct bytes name)
+{
+    (void)ctx;
+    return name.len % 2 == 0 ? metadata_group_delete(m, name, false, NULL) : 1;
 }
 
 static int follow(struct metadata *m, int table, struct bytes body, struct metadata_followed *out)
@@ -19,9 +25,9 @@ static int follow(struct metadata *m, int table, struct bytes body, struct metad
 
     switch (table) {
     case 0:
-        return metadata_follow_topics(m, body, may_go, NULL, out, &err);
+        return metadata_follow_topics(m, body, give_up_topic, NULL, out, &err);
     case 1:
-        return metadata_follow_groups(m, body, may_go, NULL, out, &err);
+        return metadata_follow_groups(m, body, give_up_group, NULL, out, &err);
     case 2:
         return metadata_follow_offsets(m, body, out, &err);
     default:

@@ -27,15 +27,21 @@ static void end(void)
     fixture_end();
 }
 
-static bool may_go(void *ctx, struct bytes name)
+static int give_up_topic(struct metadata *of, void *ctx, struct bytes name)
 {
-    return !ctx || !bytes_is(name, ctx);
+    return ctx && bytes_is(name, ctx) ? 1 : metadata_topic_delete(of, name, 0, false, NULL);
+}
+
+static int give_up_group(struct metadata *of, void *ctx, struct bytes name)
+{
+    (void)ctx;
+    return metadata_group_delete(of, name, false, NULL);
 }
 
 static int follow_topics(const char *text, const char *stays)
 {
-    return metadata_follow_topics(m, bytes_str(text), may_go, (void *)(uintptr_t)stays, &followed,
-                                  &err);
+    return metadata_follow_topics(m, bytes_str(text), give_up_topic, (void *)(uintptr_t)stays,
+                                  &followed, &err);
 }
 
 static int follow_offsets(const char *text)
@@ -88,11 +94,13 @@ START_TEST(groups_are_taken_over_and_go)
     const char *one = "{\"subscriptionGroupTable\":{\"G1\":{\"groupName\":\"G1\"}}}";
     struct group_config config;
 
-    ck_assert_int_eq(metadata_follow_groups(m, bytes_str(two), may_go, NULL, &followed, &err), 0);
+    ck_assert_int_eq(
+        metadata_follow_groups(m, bytes_str(two), give_up_group, NULL, &followed, &err), 0);
     ck_assert(metadata_group(m, BYTES_LIT("G1"), &config));
     ck_assert_int_eq(config.retry_max_times, 3);
     ck_assert(metadata_group(m, BYTES_LIT("G2"), NULL));
-    ck_assert_int_eq(metadata_follow_groups(m, bytes_str(one), may_go, NULL, &followed, &err), 0);
+    ck_assert_int_eq(
+        metadata_follow_groups(m, bytes_str(one), give_up_group, NULL, &followed, &err), 0);
     ck_assert_uint_eq(followed.deleted, 1);
     ck_assert(!metadata_group(m, BYTES_LIT("G2"), NULL));
 }
