@@ -241,8 +241,10 @@ static int serve(struct broker_settings *settings, const struct broker_extra *ex
     /* Until the next one's loops live, nobody else gives signs of it. */
     if (*again)
         notify_alive();
-    if (broker && broker_free(broker) < 0 && r == 0)
-        r = -EIO; /* said already */
+    if (broker && broker_free(broker) < 0 && r == 0) {
+        r = -EIO;
+        *err = (struct err){0}; /* said already; not what it was used for before */
+    }
     if (*again)
         notify_alive();
     return r;
