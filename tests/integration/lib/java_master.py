@@ -14,8 +14,11 @@ FILE = 131072
 
 
 def record(topic, queue_id, queue_offset, log_offset, body, store_time=1795364003581, properties=()):
-    """A stored message as RocketMQ 4.9 writes it."""
-    properties = {"UNIQ_KEY": "7F0000010001", "WAIT": "true", **dict(properties)}
+    """A stored message as RocketMQ 4.9 writes it; properties=None: not even those of each."""
+    if properties is None:
+        properties = {}
+    else:
+        properties = {"UNIQ_KEY": "7F0000010001", "WAIT": "true", **dict(properties)}
     topic = topic.encode()
     properties = "\x02".join(f"{k}\x01{v}" for k, v in properties.items()).encode()
     host = socket.inet_aton("127.0.0.1") + struct.pack(">i", 10911)
@@ -50,10 +53,9 @@ class Log:
         return self
 
     def append_bytes(self, topic, size, queue_id=0):
-        """A message whose record has this size."""
-        offset = self.queues.get((topic, queue_id), 0)
-        return self.append(topic, b"b" * (size - len(record(topic, queue_id, offset, 0, b""))),
-                           queue_id)
+        """A message without properties whose record has this size."""
+        bare = len(record(topic, 0, 0, 0, b"", properties=None))
+        return self.append(topic, b"b" * (size - bare), queue_id, None)
 
     def fill(self, topic, count, size=1000):
         for i in range(count):
@@ -107,6 +109,16 @@ class Connection:
             if found > offset:
                 raise Broken(f"reports {found}, beyond {offset}")
 
+    def end(self):
+        """Closes it after what was sent."""
+        self.socket.setblocking(False)
+        try:
+            while self.socket.recv(4096):
+                pass
+        except OSError:
+            pass
+        self.close()
+
     def reports_until_closed(self):
         found = []
         try:
@@ -127,6 +139,7 @@ class Master:
                        codes.ALL_GROUPS: {"dataVersion": {"counter": 0, "timestamp": 1},
                                           "subscriptionGroupTable": {}}}
         self.asked = []  # (port: "main" or "vip", code, fields)
+        self.requests = []  # (port, frame)
         self.refused = set()  # request codes answered with an error
         self.recorded = {}  # request code -> row of a recording: answered with these bytes
         self.connections = queue.Queue()
@@ -212,6 +225,7 @@ class Master:
                 if len(head) < 4:
                     return
                 request = remoting.decode(stream.read(struct.unpack(">I", head)[0]))
+                self.requests.append((name, request))
                 self.asked.append((name, request.code, request.fields))
                 if request.code in self.recorded:
                     connection.sendall(recorded.frame(self.recorded[request.code],
