@@ -1,10 +1,16 @@
-"""Recorded replication of RocketMQ 4.9.8: its slaves' and testers' bytes to our master, its masters' bytes to
-our slave, and what ours say is held against what RocketMQ said.
+"""Recorded replication of RocketMQ 4.9.8: its slaves' and a tester's bytes to our master, its masters'
+bytes to our slave; what ours say is held against what RocketMQ said.
 
-Our logs get the recorded geometry: file size, ends of records, ends of logs; so all log offsets must be
-the recorded ones. Log bytes were not recorded whole: they are compared between our two sides. Replies
-are compared as in test_recorded. Periods are shortened by our settings; that RocketMQ's peers wait 5 s
-before a first report is not repeated. What differs is either listed with its reason, or it is a fault.
+Our logs get the recorded geometry: file size, ends of records and of logs; so all log offsets must be the
+recorded ones. Log bytes were not recorded whole: what was sent is compared with the log. Replies are
+compared as in test_recorded. What differs is either listed with its reason, or it is a fault.
+
+Not compared, since docs/protocol/replication.md leaves it open or has it otherwise:
+* how what is written is cut into transfers, but for their size and the ends of files;
+* when: our settings shorten the periods, and RocketMQ's slaves report only 5 s after they connect;
+* one report for several frames, and whole records only, where RocketMQ's slaves report every frame;
+* two connections of one host are one copy for our master: the tester's come from hosts of their own;
+* our slave's other requests to its master, 28 and 33.
 """
 import json
 import os
@@ -25,21 +31,23 @@ FAKE_SLAVES = ["e1_fake_slave", "e2_fake_slave_beyond_end", "e3_fake_slave_below
 FAKE_MASTERS = ["e4_fake_master_java_slave", "e5_fake_master_mid_file",
                 "e6_fake_master_oversize_and_refused"]
 # Where the log ends at the end of a recording.
-ENDS = {"d1": 356864, "d2": 356864, "d3": 513632, "d4": 513632, "d5": 513632, "d6": 514314, "d7": 517724,
-        "d8": 517724, "e1": 387812, "e2": 394468, "e3": 395446}
+ENDS = {"d1": 356864, "d2": 356864, "d3": 513632, "d4": 513632, "d5": 513632, "d6": 514314,
+        "d7": 517724, "d8": 517724, "e1": 387812, "e2": 394468, "e3": 395446}
 
 BATCH = 32768
 # Records without our CRC have RocketMQ's sizes, haFreshSlaveFrom=last begins where its masters do.
 STORE = {"mappedFileSizeCommitLog": FILE, "maxMessageSize": 65536, "scrubBytesPerSecond": 0,
-         "haSendHeartbeatInterval": 50, "haFreshSlaveFrom": "last", "registerBrokerTimeoutMills": 1000}
+         "haSendHeartbeatInterval": 50, "haFreshSlaveFrom": "last",
+         "registerBrokerTimeoutMills": 1000}
 MASTER = {"brokerRole": "SYNC_MASTER", "recordCrcEnable": False, "slaveTimeout": 60000, **STORE}
 SLAVE = {"brokerRole": "SLAVE", "brokerId": 1, "slaveMetadataInterval": 100, **STORE}
 IMPATIENT = {"slaveTimeout": 200}
+SILENCE = {"haHousekeepingInterval": 500}
 # A recording begins with these; at some marks the master is started again with others.
-SETTINGS = {"d6": {"haHousekeepingInterval": 1000}, "e1": IMPATIENT, "e2": IMPATIENT, "e3": IMPATIENT}
+SETTINGS = {"d6": IMPATIENT, "e1": IMPATIENT, "e2": IMPATIENT, "e3": IMPATIENT}
 RESTARTS = {("e1", "send, acked only up to the previous end"): {},
             ("e1", "zero got (11.233"): IMPATIENT,
-            ("e1", "now idle"): {"haHousekeepingInterval": 500}}
+            ("e1", "now idle"): SILENCE}
 
 # Of the runtime information; everything else there depends on the machine or the moment.
 OF_THE_LOG = ("commitLogMinOffset", "commitLogMaxOffset")
@@ -48,14 +56,16 @@ LEFT_OUT = re.compile("RMQ_SYS_TRANS|TRANS_CHECK_MAX_TIME_TOPIC")
 
 # (request code, place in the reply, reason)
 EVERYWHERE = [
-    (codes.RUNTIME_INFO, r"body\.table\.(EndTransaction.*|remainTransientStoreBufferNumbs|dispatchMaxBuffer|"
-                         r"putMessageDistributeTime|putLatency99.?|[gp].tMessageEntireTimeMax)",
+    (codes.RUNTIME_INFO, r"body\.table\.(EndTransaction.*|remainTransientStoreBufferNumbs|"
+                         r"dispatchMaxBuffer|putMessageDistributeTime|putLatency99.?|"
+                         r"[gp].tMessageEntireTimeMax)",
      "there is nothing behind them: docs/protocol/remoting.md"),
 ]
 REPLIES = {
-    "e2": [(codes.SEND, "code (0|12) -> 11", "RocketMQ counts a first report beyond its end as a copy of all, "
-                                             "and its connection as a slave; ours refuses it")],
-    "e3": [(codes.RUNTIME_INFO, "code 1 -> 0", "RocketMQ's fails with a NoSuchElementException")],
+    "e2": [(codes.SEND, "code (0|12) -> 11",
+            "RocketMQ counts a first report beyond its end as a copy of all, and its connection as a "
+            "slave; ours refuses it")],
+    "e3": [(codes.RUNTIME_INFO, "code 1 -> 0", "RocketMQ fails with a NoSuchElementException")],
 }
 # (recording, connection): RocketMQ goes on with it, ours closes it at its first report
 REFUSED = {
@@ -64,8 +74,7 @@ REFUSED = {
     ("e3", 3): "likewise",
     ("e3", 5): "negative: RocketMQ says nothing for ever",
 }
-
-# (recording, log offset and size of a frame): what our slave does, and why it is not what RocketMQ's does
+# (recording, log offset, size of a frame): what our slave does, and why not what RocketMQ's does
 FRAMES = {
     ("e4", 325344, 67972): ("crosses", "RocketMQ's drops what crosses the end of a file; ours has no "
                                        "reason to"),
@@ -112,8 +121,10 @@ class Replay(recorded.Comparison):
         if theirs != ours:
             self.differences.append(f"a message is at log offset {ours}, recorded {theirs}")
 
-    def differ(self, row, place, recorded, ours):
-        super().differ(row, f"code {recorded} -> {ours}" if place == "code" else place, recorded, ours)
+    def differ(self, row, place, theirs, ours):
+        if place == "code":
+            place = f"code {theirs} -> {ours}"
+        super().differ(row, place, theirs, ours)
 
     def raw(self, row):
         """The bytes of a request, with our ports."""
@@ -179,7 +190,7 @@ class Cluster:
     def __init__(self):
         self.namesrv, self.store, self.broker = process.Namesrv(), None, None
         with remoting.Client(self.namesrv.port) as client:
-            # RocketMQ answers registrations with an empty table when there has been an ordered topic.
+            # After an ordered topic, registrations are answered with an empty table.
             named = {"namespace": "ORDER_TOPIC_CONFIG", "key": "T"}
             admin.expect(client.call(codes.PUT_KV, {**named, "value": "broker-a:1"}))
             admin.expect(client.call(codes.DELETE_KV, named))
@@ -274,7 +285,7 @@ class MasterSide(Replay):
     def start(self, settings):
         self.cluster.start(settings)
         port = self.cluster.broker.port
-        main, self.vip = (13911, 13909) if self.name[0] == "e" else (10911, 10909)
+        main = 13911 if self.name[0] == "e" else 10911
         self.ports = {9876: self.cluster.namesrv.port, main: port, main - 2: port - 2,
                       main + 1: port + 1}
 
@@ -296,11 +307,13 @@ class MasterSide(Replay):
                 new.report([old.said])
                 new.next = old.said
                 new.expect(old.said, old.next - old.said)
-        self.near()
+        if settings is not SILENCE:
+            self.near()
 
     def connect(self, stream):
-        return remoting.Client({"namesrv": self.cluster.namesrv.port, "main": self.cluster.broker.port,
-                                "vip": self.cluster.broker.port - 2}[self.where[stream]])
+        main = self.cluster.broker.port
+        return remoting.Client({"namesrv": self.cluster.namesrv.port, "main": main,
+                                "vip": main - 2}[self.where[stream]])
 
     def near(self, gone=False):
         """The master knows who is connected, or who is not any more."""
@@ -311,8 +324,7 @@ class MasterSide(Replay):
     def mark(self, text):
         for (name, begin), settings in RESTARTS.items():
             if name == self.name and text.startswith(begin):
-                self.restart({**SETTINGS.get(self.name, {}), **settings}
-                             if settings is not IMPATIENT else IMPATIENT)
+                self.restart(settings)
         if text.startswith("two reports (100, max) in one write"):
             stream = max(self.streams)
             self.streams[stream].next = self.streams[stream].said
@@ -340,7 +352,7 @@ class MasterSide(Replay):
             self.closed.add(stream)  # ours does it by itself; SlaveSide's; nobody is there
         elif row["open"] != "ha":
             self.clients[stream] = self.connect(stream)
-        elif self.name != "d6" or "old" in row:
+        else:
             self.open_stream(stream)
             if "old" in row:
                 self.streams[stream].report(self.later(stream)["h"][:1])
@@ -359,6 +371,10 @@ class MasterSide(Replay):
     def close(self, stream, by_master):
         if by_master and self.name == "d8":
             self.lost.append(stream)  # RocketMQ takes a while to stop
+        elif by_master and self.name == "d6":  # it has been silent for too long
+            self.restart(SILENCE)
+            self.lose(stream)
+            self.restart({})
         elif by_master:
             self.lose(stream)
             self.near(gone=True)
@@ -376,12 +392,11 @@ class MasterSide(Replay):
         if row["d"] == "<":
             offset, size = row["h"]
             after = self.later(stream)
-            # RocketMQ's clock begins with the connection: a heartbeat may come just before data
-            if size > 0 or after.get("d") != "<" or after["h"][1] == 0:
+            # One heartbeat for several; none before data: RocketMQ sends one when the first report
+            # comes late.
+            if size > 0 or after.get("d") != "<":
                 self.streams[stream].expect(offset, size)
             return
-        if stream not in self.streams:
-            self.open_stream(stream)  # not before it is needed: silence is measured
         ours = self.streams[stream]
         if self.rows[self.at - 1].get("mark", "").startswith("after 5 bytes of a report"):
             ours.report(row["h"], 5)
@@ -404,7 +419,9 @@ class MasterSide(Replay):
     def end(self):
         until(lambda: self.cluster.info("ternCommitLogWritten") == ENDS[self.name],
               f"the log ends at {ENDS[self.name]}")
-        for number, ours in self.streams.items():
+        for ours in self.streams.values():
+            if ours.next is None:
+                equal(ours.slave.input, b"", "what was sent to a slave that has not reported")
             ours.check(self.cluster.log())
             ours.slave.close()
         for client in list(self.clients.values()) + self.beside:
@@ -451,7 +468,7 @@ class SlaveSide(Replay):
     master = namesrv = slave = connection = None
 
     def begin(self):
-        self.clients, self.expected, self.answers, self.said = {}, {}, {}, b""
+        self.clients, self.answers, self.said = {}, {}, b""
         self.prepare()
         self.kept = 0
         self.bounds = {*self.master.log.ends, *range(0, self.master.log.end, FILE)}
@@ -481,7 +498,8 @@ class SlaveSide(Replay):
             self.ports.update({10921: self.slave.port, 10922: self.slave.port + 1})
 
     def mapped(self, row):
-        return {**row, "e": {k: self.to_ours(v) for k, v in row["e"].items()}} if "e" in row else row
+        fields = {k: self.to_ours(v) for k, v in (row.get("e") or {}).items()}
+        return {**row, "e": fields} if "e" in row else row
 
     def start(self):
         port, store = (self.slave.port, self.slave.store) if self.slave else (0, None)
