@@ -12,7 +12,6 @@ Not compared, since docs/protocol/replication.md leaves it open or has it otherw
 * two connections of one host are one copy for our master: the tester's come from hosts of their own;
 * our slave's other requests to its master, 28 and 33.
 """
-import json
 import os
 import re
 import shutil
