@@ -422,11 +422,11 @@ void registrar_ask(struct registrar *r)
     bool ask;
 
     pthread_mutex_lock(&r->lock);
-    ask = r->started && !r->stop;
-    for (unsigned i = 0; i < r->count && ask; i++)
+    ask = r->started && !r->stop; /* until it has started, `count` moves */
+    for (unsigned i = 0; ask && i < r->count; i++)
         r->servers[i].asked = true;
     pthread_mutex_unlock(&r->lock);
-    for (unsigned i = 0; i < r->count && ask; i++)
+    for (unsigned i = 0; ask && i < r->count; i++)
         wake(&r->servers[i]);
 }
 
