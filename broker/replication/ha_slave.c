@@ -239,6 +239,10 @@ static void give_up(struct ha_slave *h, enum ha_slave_state state, const char *t
 
     say(h, state == HA_SLAVE_APART ? SAID_APART : SAID_BAD, text);
     set_state(h, state);
+    pthread_mutex_lock(&h->lock);
+    h->status.trouble = state;
+    h->status.trouble_with = h->status.master;
+    pthread_mutex_unlock(&h->lock);
     disconnect(h);
     h->flows = false;
     wait_longer(h, first < TROUBLE_FIRST_MS ? first : TROUBLE_FIRST_MS, TROUBLE_MAX_MS);
@@ -569,6 +573,7 @@ static void start_frames(struct ha_slave *h, const struct ha_start *start)
     pthread_mutex_lock(&h->lock);
     h->status.connections++;
     h->status.silent_ms = now;
+    h->status.trouble = HA_SLAVE_NO_MASTER;
     pthread_mutex_unlock(&h->lock);
     snprintf(text, sizeof(text), "following master %.300s from log offset %" PRIu64 " on",
              h->status.master.ha, start->report);

@@ -66,6 +66,10 @@ struct ha_slave_status {
     uint64_t master_end;           /* as far as is known; 0: not at all */
     uint64_t connections, frames, bytes;
     int64_t silent_ms; /* since the last byte, while connected; -1: not connected */
+    /* HA_SLAVE_APART or HA_SLAVE_BAD since a master has shown that, until one is followed again,
+     * also while none can be reached; else HA_SLAVE_NO_MASTER. And which master. */
+    enum ha_slave_state trouble;
+    struct ha_master_place trouble_with;
 };
 void ha_slave_status(struct ha_slave *h, struct ha_slave_status *out);
 /* Somebody has asked the master how far its log goes. Any thread. */

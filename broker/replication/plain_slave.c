@@ -250,21 +250,15 @@ int plain_slave_may_lead(struct plain_slave *s, struct err *err)
                        "its master at %s is connected, last heard %" PRId64
                        " ms ago; stop that one first, or two brokers take messages",
                        status.master.main, status.silent_ms);
-    switch (status.state) {
-    case HA_SLAVE_APART:
-    case HA_SLAVE_BAD:
+    if (status.trouble != HA_SLAVE_NO_MASTER)
         return err_say(err, -ENODATA,
                        "its log is not that of its master at %s (%s; the log of this broker says "
                        "more)",
-                       status.master.main, ha_slave_state_names[status.state]);
-    case HA_SLAVE_STOPPED:
+                       status.trouble_with.main, ha_slave_state_names[status.trouble]);
+    if (status.state == HA_SLAVE_STOPPED)
         return err_say(err, -ENODATA, "its store takes no more writes");
-    case HA_SLAVE_NO_MASTER:
-    case HA_SLAVE_CONNECTING:
-    case HA_SLAVE_FOLLOWING:
-    case HA_SLAVE_WAITING:
-        break;
-    }
+    if (end == store_min(s->broker->store))
+        return err_say(err, -ENODATA, "its log is empty: nothing of its master's has come here");
     if (status.master_end > end)
         return err_say(err, -ENODATA,
                        "its master's log went to %" PRIu64 " when it was last heard, and this "

@@ -176,8 +176,10 @@ static int promote(struct replication *r, bool unclean, struct err *err)
     if (!slave)
         return err_say(err, -EAGAIN, "this broker has not started yet");
     e = unclean ? 0 : plain_slave_may_lead(slave, err);
-    if (e < 0)
+    if (e < 0) {
+        err_add(err, " (--unclean promotes all the same)");
         return e;
+    }
     if (version.state_version == INT64_MAX)
         return err_say(err, -ERANGE, "no epoch is above that of its topics");
     e = promoted_save((uint64_t)version.state_version + 1,

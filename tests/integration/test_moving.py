@@ -236,6 +236,37 @@ def a_promotion_is_refused_while_the_master_lives_or_when_something_is_known_to_
 
 
 @claims.claim
+def a_log_that_was_not_its_masters_is_not_promoted_because_that_one_is_gone():
+    with Cluster() as cluster:
+        cluster.master.close()
+        with rocketmq(Log().fill("Orders", 80, 700)) as other:
+            other.register(cluster.namesrv)
+            until(lambda: "logs apart" in cluster.ctl("group"), "it has found out")
+        until(lambda: "logs apart" not in cluster.ctl("group"), "it has tried again")
+        contains(cluster.ctl("promote", code=1),
+                 f"its log is not that of its master at {other.address} (logs apart; ")
+        contains(cluster.ctl("group"), "slave")
+        cluster.ctl("promote", "--unclean")
+
+
+@claims.claim
+def a_slave_without_a_byte_is_promoted_only_when_that_is_meant():
+    namesrv = process.Namesrv()
+    slave = process.Broker(namesrv=namesrv, **{**SETTINGS, **AS_SLAVE})
+    command = [process.CTL, "promote", "--broker-name", "broker-a", "-n", namesrv.address]
+    until(lambda: process.run_program([process.CTL, "group", *command[2:]])[0] == 0, "it is known")
+    code, out, err = process.run_program(command)
+    equal(code, 1, out)
+    contains(err, "its log is empty")
+    contains(err, "(--unclean promotes all the same)")
+    equal(process.run_program(command + ["--unclean"])[0], 0)
+    with remoting.Client(slave.port) as client:
+        equal(messages.send(client, "Orders").queue_offset, 0)
+    slave.stop()
+    namesrv.stop()
+
+
+@claims.claim
 def a_damaged_mark_is_named_and_nothing_is_guessed():
     with Cluster() as cluster:
         cluster.promoted().close()
