@@ -23,10 +23,12 @@ static void put_status(struct json_out *j, struct broker *b)
     struct replication *r = b->replication;
     struct ha_slave_status follows;
     int64_t metadata_age_ms;
+    bool slave = replication_slave_status(r, &follows, &metadata_age_ms);
 
     jout_object(j);
     jout_kv_bool(j, "plain", true);
-    jout_kv_str(j, "role", replication_is_slave(r) ? "slave" : "master");
+    /* One that has been told to step down is a slave when it has begun again. */
+    jout_kv_str(j, "role", slave ? "slave" : "master");
     jout_kv_i64(j, "brokerId", replication_broker_id(r));
     jout_kv_i64(j, "fileId", b->settings->config.broker_id);
     jout_kv_i64(j, "promoted", (int64_t)replication_promoted(r));
@@ -34,7 +36,7 @@ static void put_status(struct json_out *j, struct broker *b)
     jout_kv_i64(j, "flushed", (int64_t)store_flushed(b->store));
     jout_kv_i64(j, "confirmed", (int64_t)store_confirmed(b->store));
     jout_kv_i64(j, "copies", replication_copies(r));
-    if (replication_slave_status(r, &follows, &metadata_age_ms))
+    if (slave)
         put_master(j, &follows, metadata_age_ms);
     jout_object_end(j);
 }

@@ -210,7 +210,12 @@ static int step_down(struct replication *r, struct err *err)
                        "this broker is the master because its configuration says so: to have a "
                        "slave, set brokerRole=SLAVE and a brokerId there and start it again");
     e = promoted_remove(r->broker->settings->config.store_path_root_dir, err);
-    return e < 0 ? e : begin_again(r, "a slave");
+    if (e < 0)
+        return e;
+    /* What is owed is refused, and nothing is taken that the next master would not have. */
+    atomic_store(&r->leads, false);
+    broker_halts(r->broker);
+    return begin_again(r, "a slave");
 }
 
 int replication_step_down(struct replication *r, struct err *err)

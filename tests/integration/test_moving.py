@@ -187,6 +187,20 @@ def rocketmq_gets_its_log_back_and_the_broker_is_its_slave_again():
 
 
 @claims.claim
+def who_waits_for_a_copy_is_told_that_the_broker_steps_down():
+    with Cluster(inSyncReplicas=2, replicaAck="strict", slaveTimeout=60000) as cluster:
+        with cluster.promoted() as client, ha.Slave(cluster.slave.port + 1) as slave:
+            slave.report(cluster.master.log.end)
+            until(lambda: admin.runtime_info(client)["ternSlavesNear"] == "1", "it has a slave")
+            waits = client.send(codes.SEND_V2, messages.send_fields("Orders"), b"not acknowledged")
+            slave.follow(cluster.master.log.end + 1, ack=False)
+            cluster.ctl("demote")
+            reply = client.reply(waits)
+            equal(reply.code, codes.NOT_AVAILABLE)
+            contains(reply.remark, "not the master any more")
+
+
+@claims.claim
 def two_of_ours_follow_it_and_one_of_them_follows_the_other_afterwards():
     with Cluster(inSyncReplicas=2) as cluster:
         other = process.Broker(namesrv=cluster.namesrv, **{**SETTINGS, **AS_SLAVE, "brokerId": 2})
