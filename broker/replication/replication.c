@@ -163,6 +163,15 @@ static int begin_again(struct replication *r, const char *as)
     return 0;
 }
 
+/* Above that of the topics; and the time, since of two slaves that were promoted one after the other
+ * the later one need not have the topics of the earlier. Epochs of groups begin far above it. */
+static uint64_t next_epoch(int64_t state_version)
+{
+    uint64_t next = (uint64_t)state_version + 1, now_s = (uint64_t)(clock_wall_ms() / 1000);
+
+    return now_s > next && now_s < core_first_term(1) << CORE_INCARNATION_BITS ? now_s : next;
+}
+
 static int promote(struct replication *r, bool unclean, struct err *err)
 {
     struct plain_slave *slave = atomic_load(&r->slave);
@@ -182,7 +191,7 @@ static int promote(struct replication *r, bool unclean, struct err *err)
     }
     if (version.state_version == INT64_MAX)
         return err_say(err, -ERANGE, "no epoch is above that of its topics");
-    e = promoted_save((uint64_t)version.state_version + 1,
+    e = promoted_save(next_epoch(version.state_version),
                       r->broker->settings->config.store_path_root_dir, err);
     return e < 0 ? e : begin_again(r, "the master");
 }

@@ -1,6 +1,8 @@
 """Moving in from RocketMQ while it runs, and back: a plain slave of a RocketMQ master takes its place with
 its messages, offsets and delayed messages, stays the master, and becomes a slave again when it is told to."""
+import json
 import os
+import time
 
 from lib import admin, claims, codes, ha, messages, process, remoting
 from lib.claims import contains, equal, true, until
@@ -218,6 +220,26 @@ def two_of_ours_follow_it_and_one_of_them_follows_the_other_afterwards():
             messages.send(client, "Orders", b"on two")
             with remoting.Client(other.port) as slave:
                 equal(bodies(slave, "Orders")[-2:], [b"for one only", b"on two"])
+        other.stop()
+
+
+@claims.claim
+def of_two_that_were_promoted_without_knowing_of_each_other_the_later_one_is_routed_to():
+    with Cluster() as cluster:
+        with cluster.promoted() as client:
+            epoch = json.loads(client.call(7101).body)["promoted"]
+        port = cluster.slave.port
+        cluster.slave.kill()
+        until(lambda: time.time() >= epoch + 1, "the clock has gone on")
+        other = process.Broker(namesrv=cluster.namesrv, **{**SETTINGS, **AS_SLAVE, "brokerId": 2})
+        until(lambda: other.address in cluster.ctl("group", code=0), "it is known")
+        cluster.ctl("promote", "--unclean")
+        with remoting.Client(other.port) as client:
+            admin.make_topic(client, "Orders")
+        cluster.start(port)
+        until(lambda: "holds brokerName broker-a, brokerId 0 with a newer epoch" in cluster.slave.log(),
+              "the earlier one has been refused")
+        equal(cluster.members()[0], other.address)
         other.stop()
 
 
