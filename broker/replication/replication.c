@@ -128,13 +128,14 @@ void replication_master_told(struct replication *r, struct bytes main, struct by
 
 /* --- a slave of no group that is promoted --- */
 
-/* Only the file's own word, brokerRole=SLAVE, can be overruled: who changes it has decided anew. */
+/* Only the file's own word, brokerRole=SLAVE of no group, can be overruled: who changes it has
+ * decided anew. */
 static int find_promotion(struct replication *r, struct store_options *options, struct err *err)
 {
     const struct broker_config *c = &r->broker->settings->config;
     int e;
 
-    if (c->broker_role != ROLE_SLAVE)
+    if (c->broker_role != ROLE_SLAVE || replication_is_member(r))
         return promoted_remove(c->store_path_root_dir, err);
     e = promoted_load(&r->promoted, c->store_path_root_dir, err);
     if (e < 0)
@@ -243,10 +244,11 @@ enum { BEAT_MAX_MS = 1000, ASK_WAIT_MS = 1000 };
 
 int replication_prepare(struct replication *r, struct store_options *options, struct err *err)
 {
-    const struct broker_config *c = &r->broker->settings->config;
+    int e = find_promotion(r, options, err);
 
-    return group_is_set(c) ? group_start_prepare(&r->begin, c, options, err)
-                           : find_promotion(r, options, err);
+    if (e < 0 || !replication_is_member(r))
+        return e;
+    return group_start_prepare(&r->begin, &r->broker->settings->config, options, err);
 }
 
 int replication_opened(struct replication *r, struct err *err)

@@ -158,6 +158,20 @@ def it_stays_the_master_over_crashes_and_restarts_until_its_file_says_master():
 
 
 @claims.claim
+def as_a_member_of_a_group_it_has_only_the_roles_of_that():
+    with Cluster() as cluster:
+        cluster.promoted().close()
+        port = cluster.slave.port
+        cluster.slave.stop()
+        members = {"groupMembers": f"1@127.0.0.1:{port};2@127.0.0.1:1", "memberId": 1}
+        cluster.start(port, brokerRole="ASYNC_MASTER", brokerId=0, **members)
+        cluster.slave.stop()
+        cluster.start(port)  # in no group again, and its file says SLAVE
+        with remoting.Client(port) as client:
+            messages.send(client, "Orders", expect=codes.NOT_AVAILABLE)  # a slave takes none
+
+
+@claims.claim
 def rocketmq_gets_its_log_back_and_the_broker_is_its_slave_again():
     with Cluster() as cluster:
         with cluster.promoted() as client:
