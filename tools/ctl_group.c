@@ -106,6 +106,15 @@ static void add_member(struct table *t, struct view *v, struct view_member *m)
     const struct view_member *leader = view_leader(v);
     const char *state = m->alarm[0] ? m->alarm : m->doubtful ? "doubts its log" : "";
 
+    if (view_is_outsider(m)) {
+        table_add(t, NULL);
+        table_add(t, m->address);
+        table_add(t, "no member");
+        for (int i = 0; i < 5; i++)
+            table_add(t, NULL);
+        table_add(t, "in no group, not counted");
+        return;
+    }
     table_addf(t, "%" PRId64, m->id);
     table_add(t, m->address);
     if (!m->answers) {
@@ -142,6 +151,8 @@ static void group_json(struct ctl *ctl, struct view *v)
     for (unsigned i = 0; i < v->count; i++) {
         const struct view_member *m = &v->members[i];
 
+        if (view_is_outsider(m))
+            continue;
         jout_object(&j);
         jout_kv_i64(&j, "id", m->id);
         jout_kv_str(&j, "address", m->address);
@@ -251,10 +262,9 @@ int group_wait_for_routes(struct ctl *ctl, const struct view *v, const struct vi
         }
         if (found == NOT_ROUTED)
             return err_say(&ctl->err, TOOL_REFUSED,
-                           "member %" PRId64
-                           " is the master, but name server %s does not say so yet; it goes on "
-                           "being told",
-                           m->id, name_server);
+                           "the broker at %s is the master, but name server %s does not say so "
+                           "yet; it goes on being told",
+                           m->address, name_server);
         routed += found == ROUTED;
         if (found == ROUTED)
             buf_addf(&ctl->out, "name server %s routes to %s\n", name_server, m->address);
@@ -264,7 +274,7 @@ int group_wait_for_routes(struct ctl *ctl, const struct view *v, const struct vi
     }
     if (routed == 0)
         return err_say(&ctl->err, TOOL_UNREACHABLE,
-                       "member %" PRId64 " is the master, but no name server answers", m->id);
+                       "the broker at %s is the master, but no name server answers", m->address);
     return TOOL_DONE;
 }
 
@@ -320,6 +330,8 @@ static void say_members(struct ctl *ctl, struct view *v)
                      ", confirmed %" PRId64 "%s\n",
                      m->id, m->address, m->role, m->last_epoch, m->written, m->confirmed,
                      m->doubtful ? "; it doubts its log, and its promise does not count" : "");
+        else if (view_is_outsider(m))
+            buf_addf(&ctl->out, "broker at %s: in no group, it is not counted\n", m->address);
         else
             buf_addf(&ctl->out, "member %" PRId64 " at %s: no answer (%s)\n", m->id, m->address,
                      m->why);

@@ -19,7 +19,10 @@ static bool is_master(const struct view_member *m)
 
 static void add_broker(struct table *t, const struct view_member *m)
 {
-    table_addf(t, "%" PRId64, m->broker_id);
+    if (m->broker_id < 0)
+        table_add(t, NULL);
+    else
+        table_addf(t, "%" PRId64, m->broker_id);
     table_add(t, m->address);
     if (!m->plain) {
         table_add(t, m->alive ? "not TernMQ" : "no answer");
@@ -147,10 +150,12 @@ static bool wait_for_role(struct ctl *ctl, struct view *v, const char *address, 
                           int64_t until_ms)
 {
     for (;;) {
-        const struct view_member *m = view_know(v, address);
+        struct view_member *m = view_know(v, address);
 
         if (m && m->plain && strcmp(m->role, role) == 0)
             return true;
+        if (m)
+            m->silent = false; /* its start may take longer than an answer is waited for */
         if (clock_mono_ms() >= until_ms)
             return false;
         poll(NULL, 0, GROUP_LOOK_MS);

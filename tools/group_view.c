@@ -161,6 +161,11 @@ bool view_is_plain(const struct view *v)
     return plain;
 }
 
+bool view_is_outsider(const struct view_member *m)
+{
+    return m->alive && !m->answers && m->id == 0; /* members name one another */
+}
+
 struct view_member *view_plain_best(struct view *v)
 {
     struct view_member *best = NULL;
@@ -234,7 +239,7 @@ void view_losses(const struct view *v, const struct view_member *to, struct buf 
     for (unsigned i = 0; i < v->count; i++) {
         const struct view_member *m = &v->members[i];
 
-        if (m->answers)
+        if (m->answers || view_is_outsider(m))
             continue;
         buf_addf(out,
                  "  member %" PRId64 " at %s does not answer: what only it and others that do not "

@@ -70,6 +70,9 @@ struct view_member *view_leader(struct view *v);
 bool view_take(struct view *v, struct view_member *m, const json_t *status);
 /* Nobody answers as a member of a group, and some broker that is in none does. */
 bool view_is_plain(const struct view *v);
+/* It answers, and is no member of the group that others are in: a slave of no group, or one of
+ * RocketMQ's. Nothing that it has or says counts. */
+bool view_is_outsider(const struct view_member *m);
 /* The slave of no group that has most; NULL: there is none. */
 struct view_member *view_plain_best(struct view *v);
 /* The broker of no group that is the master; NULL. */

@@ -2,6 +2,7 @@
 its messages, offsets and delayed messages, stays the master, and becomes a slave again when it is told to."""
 import json
 import os
+import subprocess
 import time
 
 from lib import admin, claims, codes, ha, messages, process, remoting
@@ -85,6 +86,17 @@ class Cluster:
         with remoting.Client(self.namesrv.port) as client:
             addresses = admin.route(client, "Orders")["brokerDatas"][0]["brokerAddrs"]
             return {int(broker_id): address for broker_id, address in addresses.items()}
+
+
+def unread(port):
+    """Bytes that wait for whoever listens on `port` to read them."""
+    total = 0
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in list(table)[1:]:
+            local, _, state, queues = line.split()[1:5]
+            if int(local.split(":")[1], 16) == port and state == "01":
+                total += int(queues.split(":")[1], 16)
+    return total
 
 
 def bodies(client, name, queue_id=0):
@@ -235,6 +247,22 @@ def two_of_ours_follow_it_and_one_of_them_follows_the_other_afterwards():
             with remoting.Client(other.port) as slave:
                 equal(bodies(slave, "Orders")[-2:], [b"for one only", b"on two"])
         other.stop()
+
+
+@claims.claim
+def a_broker_that_takes_long_to_begin_again_is_waited_for():
+    with Cluster() as cluster:
+        cluster.master.close()
+        until(lambda: "connecting" in cluster.ctl("group"), "the master is gone")
+        command = [process.CTL, "promote", "--broker-name", "broker-a", "-n", cluster.namesrv.address]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as promoting:
+            until(lambda: "begins again" in cluster.slave.log(), "it begins again")
+            cluster.slave.freeze()
+            asked = until(lambda: unread(cluster.slave.port), "it is asked")
+            until(lambda: unread(cluster.slave.port) > asked, "it is asked once more")
+            cluster.slave.thaw()
+            out, _ = promoting.communicate()
+        contains(out, f"routes to {cluster.slave.address}")
 
 
 @claims.claim

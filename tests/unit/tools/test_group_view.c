@@ -224,6 +224,26 @@ START_TEST(what_may_be_lost_is_with_those_that_do_not_answer_or_doubt)
 }
 END_TEST
 
+START_TEST(a_slave_of_no_group_beside_one_has_nothing_that_counts)
+{
+    struct view_member *one = answers(1, "looking", 5, 100), *other;
+
+    answers(2, "looking", 5, 90);
+    answers(3, "looking", 5, 80);
+    other = view_know(&view, "h:9");
+    ck_assert(take(other, "{\"plain\":true,\"role\":\"slave\",\"written\":200}"));
+    other->alive = true;
+    ck_assert(view_is_outsider(other));
+    ck_assert_str_eq(losses(one), "");
+    ck_assert_uint_eq(view_promises(&view, true), 3);
+    ck_assert_ptr_eq(view_best(&view, true), one);
+    ck_assert(!view_is_outsider(one));
+    one->answers = false; /* others name it: it was a member, whatever it is now */
+    one->alive = true;
+    ck_assert(!view_is_outsider(one));
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("group_view");
@@ -240,6 +260,7 @@ static Suite *suite(void)
     tcase_add_test(c, the_last_epoch_counts_before_the_end_of_the_log);
     tcase_add_test(c, a_member_that_doubts_its_log_is_no_promise_unless_unclean);
     tcase_add_test(c, what_may_be_lost_is_with_those_that_do_not_answer_or_doubt);
+    tcase_add_test(c, a_slave_of_no_group_beside_one_has_nothing_that_counts);
     suite_add_tcase(s, c);
     return s;
 }
