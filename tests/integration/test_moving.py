@@ -2,6 +2,7 @@
 its messages, offsets and delayed messages, stays the master, and becomes a slave again when it is told to."""
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -342,6 +343,16 @@ def a_slave_without_a_byte_is_promoted_only_when_that_is_meant():
         equal(messages.send(client, "Orders").queue_offset, 0)
     slave.stop()
     namesrv.stop()
+
+
+@claims.claim
+def a_slave_whose_stop_is_not_clean_names_no_mark_that_it_does_not_have():
+    with Cluster() as cluster:
+        os.mkdir(os.path.join(cluster.slave.store, "tern", "queues.tmp"))
+        cluster.slave.signal(signal.SIGTERM)
+        cluster.slave.wait_end(3)
+        contains(cluster.slave.log(), "the stop was not clean")
+        equal("promoted" in cluster.slave.log(), False, "the mark is named")
 
 
 @claims.claim
