@@ -148,7 +148,7 @@ static void *stopper(void *arg)
     struct broker *b = arg;
 
     if (broker_wants_restart(b))
-        notify_status("broker %s begins again with another log", b->settings->config.broker_name);
+        notify_status("broker %s begins again", b->settings->config.broker_name);
     else
         notify_stopping();
     registrar_stop(b->registrar);

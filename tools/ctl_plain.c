@@ -120,7 +120,7 @@ static void say_broker(struct ctl *ctl, const struct view_member *m)
 /* NULL with ctl->err: it cannot be done. */
 static struct view_member *choose(struct ctl *ctl, struct view *v, const struct group_command *c)
 {
-    struct view_member *master = view_plain_master(v), *slave = view_plain_best(v);
+    struct view_member *master = view_plain_master(v), *best = view_plain_best(v), *slave = best;
 
     if (c->to != GROUP_TO_UNSET) {
         slave = view_broker(v, c->to);
@@ -141,6 +141,13 @@ static struct view_member *choose(struct ctl *ctl, struct view *v, const struct 
                 "the master at %s is alive: stop it first, or two brokers take messages, and "
                 "clients find now this one and now that one. (--unclean promotes all the same)",
                 master->address);
+        return NULL;
+    }
+    if (best && best->written > slave->written && !c->unclean) {
+        err_say(&ctl->err, TOOL_REFUSED,
+                "broker %" PRId64 " at %s has %" PRId64
+                " bytes more: promote that one. (--unclean promotes all the same)",
+                best->broker_id, best->address, best->written - slave->written);
         return NULL;
     }
     return slave;

@@ -240,6 +240,9 @@ def two_of_ours_follow_it_and_one_of_them_follows_the_other_afterwards():
         cluster.connection = first
         cluster.stream(cluster.master.log.ends[-2], cluster.master.log.end)
         first.reported(cluster.master.log.end)
+        cluster.master.close()
+        contains(cluster.ctl("promote", "--to", "2", code=1),
+                 f"broker 1 at {cluster.slave.address} has ")
         with cluster.promoted() as client:  # 1, since it has more
             equal(cluster.members(), {0: cluster.slave.address, 2: other.address})
             until(lambda: admin.runtime_info(client)["ternSlavesNear"] == "1", "the other follows")
