@@ -164,8 +164,9 @@ static int begin_again(struct replication *r, const char *as)
     return 0;
 }
 
-/* Above that of the topics; and the time, since of two slaves that were promoted one after the other
- * the later one need not have the topics of the earlier. Epochs of groups begin far above it. */
+/* Above that of the topics; and the time, since of two slaves that were promoted one after the
+ * other the later one need not have the topics of the earlier. Epochs of groups begin far above it.
+ */
 static uint64_t next_epoch(int64_t state_version)
 {
     uint64_t next = (uint64_t)state_version + 1, now_s = (uint64_t)(clock_wall_ms() / 1000);
