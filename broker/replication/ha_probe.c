@@ -34,6 +34,7 @@ static int read_log(const json_t *table, struct ha_master_log *out, struct err *
         .written = (uint64_t)written,
         .confirmed = (uint64_t)(max < min ? min : max),
         .tern = json_get_str(table, "ternVersion").len > 0,
+        .member = number_of(table, "ternMember") > 0,
     };
     return 0;
 }

@@ -17,7 +17,8 @@ struct ha_master_log {
     uint64_t min;
     uint64_t written;   /* what it may have streamed */
     uint64_t confirmed; /* what it serves, at most `written` */
-    bool tern;          /* it is one of ours */
+    bool tern;          /* it is one of ours, */
+    bool member;        /* and in a group */
 };
 /* Request 28. 0 or negative with err. */
 int ha_ask_log(struct rpc *master, int timeout_ms, struct ha_master_log *out, struct err *err);

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "broker/replication/ha_frames.h"
-#include "broker/replication/ha_probe.h"
 #include "common/clock.h"
 #include "common/dial.h"
 #include "common/log.h"
@@ -75,6 +74,7 @@ struct ha_slave {
     pthread_mutex_t lock; /* leaf: for `status` */
     struct ha_slave_status status;
     _Atomic uint64_t master_end;
+    _Atomic bool master_is_member;
 };
 
 /* --- what others see --- */
@@ -92,14 +92,16 @@ void ha_slave_status(struct ha_slave *h, struct ha_slave_status *out)
     *out = h->status;
     pthread_mutex_unlock(&h->lock);
     out->master_end = atomic_load(&h->master_end);
+    out->master_is_member = atomic_load(&h->master_is_member);
     if (out->silent_ms >= 0)
         out->silent_ms = clock_mono_ms() - out->silent_ms;
 }
 
 /* What it has said last counts, also when that is less than before: it may be another master. */
-void ha_slave_heard_end(struct ha_slave *h, uint64_t master_end)
+void ha_slave_heard(struct ha_slave *h, const struct ha_master_log *log)
 {
-    atomic_store(&h->master_end, master_end);
+    atomic_store(&h->master_end, log->written);
+    atomic_store(&h->master_is_member, log->member);
 }
 
 static void note_frame(struct ha_slave *h, uint64_t end)
@@ -554,7 +556,7 @@ static int probe(struct ha_slave *h, struct ha_start *start, struct err *err)
                  start, err);
     if (r < 0)
         return r;
-    ha_slave_heard_end(h, log.written);
+    ha_slave_heard(h, &log);
     /* The first message may have been fetched. */
     return r == 0 ? keep_all(h, err) : r;
 }

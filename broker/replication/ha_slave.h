@@ -10,6 +10,7 @@
 #ifndef TERN_BROKER_REPLICATION_HA_SLAVE_H
 #define TERN_BROKER_REPLICATION_HA_SLAVE_H
 
+#include "broker/replication/ha_probe.h"
 #include "broker/store/store.h"
 
 struct ha_slave;
@@ -64,6 +65,7 @@ struct ha_slave_status {
     struct ha_master_place master; /* of the last try; empty: none yet */
     uint64_t reported;             /* on this connection */
     uint64_t master_end;           /* as far as is known; 0: not at all */
+    bool master_is_member;         /* of a group, when it was last heard */
     uint64_t connections, frames, bytes;
     int64_t silent_ms; /* since the last byte, while connected; -1: not connected */
     /* HA_SLAVE_APART or HA_SLAVE_BAD since a master has shown that, until one is followed again,
@@ -73,6 +75,6 @@ struct ha_slave_status {
 };
 void ha_slave_status(struct ha_slave *h, struct ha_slave_status *out);
 /* Somebody has asked the master how far its log goes. Any thread. */
-void ha_slave_heard_end(struct ha_slave *h, uint64_t master_end);
+void ha_slave_heard(struct ha_slave *h, const struct ha_master_log *log);
 
 #endif

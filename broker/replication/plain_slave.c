@@ -97,13 +97,13 @@ static bool keeps_group(void *ctx, struct bytes name)
     return group_is_builtin(name);
 }
 
-static void on_master_end(void *ctx, uint64_t master_end)
+static void on_master_log(void *ctx, const struct ha_master_log *log)
 {
     struct plain_slave *s = ctx;
     struct ha_slave *slave = atomic_load(&s->slave);
 
     if (slave)
-        ha_slave_heard_end(slave, master_end);
+        ha_slave_heard(slave, log);
 }
 
 static void on_topics(void *ctx)
@@ -156,7 +156,7 @@ static int start(struct plain_slave *s, struct err *err)
         .find_master = find_main_port,
         .keeps_topic = keeps_topic,
         .keeps_group = keeps_group,
-        .on_end = on_master_end,
+        .on_log = on_master_log,
         .on_topics = on_topics,
         .ctx = s,
     };
@@ -250,6 +250,11 @@ int plain_slave_may_lead(struct plain_slave *s, struct err *err)
                        "its master at %s is connected, last heard %" PRId64
                        " ms ago; stop that one first, or two brokers take messages",
                        status.master.main, status.silent_ms);
+    if (status.master_is_member)
+        return err_say(err, -EPERM,
+                       "its master at %s is a member of a group, and this slave is none: start "
+                       "members, and promote one of those",
+                       status.master.main);
     if (status.trouble != HA_SLAVE_NO_MASTER)
         return err_say(err, -ENODATA,
                        "its log is not that of its master at %s (%s; the log of this broker says "

@@ -23,7 +23,8 @@ void plain_slave_progress(struct plain_slave *s);
 void plain_slave_status(struct plain_slave *s, struct ha_slave_status *out,
                         int64_t *metadata_age_ms);
 /* Whether it may become the master as far as can be told from here. -EBUSY: its master lives;
- * -ENODATA: it is known that something is missing, or may be. With a clause that says what. */
+ * -EPERM: it is for members of a group to take its place; -ENODATA: it is known that something is
+ * missing, or may be. With a clause that says what. */
 int plain_slave_may_lead(struct plain_slave *s, struct err *err);
 
 #endif

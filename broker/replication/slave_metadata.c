@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/replication/ha_probe.h"
 #include "common/clock.h"
 #include "common/codes.h"
 #include "common/dial.h"
@@ -228,7 +227,7 @@ static int look(struct slave_metadata *s, struct err *first)
     if (!stopping(s)) {
         r = ha_ask_log(s->main, ASK_MS, &log, &err);
         if (r == 0)
-            s->options.on_end(s->options.ctx, log.written);
+            s->options.on_log(s->options.ctx, &log);
         keep_first(first, &err, r);
     }
     return first->code;

@@ -9,6 +9,7 @@
 #ifndef TERN_BROKER_REPLICATION_SLAVE_METADATA_H
 #define TERN_BROKER_REPLICATION_SLAVE_METADATA_H
 
+#include "broker/replication/ha_probe.h"
 #include "broker/store/store.h"
 
 struct slave_metadata;
@@ -21,8 +22,9 @@ struct slave_metadata_options {
     bool (*find_master)(void *ctx, char *main, size_t size); /* its main port; false: not known */
     bool (*keeps_topic)(void *ctx, struct bytes name);       /* though the master has it not */
     bool (*keeps_group)(void *ctx, struct bytes name);
-    void (*on_end)(void *ctx, uint64_t master_end); /* how far the master's log goes */
-    void (*on_topics)(void *ctx);                   /* topics have changed */
+    void (*on_log)(void *ctx,
+                   const struct ha_master_log *log); /* what the master says of its log */
+    void (*on_topics)(void *ctx);                    /* topics have changed */
     void *ctx;
 };
 int slave_metadata_new(struct slave_metadata **out, const struct slave_metadata_options *options,

@@ -400,6 +400,34 @@ def who_is_in_no_group_is_not_greeted_and_hands_nothing_over():
 
 
 @claims.claim
+def a_slave_of_no_group_that_follows_one_does_not_take_its_place():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        outsider = process.Broker(namesrv=group.namesrv, brokerRole="SLAVE", brokerId=7,
+                                  **group.settings)
+
+        def ctl(*words):
+            command = [process.CTL, *words, "--broker-name", "broker-a", "-n", group.namesrv.address]
+            code, out, err = process.run_program(command)
+            return code, out + err
+
+        def follows():
+            with remoting.Client(outsider.port) as client:
+                return json.loads(client.call(STATUS).body)["follows"]
+
+        until(lambda: follows()["masterEnd"] > 0, "it has heard of the master's log")
+        contains(ctl("group")[1], f"{outsider.address}  no member")
+        for number in group.ports:
+            group.brokers[number].kill()
+        until(lambda: follows()["silentMs"] == -1, "its master is gone")
+        code, said = ctl("promote")
+        equal(code, 1, said)
+        contains(said, f"its master at 127.0.0.1:{group.ports[1]} is a member of a group")
+        outsider.stop()
+
+
+@claims.claim
 def a_topic_is_with_the_other_member_before_its_maker_hears_of_it():
     with Group(replicaAck="strict", slaveTimeout=1000) as group:
         group.role(1, "master")
