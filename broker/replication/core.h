@@ -208,6 +208,8 @@ void core_saved(struct core *c, uint64_t version);
 void core_truncated(struct core *c);
 /* The epoch's own first record ends here (after OPEN_WRITES). */
 void core_opened(struct core *c, uint64_t first_end);
+/* Sent to this process, not to one before it (a link ends with the process): who has lost the end
+ * of its log is sure of it again by what a master says of its own end. */
 void core_receive(struct core *c, const struct core_message *m);
 void core_first(struct core *c, uint64_t first); /* the log begins here now */
 

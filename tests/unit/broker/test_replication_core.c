@@ -427,11 +427,26 @@ static void carry_out_cut(struct node *n, const struct intent *intent)
         n->confirmed = n->written;
 }
 
+/* Links end with the process that reads them: nothing reaches it that was sent to an earlier one.
+ */
+static void lose_what_comes(unsigned i)
+{
+    for (unsigned k = 0; k < wire_count;) {
+        if (wires[k].to != i + 1) {
+            k++;
+            continue;
+        }
+        free(wires[k].bytes);
+        wires[k] = wires[--wire_count];
+    }
+}
+
 /* What a process that is made anew knows is what it has saved; the intent to cut is among it. */
 static void restart(unsigned i)
 {
     struct node *n = &nodes[i];
 
+    lose_what_comes(i);
     n->flushed = n->written;
     n->core.order_count = 0;
     n->up = false;
@@ -587,6 +602,7 @@ static void replace_disk(unsigned i)
     replaced++;
     SAY("member %u has a new disk", i + 1);
     n->up = false;
+    lose_what_comes(i);
     n->restart_ms = now + 50 + (int64_t)rnd(3000);
     n->disk = new_state(i);
     n->disk_intent = (struct intent){.doubtful = i != 0};
@@ -603,6 +619,7 @@ static void crash(unsigned i)
     SAY("member %u crashes, its log ends at %llu, confirmed %llu", i + 1,
         (unsigned long long)n->written, (unsigned long long)n->confirmed);
     n->up = false;
+    lose_what_comes(i);
     n->restart_ms = now + 50 + (int64_t)rnd(3000);
     if (plan.power_cuts && chance(2) && n->written > n->flushed &&
         (plan.flushed || !somebody_doubts())) {
