@@ -216,6 +216,15 @@ int plain_demote(struct ctl *ctl, struct view *v, const struct group_command *c)
 
     if (!master)
         return err_say(&ctl->err, TOOL_REFUSED, "%s has no master that is TernMQ", v->broker);
+    for (unsigned i = 0; i < v->count; i++) {
+        const struct view_member *other = &v->members[i];
+
+        if (other != master && is_master(other))
+            return err_say(&ctl->err, TOOL_REFUSED,
+                           "%s has two masters, at %s and %s: stop the one that should not be, or "
+                           "set brokerRole in its file",
+                           v->broker, master->address, other->address);
+    }
     snprintf(address, sizeof(address), "%s", master->address);
     file_id = master->file_id;
     r = group_call(ctl, v, master, "let it step down", REQUEST_TERN_GROUP_STEP_DOWN, NULL, 0);
@@ -227,7 +236,7 @@ int plain_demote(struct ctl *ctl, struct view *v, const struct group_command *c)
                        (double)c->wait_ms / 1000);
     buf_addf(&ctl->out,
              "broker %s is a slave again, with brokerId %" PRId64
-             ", and follows whoever is the master of %s\n",
+             ", and follows the master of %s (or haMasterAddress, when its file has that)\n",
              address, file_id, v->broker);
     return TOOL_DONE;
 }

@@ -34,6 +34,9 @@ static inline uint64_t core_term(uint64_t epoch)
 {
     return epoch >> CORE_INCARNATION_BITS;
 }
+/* Versions of topics and the metadata journal have epochs as signed numbers. */
+#define CORE_EPOCH_MAX ((uint64_t)INT64_MAX)
+#define CORE_TERM_MAX core_term(CORE_EPOCH_MAX)
 
 /* From `start` on the log was written in `epoch`. Epochs rise, starts do not fall. */
 struct core_epoch {

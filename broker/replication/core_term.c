@@ -117,7 +117,7 @@ void core_ask_for_promises(struct core *c)
         counter += c->options.new_counter;
         c->options.new_counter = 0;
     }
-    if (counter > core_term(UINT64_MAX) >> CORE_MEMBER_BITS) {
+    if (counter > CORE_TERM_MAX >> CORE_MEMBER_BITS) {
         core_alarm(c, "all terms are used up: this group can have no other master");
         return;
     }

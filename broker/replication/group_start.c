@@ -71,9 +71,12 @@ static int check_members(const struct group_start *g, const struct broker_config
     return 0;
 }
 
-/* The role in the file says how a store without a state begins. */
-static void make_state(struct group_start *g, const struct broker_config *c)
+/* The role in the file says how a store without a state begins; that of a former group in a higher
+ * term than any that name servers may know. */
+static int make_state(struct group_start *g, const struct broker_config *c, uint64_t told,
+                      struct err *err)
 {
+    uint64_t before = core_term(told) >> CORE_MEMBER_BITS << CORE_MEMBER_BITS;
     struct core_state *s = &g->state.core;
 
     memset(&g->state, 0, sizeof(g->state));
@@ -84,8 +87,13 @@ static void make_state(struct group_start *g, const struct broker_config *c)
     if (c->broker_role == ROLE_SLAVE)
         g->state.doubtful = true;
     else
-        s->promised = s->written_term = core_first_term(s->member);
+        s->promised = s->written_term = before + core_first_term(s->member);
+    if (s->promised > CORE_TERM_MAX)
+        return err_say(err, -ERANGE,
+                       "the stateVersion of the topics in %s is %llu: no epoch is above that",
+                       c->store_path_root_dir, (unsigned long long)told);
     g->changed = true;
+    return 0;
 }
 
 /* The system went down under us, and what had counted as a copy was not on the disk. */
@@ -107,7 +115,7 @@ static void look_for_power_cut(struct group_start *g, const struct broker_config
              "master");
 }
 
-int group_start_prepare(struct group_start *g, const struct broker_config *c,
+int group_start_prepare(struct group_start *g, const struct broker_config *c, uint64_t told,
                         struct store_options *store, struct err *err)
 {
     int r = group_list_parse(&g->list, c->group_members, err);
@@ -117,14 +125,15 @@ int group_start_prepare(struct group_start *g, const struct broker_config *c,
     g->changed = false;
     r = group_state_load(&g->state, c->store_path_root_dir, err);
     if (r == -ENOENT) {
-        make_state(g, c);
+        r = make_state(g, c, told, err);
     } else {
         if (r == 0)
             r = check_members(g, c, err);
-        if (r < 0)
-            return r;
-        look_for_power_cut(g, c);
+        if (r == 0)
+            look_for_power_cut(g, c);
     }
+    if (r < 0)
+        return r;
     store->follower = true;
     store->limit_confirmed = true;
     store->confirmed_at_most = 0;

@@ -12,8 +12,10 @@ struct group_start {
     bool changed; /* to be saved */
 };
 /* Before the store is opened: loads or makes the state, and says in *store how it is to be opened.
+ * `told`: the stateVersion of the topics here, which name servers may have been told by a former
+ * group. A new group's epochs are above it.
  * Negative with err, also when groupMembers or the number of copies are others than they were. */
-int group_start_prepare(struct group_start *g, const struct broker_config *c,
+int group_start_prepare(struct group_start *g, const struct broker_config *c, uint64_t told,
                         struct store_options *store, struct err *err);
 /* The store is open, and a cut is done: durable when it returns 0. */
 int group_start_opened(struct group_start *g, const struct broker_config *c, struct err *err);

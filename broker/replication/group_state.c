@@ -44,7 +44,7 @@ static bool take_epoch(struct core_state *c, struct bytes text)
     struct core_epoch e;
 
     if (!at || c->epoch_count == CORE_EPOCHS_MAX ||
-        !sealed_number(bytes_of(text.at, (size_t)(at - text.at)), UINT64_MAX, &e.epoch) ||
+        !sealed_number(bytes_of(text.at, (size_t)(at - text.at)), CORE_EPOCH_MAX, &e.epoch) ||
         !sealed_number(bytes_of(at + 1, text.len - (size_t)(at - text.at) - 1), INT64_MAX,
                        &e.start))
         return false;
@@ -88,10 +88,10 @@ static bool take_line(void *ctx, struct bytes key, struct bytes value)
         return n > 0 && n <= CORE_MEMBERS_MAX;
     } else if (bytes_is(key, "promised")) {
         c->promised = n;
-        return n <= core_term(UINT64_MAX);
+        return n <= CORE_TERM_MAX;
     } else if (bytes_is(key, "writtenTerm")) {
         c->written_term = n;
-        return n <= core_term(UINT64_MAX);
+        return n <= CORE_TERM_MAX;
     } else if (bytes_is(key, "cutAt") || bytes_is(key, "cutAnewAt")) {
         out->anew = bytes_is(key, "cutAnewAt");
         out->cut = true;

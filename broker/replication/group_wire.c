@@ -80,6 +80,8 @@ static const char *take_epochs(struct core_message *m, const uint8_t *at)
         m->epochs[i] = (struct core_epoch){load_be64(at), load_be64(at + 8)};
         if (m->epochs[i].start > INT64_MAX || m->epochs[i].start > m->end)
             return "an epoch begins behind the end of the log";
+        if (m->epochs[i].epoch > CORE_EPOCH_MAX)
+            return "a message with an epoch out of range";
         if (i > 0 && (m->epochs[i].epoch <= m->epochs[i - 1].epoch ||
                       m->epochs[i].start < m->epochs[i - 1].start))
             return "epochs do not rise";
@@ -117,8 +119,11 @@ static const char *take_core(struct bytes in, struct group_frame *out)
         m->flushed > INT64_MAX || m->offset > INT64_MAX || m->data_start > INT64_MAX ||
         m->first > INT64_MAX)
         return "a message with an offset out of range";
-    if (m->term > core_term(UINT64_MAX) || m->asked > core_term(UINT64_MAX))
+    if (m->term > CORE_TERM_MAX || m->asked > CORE_TERM_MAX)
         return "a message with a term that no epoch can have";
+    if (m->epoch > CORE_EPOCH_MAX || m->last_epoch > CORE_EPOCH_MAX ||
+        m->data_epoch > CORE_EPOCH_MAX)
+        return "a message with an epoch out of range";
     if (m->epoch_count > CORE_EPOCHS_MAX)
         return "a message with too many epochs";
     epochs = 16u * m->epoch_count;

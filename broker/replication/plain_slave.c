@@ -264,6 +264,10 @@ int plain_slave_may_lead(struct plain_slave *s, struct err *err)
         return err_say(err, -ENODATA, "its store takes no more writes");
     if (end == store_min(s->broker->store))
         return err_say(err, -ENODATA, "its log is empty: nothing of its master's has come here");
+    if (status.master_end == 0)
+        return err_say(err, -ENODATA,
+                       "it has not heard its master since it was started: whether something is "
+                       "missing is not known");
     if (status.master_end > end)
         return err_say(err, -ENODATA,
                        "its master's log went to %" PRIu64 " when it was last heard, and this "

@@ -45,7 +45,7 @@ void quorum_report(struct quorum *q, int connection, uint64_t acked)
 struct member {
     const char *identity;
     uint64_t acked;
-    bool near;
+    bool near, reported;
 };
 
 /* One line for each identity; how many. */
@@ -65,13 +65,14 @@ static unsigned members_of(const struct quorum *q, struct member members[QUORUM_
             continue;
         while (m < count && strcmp(members[m].identity, c->identity) != 0)
             m++;
-        if (m == count) {
-            members[count++] = (struct member){c->identity, acked, near};
-        } else {
+        if (m == count || (c->reported && !members[m].reported)) {
+            members[m] = (struct member){c->identity, acked, near, c->reported};
+            count += m == count;
+        } else if (c->reported == members[m].reported) {
             if (acked < members[m].acked)
                 members[m].acked = acked;
             members[m].near = members[m].near || near;
-        }
+        } /* else it says nothing, beside one that does: it may be no slave at all */
     }
     return count;
 }

@@ -164,20 +164,24 @@ static int begin_again(struct replication *r, const char *as)
     return 0;
 }
 
-/* Above that of the topics; and the time, since of two slaves that were promoted one after the
- * other the later one need not have the topics of the earlier. Epochs of groups begin far above it.
- */
-static uint64_t next_epoch(int64_t state_version)
+/* Above that of the topics: the time, since of two slaves that were promoted one after the other
+ * the later one need not have the topics of the earlier; above the epoch of a group the next term,
+ * of no member, since the group's master may come back in the next incarnation. */
+static uint64_t next_epoch(uint64_t state_version)
 {
-    uint64_t next = (uint64_t)state_version + 1, now_s = (uint64_t)(clock_wall_ms() / 1000);
+    const uint64_t of_groups = 1ull << (CORE_MEMBER_BITS + CORE_INCARNATION_BITS);
+    uint64_t now_s = (uint64_t)(clock_wall_ms() / 1000);
 
-    return now_s > next && now_s < core_first_term(1) << CORE_INCARNATION_BITS ? now_s : next;
+    if (state_version >= of_groups)
+        return (state_version / of_groups + 1) * of_groups;
+    return now_s > state_version && now_s < of_groups ? now_s : state_version + 1;
 }
 
 static int promote(struct replication *r, bool unclean, struct err *err)
 {
     struct plain_slave *slave = atomic_load(&r->slave);
     struct data_version version = metadata_topics_version(r->broker->metadata);
+    uint64_t epoch = next_epoch((uint64_t)version.state_version);
     int e;
 
     if (r->role_changed)
@@ -191,10 +195,9 @@ static int promote(struct replication *r, bool unclean, struct err *err)
         err_add(err, " (--unclean promotes all the same)");
         return e;
     }
-    if (version.state_version == INT64_MAX)
+    if (version.state_version < 0 || epoch > INT64_MAX)
         return err_say(err, -ERANGE, "no epoch is above that of its topics");
-    e = promoted_save(next_epoch(version.state_version),
-                      r->broker->settings->config.store_path_root_dir, err);
+    e = promoted_save(epoch, r->broker->settings->config.store_path_root_dir, err);
     return e < 0 ? e : begin_again(r, "the master");
 }
 
@@ -246,10 +249,13 @@ enum { BEAT_MAX_MS = 1000, ASK_WAIT_MS = 1000 };
 int replication_prepare(struct replication *r, struct store_options *options, struct err *err)
 {
     int e = find_promotion(r, options, err);
+    int64_t told;
 
     if (e < 0 || !replication_is_member(r))
         return e;
-    return group_start_prepare(&r->begin, &r->broker->settings->config, options, err);
+    told = metadata_topics_version(r->broker->metadata).state_version;
+    return group_start_prepare(&r->begin, &r->broker->settings->config,
+                               told > 0 ? (uint64_t)told : 0, options, err);
 }
 
 int replication_opened(struct replication *r, struct err *err)

@@ -19,7 +19,7 @@ static void check(const struct group_state *state)
 
     assert(c->member > 0 && c->member_count <= CORE_MEMBERS_MAX);
     assert(c->copies > 0 && c->copies <= c->member_count);
-    assert(c->promised <= core_term(UINT64_MAX) && c->written_term <= core_term(UINT64_MAX));
+    assert(c->promised <= CORE_TERM_MAX && c->written_term <= CORE_TERM_MAX);
     for (unsigned i = 0; i < c->member_count; i++) {
         assert(c->members[i] > 0);
         itself += c->members[i] == c->member;

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_message(const struct core_message *m, struct bytes log)
 {
     assert(m->type <= CORE_TAKE_OVER && m->from > 0);
-    assert(m->term <= core_term(UINT64_MAX) && m->asked <= core_term(UINT64_MAX));
+    assert(m->term <= CORE_TERM_MAX && m->asked <= CORE_TERM_MAX);
     assert(m->end <= INT64_MAX && m->first <= INT64_MAX && m->confirmed <= INT64_MAX);
     assert(m->received <= INT64_MAX && m->flushed <= INT64_MAX);
     assert(m->size == log.len && m->size <= CORE_FRAME_MAX && m->offset + m->size <= INT64_MAX);

@@ -2,8 +2,6 @@
 the file of an old master needs no change, and logs end up the same byte for byte."""
 import json
 import os
-import random
-import socket
 import threading
 
 from lib import admin, claims, codes, dialect, messages, process, remoting
@@ -17,30 +15,12 @@ SMALL = {"mappedFileSizeCommitLog": 131072, "maxMessageSize": 65536, "scrubBytes
 FAST = {"haSendHeartbeatInterval": 100, "masterStartWait": 1000}
 
 
-def free_port():
-    """P with P - 2 and P + 1, below the ports that the system gives to clients."""
-    while True:
-        port = random.randrange(12000, 31000)
-        held = []
-        try:
-            for each in (port - 2, port, port + 1):
-                held.append(socket.socket())
-                held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                held[-1].bind(("127.0.0.1", each))
-            return port
-        except OSError:
-            continue
-        finally:
-            for one in held:
-                one.close()
-
-
 class Group:
     """A name server and members 1, 2 ...; the file of the first says SYNC_MASTER for ever."""
 
     def __init__(self, size=2, copies=2, **settings):
         self.namesrv = process.Namesrv()
-        self.ports = {n: free_port() for n in range(1, size + 1)}
+        self.ports = {n: process.free_port() for n in range(1, size + 1)}
         self.copies = copies
         self.settings = {**SMALL, **FAST, **settings}
         self.stores = {n: process.new_path("store") for n in self.ports}
@@ -383,6 +363,30 @@ def another_list_of_members_or_number_of_copies_is_refused_at_the_start():
             contains(refused.log(), "tern/state")
             group.start(1)
         group.role(1, "master")
+
+
+@claims.claim
+def another_group_of_the_same_messages_writes_in_higher_epochs_than_the_former():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "T", 1)
+            send(client, "T", b"kept")
+        former = group.promote(2)["epoch"]
+        group.trusted(1)
+        for number in (1, 2):
+            group.brokers[number].stop()
+        kept = group.stores[2]
+        for name in ("state", "state.bak"):
+            os.unlink(os.path.join(kept, "tern", name))
+        group.stores = {1: kept, 2: process.new_path("store")}
+        group.start(1, ready=False)
+        group.start(2, ready=False)
+        true(group.role(1, "master")["epoch"] > former, "above what name servers may know")
+        group.trusted(2)
+        with remoting.Client(group.ports[2]) as client:
+            until(lambda: bodies(client, "T") == [b"kept"], "the message is with the new member")
 
 
 @claims.claim

@@ -7,9 +7,11 @@ remembered and makes the file fail.
 import atexit
 import ctypes
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -59,6 +61,24 @@ def _die_with_parent():
     # Whoever runs the tests may ignore it (nohup); servers would inherit that.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def free_port():
+    """P with P - 2 and P + 1, below the ports that the system gives to clients."""
+    while True:
+        port = random.randrange(12000, 31000)
+        held = []
+        try:
+            for each in (port - 2, port, port + 1):
+                held.append(socket.socket())
+                held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held[-1].bind(("127.0.0.1", each))
+            return port
+        except OSError:
+            continue
+        finally:
+            for one in held:
+                one.close()
 
 
 class Server:

@@ -122,7 +122,7 @@ END_TEST
 
 START_TEST(no_term_is_asked_for_when_all_are_used_up)
 {
-    const uint64_t last = core_term(UINT64_MAX) >> CORE_MEMBER_BITS;
+    const uint64_t last = CORE_TERM_MAX >> CORE_MEMBER_BITS;
     struct core_state state = {.version = 1,
                                .member = 2,
                                .members = {1, 2},

@@ -105,9 +105,9 @@ START_TEST(all_of_it_comes_back)
     s.boot_id[0] = '\0';
     s.core.epoch_count = CORE_EPOCHS_MAX;
     for (unsigned i = 0; i < CORE_EPOCHS_MAX; i++)
-        s.core.epochs[i] = (struct core_epoch){UINT64_MAX - CORE_EPOCHS_MAX + i, i / 2};
+        s.core.epochs[i] = (struct core_epoch){CORE_EPOCH_MAX - CORE_EPOCHS_MAX + i, i / 2};
     s.core.version = UINT64_MAX;
-    s.core.promised = s.core.written_term = core_term(UINT64_MAX);
+    s.core.promised = s.core.written_term = CORE_TERM_MAX;
     s.core.member_count = CORE_MEMBERS_MAX;
     for (uint16_t i = 0; i < CORE_MEMBERS_MAX; i++)
         s.core.members[i] = i + 1;
@@ -171,8 +171,8 @@ START_TEST(values_have_bounds)
         {GOOD "promised=-1\n", "line 6 (promised) is none that is written there"},
         {GOOD "promised=1 \n", "line 6 (promised) is none that is written there"},
         {GOOD "version=18446744073709551616\n", "line 6 (version) is none that is written there"},
-        {GOOD "promised=17592186044416\n", "line 6 (promised) is none that is written there"},
-        {GOOD "writtenTerm=17592186044416\n", "line 6 (writtenTerm) is none that is written there"},
+        {GOOD "promised=8796093022208\n", "line 6 (promised) is none that is written there"},
+        {GOOD "writtenTerm=8796093022208\n", "line 6 (writtenTerm) is none that is written there"},
         {GOOD "member=65537\n", "line 6 (member) is none that is written there"},
         {GOOD "members=0\n", "line 6 (members) is none that is written there"},
         {GOOD "members=65536\n", "line 6 (members) is none that is written there"},
@@ -182,6 +182,7 @@ START_TEST(values_have_bounds)
          "line 12 (members) is none that is written there"},
         {GOOD "epoch=1\n", "line 6 (epoch) is none that is written there"},
         {GOOD "epoch=1@\n", "line 6 (epoch) is none that is written there"},
+        {GOOD "epoch=9223372036854775808@1\n", "line 6 (epoch) is none that is written there"},
         {GOOD "epoch=1@9223372036854775808\n", "line 6 (epoch) is none that is written there"},
         {GOOD "epoch=2@0\nepoch=2@5\n", "line 7 (epoch) is none that is written there"},
         {GOOD "epoch=2@5\nepoch=3@4\n", "line 7 (epoch) is none that is written there"},

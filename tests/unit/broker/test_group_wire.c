@@ -76,9 +76,9 @@ static struct core_message message_of(enum core_message_type type)
                              .again = type % 3 == 0,
                              .unclean = type % 3 == 1,
                              .first = 11,
-                             .epoch = UINT64_MAX - 1,
+                             .epoch = INT64_MAX - 1,
                              .end = INT64_MAX,
-                             .last_epoch = UINT64_MAX,
+                             .last_epoch = INT64_MAX,
                              .confirmed = 12,
                              .received = 13,
                              .flushed = 14,
@@ -347,7 +347,7 @@ END_TEST
 
 START_TEST(numbers_have_bounds)
 {
-    static const uint64_t beyond = (uint64_t)INT64_MAX + 1, term = (uint64_t)1 << 44;
+    static const uint64_t beyond = (uint64_t)INT64_MAX + 1, term = (uint64_t)1 << 43;
     static const struct {
         unsigned place;
         uint64_t value;
@@ -355,6 +355,9 @@ START_TEST(numbers_have_bounds)
     } cases[] = {
         {TERM, term, "a message with a term that no epoch can have"},
         {ASKED, term, "a message with a term that no epoch can have"},
+        {EPOCH, beyond, "a message with an epoch out of range"},
+        {LAST_EPOCH, beyond, "a message with an epoch out of range"},
+        {DATA_EPOCH, beyond, "a message with an epoch out of range"},
         {END, beyond, "a message with an offset out of range"},
         {CONFIRMED, beyond, "a message with an offset out of range"},
         {RECEIVED, beyond, "a message with an offset out of range"},
@@ -410,6 +413,7 @@ START_TEST(epochs_rise_and_begin_within_the_log)
         {{5, 0}, {4, 1000}, "epochs do not rise"},
         {{5, 1000}, {6, 999}, "epochs do not rise"},
         {{5, 0}, {6, 2001}, "an epoch begins behind the end of the log"},
+        {{5, 0}, {1ull << 63, 1000}, "a message with an epoch out of range"},
         {{5, UINT64_MAX}, {6, UINT64_MAX}, "an epoch begins behind the end of the log"},
     };
 
@@ -433,7 +437,7 @@ END_TEST
 START_TEST(layout_is_the_documented_one)
 {
     static const uint64_t numbers[] = {
-        7 << 16 | 3, 8 << 16 | 2, UINT64_MAX - 1, INT64_MAX, UINT64_MAX, 12, 13, 14, 15, 0, 16,
+        7 << 16 | 3, 8 << 16 | 2, INT64_MAX - 1, INT64_MAX, INT64_MAX, 12, 13, 14, 15, 0, 16,
         15,          11};
     struct core_message m = message_of(CORE_PROMISE);
     const uint8_t *at;

@@ -84,6 +84,30 @@ START_TEST(a_member_connected_twice_counts_once_and_for_the_least)
 }
 END_TEST
 
+/* A port scanner on the slave's host, or a half-open connection. */
+START_TEST(a_connection_that_says_nothing_takes_nothing_from_one_of_its_host_that_reports)
+{
+    for (int order = 0; order < 2; order++) {
+        int silent = -1, slave;
+
+        start(2, QUORUM_STRICT, 0);
+        if (order == 0)
+            silent = quorum_connect(&q, "a");
+        slave = member("a", 500);
+        if (order == 1)
+            silent = quorum_connect(&q, "a");
+        ck_assert_uint_eq(limit_at(0, 600), 500);
+        quorum_report(&q, slave, 600);
+        ck_assert_uint_eq(limit_at(0, 600), 600);
+        limit_at(0, 600 + NEAR);
+        ck_assert_uint_eq(quorum_near(&q), 0);
+        quorum_report(&q, silent, 700);
+        ck_assert_uint_eq(quorum_near(&q), 1);
+        ck_assert_uint_eq(limit_at(0, 600 + NEAR), 600); /* the lesser of the two */
+    }
+}
+END_TEST
+
 START_TEST(without_a_member_that_is_near_nobody_waits_unless_strict)
 {
     start(2, QUORUM_GO_ON, 100);
@@ -173,6 +197,8 @@ static Suite *quorum_suite(void)
     tcase_add_test(t, the_limit_is_what_enough_members_have);
     tcase_add_test(t, three_copies_need_two_members);
     tcase_add_test(t, a_member_connected_twice_counts_once_and_for_the_least);
+    tcase_add_test(t,
+                   a_connection_that_says_nothing_takes_nothing_from_one_of_its_host_that_reports);
     tcase_add_test(t, without_a_member_that_is_near_nobody_waits_unless_strict);
     tcase_add_test(t, what_has_waited_for_the_timeout_goes_on);
     tcase_add_test(t, what_is_acknowledged_in_time_is_no_longer_timed);
