@@ -10,7 +10,6 @@
 
 #include "broker/registrar.h"
 #include "broker/replication/slave_metadata.h"
-#include "broker/topics.h"
 #include "common/dial.h"
 #include "common/log.h"
 
@@ -84,19 +83,6 @@ static void on_news(void *ctx)
         slave_metadata_call(metadata);
 }
 
-static bool keeps_topic(void *ctx, struct bytes name)
-{
-    struct plain_slave *s = ctx;
-
-    return topic_is_system(s->broker, name);
-}
-
-static bool keeps_group(void *ctx, struct bytes name)
-{
-    (void)ctx;
-    return group_is_builtin(name);
-}
-
 static void on_master_log(void *ctx, const struct ha_master_log *log)
 {
     struct plain_slave *s = ctx;
@@ -154,8 +140,6 @@ static int start(struct plain_slave *s, struct err *err)
         .metadata = b->metadata,
         .interval_ms = c->slave_metadata_interval,
         .find_master = find_main_port,
-        .keeps_topic = keeps_topic,
-        .keeps_group = keeps_group,
         .on_log = on_master_log,
         .on_topics = on_topics,
         .ctx = s,

@@ -118,25 +118,6 @@ static int ask(struct rpc *rpc, int32_t code, struct remoting_frame *reply, stru
 typedef int follow_fn(struct slave_metadata *s, struct bytes body, struct metadata_followed *out,
                       struct err *err);
 
-static int give_up_topic(struct metadata *m, void *ctx, struct bytes name)
-{
-    struct slave_metadata *s = ctx;
-
-    (void)m;
-    return s->options.keeps_topic(s->options.ctx, name)
-               ? 1
-               : store_give_up_topic(s->options.store, name);
-}
-
-static int give_up_group(struct metadata *m, void *ctx, struct bytes name)
-{
-    struct slave_metadata *s = ctx;
-
-    return s->options.keeps_group(s->options.ctx, name)
-               ? 1
-               : metadata_group_delete(m, name, false, NULL);
-}
-
 static int follow_topics(struct slave_metadata *s, struct bytes body, struct metadata_followed *out,
                          struct err *err)
 {
@@ -144,7 +125,7 @@ static int follow_topics(struct slave_metadata *s, struct bytes body, struct met
     int r;
 
     metadata_topics_mark(s->options.metadata, &before);
-    r = metadata_follow_topics(s->options.metadata, body, give_up_topic, s, out, err);
+    r = metadata_follow_topics(s->options.metadata, body, out, err);
     metadata_topics_mark(s->options.metadata, &after);
     if (after.change != before.change)
         s->options.on_topics(s->options.ctx);
@@ -154,7 +135,7 @@ static int follow_topics(struct slave_metadata *s, struct bytes body, struct met
 static int follow_groups(struct slave_metadata *s, struct bytes body, struct metadata_followed *out,
                          struct err *err)
 {
-    return metadata_follow_groups(s->options.metadata, body, give_up_group, s, out, err);
+    return metadata_follow_groups(s->options.metadata, body, out, err);
 }
 
 static int follow_offsets(struct slave_metadata *s, struct bytes body,

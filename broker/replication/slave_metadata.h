@@ -20,8 +20,6 @@ struct slave_metadata_options {
     int64_t interval_ms; /* slaveMetadataInterval */
     /* All called on the thread. */
     bool (*find_master)(void *ctx, char *main, size_t size); /* its main port; false: not known */
-    bool (*keeps_topic)(void *ctx, struct bytes name);       /* though the master has it not */
-    bool (*keeps_group)(void *ctx, struct bytes name);
     void (*on_log)(void *ctx,
                    const struct ha_master_log *log); /* what the master says of its log */
     void (*on_topics)(void *ctx);                    /* topics have changed */

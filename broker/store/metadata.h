@@ -244,20 +244,17 @@ void metadata_each_lock(struct metadata *m,
 
 /* --- following another broker's tables (a slave): its answers to requests 21, 201, 43, 45 --- */
 struct metadata_followed {
-    uint64_t taken, deleted;
+    uint64_t taken;
     uint64_t refused; /* left out: names or numbers that cannot be */
     char first_refused[128];
 };
-/* Gives up a topic or a group that the master does not have. 0; 1: it stays; -ENOENT: it is gone;
- * -EAGAIN, -ENOSPC, -ENOMEM. No lock is held. */
-typedef int metadata_give_up(struct metadata *m, void *ctx, struct bytes name);
 /* 0; -EBADMSG: the body is no such table; -EAGAIN: too much waits for the journal, come again with
- * the same; -ENOSPC, -ENOMEM. What was taken before a failure stays. A topic that goes keeps its
- * queues and offsets, should its name come back. */
-int metadata_follow_topics(struct metadata *m, struct bytes body, metadata_give_up *give_up,
-                           void *ctx, struct metadata_followed *out, struct err *err);
-int metadata_follow_groups(struct metadata *m, struct bytes body, metadata_give_up *give_up,
-                           void *ctx, struct metadata_followed *out, struct err *err);
+ * the same; -ENOSPC, -ENOMEM. What was taken before a failure stays, and what the master does not
+ * name too. */
+int metadata_follow_topics(struct metadata *m, struct bytes body, struct metadata_followed *out,
+                           struct err *err);
+int metadata_follow_groups(struct metadata *m, struct bytes body, struct metadata_followed *out,
+                           struct err *err);
 int metadata_follow_offsets(struct metadata *m, struct bytes body, struct metadata_followed *out,
                             struct err *err);
 int metadata_follow_delays(struct metadata *m, struct bytes body, struct metadata_followed *out,

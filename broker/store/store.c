@@ -238,7 +238,6 @@ static void init_locks(struct store *s)
     /* Held for well under a microsecond: spinning a little is cheaper than sleeping. */
     pthread_mutexattr_init(&adaptive);
     pthread_mutexattr_settype(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP);
-    pthread_mutex_init(&s->follow_lock, NULL);
     pthread_mutex_init(&s->append_lock, &adaptive);
     pthread_mutexattr_destroy(&adaptive);
     pthread_mutex_init(&s->tail_lock, NULL);
@@ -268,7 +267,6 @@ void store_free(struct store *s)
     pthread_mutex_destroy(&s->scratch_lock);
     pthread_mutex_destroy(&s->tail_lock);
     pthread_mutex_destroy(&s->append_lock);
-    pthread_mutex_destroy(&s->follow_lock);
     store_unlock(s->lock_fd);
     free(s->spare_dir);
     free(s->commit_log_dir);

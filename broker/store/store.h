@@ -148,9 +148,6 @@ int store_begin_at(struct store *s, uint64_t offset, struct err *err);
  * -errno. Reads files, usually just the bytes before `limit`. Any thread. */
 int store_record_before(struct store *s, uint64_t limit, uint64_t *offset, struct err *err);
 size_t store_record_max(const struct store *s); /* bytes of the largest record that is taken */
-/* Deletes a topic of which no message has ever been in a queue here. 0; 1: there has been one, it
- * stays; -ENOENT; as metadata_topic_delete(). Any thread. */
-int store_give_up_topic(struct store *s, struct bytes name);
 /* A topic that the master has deleted up to log_offset, and perhaps made anew: whether messages
  * behind it are in its queues already; and forgetting the queues that end there. false: there was
  * none. The thread that follows. */

@@ -86,36 +86,6 @@ int store_begin_at(struct store *s, uint64_t offset, struct err *err)
     return r;
 }
 
-static bool is_used(struct store *s, struct topic *topic)
-{
-    bool used = false;
-
-    pthread_mutex_lock(&s->append_lock);
-    for (int i = 0; i < topic->extent_count && !used; i++) {
-        for (uint32_t q = 0; q < topic->extents[i].count && !used; q++)
-            used = queue_table_next(s->queues, topic->extents[i].base + q) > 0;
-    }
-    pthread_mutex_unlock(&s->append_lock);
-    return used;
-}
-
-/* Not while a record is on its way to its queue: it could come to stand in one of a topic that is
- * gone. */
-int store_give_up_topic(struct store *s, struct bytes name)
-{
-    struct topic *topic;
-    int r = -ENOENT;
-
-    pthread_mutex_lock(&s->follow_lock);
-    topic = metadata_topic(s->metadata, name, NULL);
-    if (topic)
-        r = is_used(s, topic) ? 1 : metadata_topic_delete(s->metadata, name, 0, false, NULL);
-    if (r == 0)
-        atomic_store(&s->follow_look_again, true);
-    pthread_mutex_unlock(&s->follow_lock);
-    return r;
-}
-
 bool store_topic_beyond(struct store *s, struct topic *topic, uint64_t log_offset)
 {
     return queue_table_beyond(s->queues, topic, log_offset);
@@ -444,11 +414,9 @@ static int take_one(struct store *s, uint64_t offset, struct bytes log, size_t *
     if (record_check(&record, bytes_of(log.at, record.total_size), (int64_t)offset, &why) != 0)
         return err_say(err, -EBADMSG, "the record that arrived for log offset %" PRIu64 ": %s",
                        offset, why);
-    pthread_mutex_lock(&s->follow_lock);
     do {
         r = append_one(s, &record, log.at, err);
     } while (r == FOLLOW_AGAIN);
-    pthread_mutex_unlock(&s->follow_lock);
     if (r == 0)
         *used = record.total_size;
     return r;

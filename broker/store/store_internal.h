@@ -12,7 +12,7 @@
  *   store_cut.c       a log that ends, or begins, where another one says
  *   store_recovery.c  from what is found on the disk to a store that can go on (with log_scan.h)
  *
- * Locks, outermost first: follow_lock; append_lock; then the leaf locks tail_lock, scratch_lock,
+ * Locks, outermost first: append_lock; then the leaf locks tail_lock, scratch_lock,
  * flusher.lock, retention.lock, damage.lock, scrub.lock, none of which is held together with
  * another.
  */
@@ -158,7 +158,6 @@ struct store {
     uint64_t records_recovered;
     int64_t boot_recovery_ms;
 
-    pthread_mutex_t follow_lock; /* a follower's record from the look for its topic to its queue */
     alignas(64) pthread_mutex_t append_lock;
     int64_t last_store_ms;          /* append lock, as the next four */
     _Atomic bool follower;          /* changed under the append lock */

@@ -122,8 +122,11 @@ def a_slave_has_every_byte_every_queue_and_all_metadata():
         admin.commit_offset(master, "Late", "Later", 0, 5)
         admin.commit_offset(master, "Readers", "Log", 1, 3)
         group.same_bytes(slave)
-        until(lambda: tables(client) == tables(master), "the same tables again")
-        true("Gone" not in tables(client)["topics"], "a deleted topic without messages is gone")
+        def same_but_gone():
+            ours = tables(client)
+            return ours["topics"].pop("Gone", None) and ours == tables(master)
+        # Absence deletes nothing: a master may have lost its configuration.
+        until(same_but_gone, "the same tables again, and what the master names no more")
         equal(admin.query_offset(client, "Readers", "Log", 1), 3)
         info = group.info(slave)
         equal((info["ternSlaveState"], info["ternSlaveLag"]), ("following", "0"))

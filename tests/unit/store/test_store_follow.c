@@ -492,65 +492,6 @@ static void refuse(uint64_t at, size_t size, int expected)
     ck_assert_uint_eq(store_follow_end(store), before);
 }
 
-enum { NEW_TOPICS = 400 };
-
-static _Atomic int new_topics_here; /* -1: enough */
-
-static struct bytes new_topic(int number, char text[24])
-{
-    return bytes_of(text, (size_t)snprintf(text, 24, "New%d", number));
-}
-
-static void *give_up_the_newest(void *ctx)
-{
-    char text[24];
-    int here;
-
-    while ((here = atomic_load(&new_topics_here)) >= 0) {
-        (void)store_give_up_topic(store, new_topic(here, text));
-        (void)store_give_up_topic(store, new_topic(here + 1, text));
-    }
-    return ctx;
-}
-
-START_TEST(a_topic_that_is_given_up_as_its_first_message_comes_has_it)
-{
-    struct topic_config config = {.read_queues = 4, .write_queues = 4, .perm = 6};
-    char text[24];
-    pthread_t other;
-
-    options.follower = false;
-    open_store();
-    for (int i = 0; i < NEW_TOPICS; i++) {
-        ck_assert_int_eq(
-            metadata_topic_put(metadata, new_topic(i, text), &config, 0, NULL, NULL, &topic), 0);
-        append(0, i);
-        store_write(store);
-    }
-    take_log();
-    options.follower = true;
-    open_follower();
-    atomic_store(&new_topics_here, 0);
-    ck_assert_int_eq(pthread_create(&other, NULL, give_up_the_newest, NULL), 0);
-    for (int i = 0; store_follow_end(store) < log_end; i++) {
-        uint64_t at = store_follow_end(store);
-        size_t size = load_be32(log_bytes + at), taken = 0;
-
-        if (load_be32(log_bytes + at + 4) == RECORD_MAGIC_BLANK)
-            i--;
-        atomic_store(&new_topics_here, i);
-        while (taken == 0)
-            (void)store_follow(store, at, bytes_of(log_bytes + at, size), &taken, &err);
-        ck_assert_uint_eq(taken, size);
-    }
-    atomic_store(&new_topics_here, -1);
-    ck_assert_int_eq(pthread_join(other, NULL), 0);
-    for (int i = 0; i < NEW_TOPICS; i++)
-        ck_assert_msg(store_give_up_topic(store, new_topic(i, text)) == 1, "topic New%d", i);
-    ck_assert_int_eq(close_store(), 0);
-}
-END_TEST
-
 START_TEST(bytes_for_another_place_are_refused)
 {
     open_follower();
@@ -834,7 +775,6 @@ static Suite *follow_suite(void)
     tcase_add_test(c, a_begin_without_a_record_outlives_a_stop);
     tcase_add_test(c, the_record_before_any_offset_is_found);
     tcase_add_test(c, a_topic_that_the_master_made_anew_begins_anew);
-    tcase_add_test(c, a_topic_that_is_given_up_as_its_first_message_comes_has_it);
     tcase_add_test(c, bytes_for_another_place_are_refused);
     tcase_add_test(c, a_flipped_bit_in_any_byte_of_a_record_is_refused);
     tcase_add_test(c, what_is_good_before_bad_bytes_is_taken);
