@@ -4,13 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/file.h"
+#include "broker/replication/tern_file.h"
 #include "common/sealed.h"
 
 enum { STATE_BYTES_MAX = 65536, STATE_VERSION = 1 };
@@ -134,67 +133,32 @@ int group_state_parse(struct group_state *out, struct bytes text, struct err *er
 
 /* --- the file --- */
 
-static int path_of(char path[PATH_MAX], const char *root_dir, const char *name, struct err *err)
+static int parse(void *out, struct bytes text, struct err *err)
 {
-    if (snprintf(path, PATH_MAX, "%s/tern%s", root_dir, name) >= PATH_MAX)
-        return err_set(err, -ENAMETOOLONG, "open %s/tern%s", root_dir, name);
-    return 0;
-}
-
-static int load(struct group_state *out, const char *path, struct err *err)
-{
-    struct buf text = {0};
-    struct err why = {0};
-    int r = file_load(path, STATE_BYTES_MAX, &text);
-
-    if (r < 0 && r != -EFBIG) {
-        err_set(err, r, "read %s", path);
-    } else {
-        r = r < 0 ? err_say(&why, -EBADMSG, "more than %d bytes", STATE_BYTES_MAX)
-                  : group_state_parse(out, buf_bytes(&text), &why);
-        if (r < 0)
-            err_say(
-                err, r,
-                "%s is damaged: %s. It holds what this member has promised, which must not be "
-                "guessed: put back tern/state.bak (the generation before) only if nobody has been "
-                "promoted since; or move the whole store away, and the member joins anew",
-                path, why.text);
-    }
-    buf_destroy(&text);
-    return r;
+    return group_state_parse(out, text, err);
 }
 
 int group_state_load(struct group_state *out, const char *root_dir, struct err *err)
 {
-    char path[PATH_MAX], before[PATH_MAX];
-    int r = path_of(path, root_dir, "/state", err);
+    static const char damaged[] =
+        "It holds what this member has promised, which must not be guessed: put back "
+        "tern/state.bak (the generation before) only if nobody has been promoted since; or move "
+        "the whole store away, and the member joins anew";
+    int r = tern_file_load(root_dir, "state", STATE_BYTES_MAX, parse, out, damaged, err);
 
-    if (r == 0)
-        r = path_of(before, root_dir, "/state.bak", err);
-    if (r < 0)
-        return r;
-    r = load(out, path, err);
     /* A crash within a save. It had not returned: what stands in .bak is all that was promised. */
-    return r == -ENOENT ? load(out, before, err) : r;
+    return r == -ENOENT
+               ? tern_file_load(root_dir, "state.bak", STATE_BYTES_MAX, parse, out, damaged, err)
+               : r;
 }
 
 int group_state_save(const struct group_state *state, const char *root_dir, struct err *err)
 {
-    char path[PATH_MAX];
     struct buf text = {0};
-    int r = path_of(path, root_dir, "", err);
+    int r;
 
-    if (r < 0)
-        return r;
-    r = file_mkdirs(path);
-    if (r < 0)
-        return err_set(err, r, "make %s", path);
-    r = path_of(path, root_dir, "/state", err);
-    if (r < 0)
-        return r;
     group_state_print(state, &text);
-    r = text.failed ? err_set(err, -ENOMEM, "write %s", path)
-                    : file_replace(path, buf_bytes(&text), err);
+    r = tern_file_save(root_dir, "state", &text, err);
     buf_destroy(&text);
     return r;
 }

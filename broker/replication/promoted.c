@@ -2,10 +2,8 @@
 #include "broker/replication/promoted.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 
-#include "common/file.h"
+#include "broker/replication/tern_file.h"
 #include "common/sealed.h"
 
 enum { FORMAT = 1, PROMOTED_BYTES_MAX = 4096 };
@@ -40,69 +38,32 @@ int promoted_parse(uint64_t *epoch, struct bytes text, struct err *err)
 
 /* --- the file --- */
 
-static int path_of(char path[PATH_MAX], const char *root_dir, const char *name, struct err *err)
+static int parse(void *out, struct bytes text, struct err *err)
 {
-    if (snprintf(path, PATH_MAX, "%s/tern%s", root_dir, name) >= PATH_MAX)
-        return err_set(err, -ENAMETOOLONG, "open %s/tern%s", root_dir, name);
-    return 0;
+    return promoted_parse(out, text, err);
 }
 
 int promoted_load(uint64_t *epoch, const char *root_dir, struct err *err)
 {
-    char path[PATH_MAX];
-    struct buf text = {0};
-    struct err why = {0};
-    int r = path_of(path, root_dir, "/promoted", err);
-
-    if (r < 0)
-        return r;
-    r = file_load(path, PROMOTED_BYTES_MAX, &text);
-    if (r < 0 && r != -EFBIG) {
-        err_set(err, r, "read %s", path);
-    } else {
-        r = r < 0 ? err_say(&why, -EBADMSG, "more than %d bytes", PROMOTED_BYTES_MAX)
-                  : promoted_parse(epoch, buf_bytes(&text), &why);
-        if (r < 0)
-            err_say(err, r,
-                    "%s is damaged: %s. It says that this slave was promoted. Remove it; if this "
-                    "broker is to go on as the master, set brokerRole=ASYNC_MASTER (or "
-                    "SYNC_MASTER) and brokerId=0 too",
-                    path, why.text);
-    }
-    buf_destroy(&text);
-    return r;
+    return tern_file_load(root_dir, "promoted", PROMOTED_BYTES_MAX, parse, epoch,
+                          "It says that this slave was promoted. Remove it; if this broker is to "
+                          "go on as the master, set brokerRole=ASYNC_MASTER (or SYNC_MASTER) and "
+                          "brokerId=0 too",
+                          err);
 }
 
 int promoted_save(uint64_t epoch, const char *root_dir, struct err *err)
 {
-    char path[PATH_MAX];
     struct buf text = {0};
-    int r = path_of(path, root_dir, "", err);
+    int r;
 
-    if (r < 0)
-        return r;
-    r = file_mkdirs(path);
-    if (r < 0)
-        return err_set(err, r, "make %s", path);
-    r = path_of(path, root_dir, "/promoted", err);
-    if (r < 0)
-        return r;
     promoted_print(epoch, &text);
-    r = text.failed ? err_set(err, -ENOMEM, "write %s", path)
-                    : file_replace(path, buf_bytes(&text), err);
+    r = tern_file_save(root_dir, "promoted", &text, err);
     buf_destroy(&text);
     return r;
 }
 
 int promoted_remove(const char *root_dir, struct err *err)
 {
-    char path[PATH_MAX];
-    int r = path_of(path, root_dir, "/promoted", err);
-
-    if (r < 0)
-        return r;
-    r = file_unlink(path);
-    if (r == 0)
-        r = file_sync_parent(path);
-    return r == 0 || r == -ENOENT ? 0 : err_set(err, r, "remove %s", path);
+    return tern_file_remove(root_dir, "promoted", err);
 }
