@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,6 +35,20 @@ int dial_parse(struct dial_address *out, const char *address, struct err *err)
                        address);
     snprintf(out->port, sizeof(out->port), "%d", port);
     return 0;
+}
+
+bool dial_below(const char *address, int below, char *out, size_t size)
+{
+    struct dial_address parsed;
+    bool v6;
+    int port;
+
+    if (dial_parse(&parsed, address, NULL) < 0)
+        return false;
+    v6 = strchr(parsed.host, ':') != NULL;
+    port = atoi(parsed.port) - below;
+    return port >= 1 && snprintf(out, size, "%s%s%s:%d", v6 ? "[" : "", parsed.host, v6 ? "]" : "",
+                                 port) < (int)size;
 }
 
 int dial_wait(int fd, short events, int64_t deadline_ms)

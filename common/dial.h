@@ -18,6 +18,9 @@ struct dial_address {
 };
 /* "host:port" or "[IPv6 address]:port"; -EINVAL. */
 int dial_parse(struct dial_address *out, const char *address, struct err *err);
+/* The address of the port so many below; false: there is none, it is no address, or does not fit.
+ */
+bool dial_below(const char *address, int below, char *out, size_t size);
 struct dial_options {
     const char *source;  /* numeric address to come from, NULL: any; left out where it cannot lead
                             there */

@@ -24,24 +24,6 @@ struct plain_slave {
 
 /* --- where the master is --- */
 
-/* Where the main port is when no name server has said it: RocketMQ's brokers have the replication
- * port one above it. */
-static void guess_main(struct ha_master_place *place)
-{
-    struct dial_address ha;
-    int port;
-
-    if (dial_parse(&ha, place->ha, NULL) < 0)
-        return;
-    port = atoi(ha.port) - 1;
-    if (port < 1)
-        return;
-    if (strchr(ha.host, ':'))
-        snprintf(place->main, sizeof(place->main), "[%.250s]:%d", ha.host, port);
-    else
-        snprintf(place->main, sizeof(place->main), "%.250s:%d", ha.host, port);
-}
-
 static bool find_master(void *ctx, struct ha_master_place *out)
 {
     struct plain_slave *s = ctx;
@@ -52,8 +34,9 @@ static bool find_master(void *ctx, struct ha_master_place *out)
     pthread_mutex_unlock(&s->place_lock);
     if (fixed[0] != '\0')
         snprintf(out->ha, sizeof(out->ha), "%s", fixed);
-    if (out->ha[0] != '\0' && out->main[0] == '\0')
-        guess_main(out);
+    /* No name server has said where the main port is: RocketMQ's brokers have it one below. */
+    if (out->main[0] == '\0' && !dial_below(out->ha, 1, out->main, sizeof(out->main)))
+        out->main[0] = '\0';
     return out->ha[0] != '\0';
 }
 
@@ -136,7 +119,6 @@ static int start(struct plain_slave *s, struct err *err)
     struct broker *b = s->broker;
     const struct broker_config *c = &b->settings->config;
     struct slave_metadata_options metadata_options = {
-        .store = b->store,
         .metadata = b->metadata,
         .interval_ms = c->slave_metadata_interval,
         .find_master = find_main_port,

@@ -63,24 +63,6 @@ static bool sleep_until(struct slave_metadata *s, int64_t due_ms, bool listen)
 
 /* --- the two ports --- */
 
-/* The port of RocketMQ's "VIP channel". False: there is none below. */
-static bool vip_of(const char *main, char vip[ADDRESS_MAX])
-{
-    struct dial_address address;
-    int port;
-
-    if (dial_parse(&address, main, NULL) < 0)
-        return false;
-    port = atoi(address.port) - VIP_BELOW;
-    if (port < 1)
-        return false;
-    if (strchr(address.host, ':'))
-        snprintf(vip, ADDRESS_MAX, "[%s]:%d", address.host, port);
-    else
-        snprintf(vip, ADDRESS_MAX, "%s:%d", address.host, port);
-    return true;
-}
-
 static int use(struct rpc **rpc, const char *address, struct err *err)
 {
     if (*rpc && strcmp(rpc_address(*rpc), address) == 0)
@@ -98,7 +80,7 @@ static int find_ports(struct slave_metadata *s, struct err *err)
         return err_say(err, -EAGAIN, "no master is known yet");
     r = use(&s->main, main, err);
     if (r == 0)
-        r = use(&s->vip, vip_of(main, vip) ? vip : main, err);
+        r = use(&s->vip, dial_below(main, VIP_BELOW, vip, sizeof(vip)) ? vip : main, err);
     return r;
 }
 

@@ -15,7 +15,6 @@
 struct slave_metadata;
 
 struct slave_metadata_options {
-    struct store *store;
     struct metadata *metadata;
     int64_t interval_ms; /* slaveMetadataInterval */
     /* All called on the thread. */

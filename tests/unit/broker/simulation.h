@@ -1,4 +1,5 @@
-/* simulation.h - a whole group of replication cores in simulated time, network and disk, from a seed.
+/* simulation.h - a whole group of replication cores in simulated time, network and disk, from a
+ * seed.
  *
  * A schedule makes members crash (losing what was not synced, or not), cuts and delays and doubles
  * messages, lets clients write wherever writes are open, deletes the oldest records, replaces

@@ -55,6 +55,21 @@ START_TEST(an_address_is_a_host_and_a_port)
 }
 END_TEST
 
+START_TEST(a_port_below_is_at_the_same_host)
+{
+    char out[32], small[8];
+
+    ck_assert(dial_below("host:10912", 1, out, sizeof(out)));
+    ck_assert_str_eq(out, "host:10911");
+    ck_assert(dial_below("[::1]:3", 2, out, sizeof(out)));
+    ck_assert_str_eq(out, "[::1]:1");
+    ck_assert(!dial_below("host:2", 2, out, sizeof(out)));
+    ck_assert(!dial_below("host", 1, out, sizeof(out)));
+    ck_assert(!dial_below("", 1, out, sizeof(out)));
+    ck_assert(!dial_below("host:10912", 1, small, sizeof(small)));
+}
+END_TEST
+
 START_TEST(a_connection_comes_from_where_it_is_told_to)
 {
     int listening = listen_here(), fd, accepted;
@@ -107,6 +122,7 @@ static Suite *dial_suite(void)
     TCase *t = tcase_create("dial");
 
     tcase_add_test(t, an_address_is_a_host_and_a_port);
+    tcase_add_test(t, a_port_below_is_at_the_same_host);
     tcase_add_test(t, a_connection_comes_from_where_it_is_told_to);
     tcase_add_test(t, other_than_loopback_is_refused_before_anything_is_sent);
     tcase_add_test(t, nobody_there_is_said_with_the_address);
