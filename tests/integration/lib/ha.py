@@ -71,6 +71,15 @@ class Slave:
             if offset + len(data) >= to:
                 return taken
 
+    def take(self, body):
+        """Takes and acknowledges frames until `body` has come."""
+        taken = b""
+        while body not in taken:
+            offset, data = self.frame()
+            taken += data
+            if data:
+                self.report(offset + len(data))
+
     def wait_closed(self, seconds=60):
         end = time.monotonic() + seconds
         try:
