@@ -139,6 +139,7 @@ struct core_peer {
     bool certain;   /* it does not doubt its log: its promise counts */
     uint64_t next;  /* the next byte to send */
     uint64_t received, flushed;
+    uint64_t told_confirmed; /* by what it was sent last */
     int64_t heard_ms, sent_ms;
     /* of the promise that is asked for */
     bool promised;

@@ -54,7 +54,7 @@ void core_welcome(struct core *c, struct core_peer *p)
     struct core_message *w = core_send_to(c, p->member, CORE_WELCOME);
 
     w->epoch = c->epoch;
-    w->confirmed = c->confirmed;
+    w->confirmed = p->told_confirmed = c->confirmed;
     core_put_table(c, w);
     p->sent_ms = c->now_ms;
 }
@@ -77,7 +77,7 @@ void core_send_data(struct core *c, struct core_peer *p, bool alive)
         return;
     m = core_send_to(c, p->member, CORE_DATA);
     m->epoch = c->epoch;
-    m->confirmed = c->confirmed;
+    m->confirmed = p->told_confirmed = c->confirmed;
     m->offset = p->next;
     m->size = size;
     if (size > 0) {
@@ -224,7 +224,10 @@ void core_tick_master(struct core *c)
 
         if (c->now_ms - p->heard_ms > c->options.silent_ms)
             p->following = false;
-        if (c->now_ms - p->sent_ms < c->options.beat_ms)
+        /* The next bytes would say what is confirmed. There may be none for long, and a follower
+         * whose master has gone shows its readers no more than it was told. */
+        if (c->now_ms - p->sent_ms < c->options.beat_ms &&
+            (!p->following || p->told_confirmed == c->confirmed))
             continue;
         if (p->following)
             core_send_data(c, p, true);

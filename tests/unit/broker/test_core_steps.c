@@ -283,6 +283,48 @@ START_TEST(a_log_that_begins_anew_is_doubted_until_all_is_back)
 }
 END_TEST
 
+/* A follower shows no more than that, and nobody else tells it once the master is gone. */
+START_TEST(followers_hear_what_is_confirmed_before_the_next_beat)
+{
+    const struct core_state state = {
+        .version = 1, .member = 1, .members = {1, 2, 3}, .member_count = 3, .copies = 2};
+    struct core_message report = {.type = CORE_REPORT, .granted = true, .received = 10};
+    struct core_message promise = {.type = CORE_PROMISE, .granted = true};
+    struct core_order told;
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 0, false, 1000);
+    core_promote(&c, false);
+    core_saved(&c, c.state.version);
+    promise.asked = promise.term = c.asked;
+    for (promise.from = 2; promise.from <= 3; promise.from++)
+        core_receive(&c, &promise);
+    core_saved(&c, c.state.version);
+    core_opened(&c, 10); /* with a first record of its own */
+    core_log(&c, 10, 10);
+    ck_assert_int_eq(c.role, CORE_MASTER);
+    report.epoch = c.epoch;
+    report.received = 0;
+    for (report.from = 2; report.from <= 3; report.from++)
+        core_receive(&c, &report);
+    ck_assert_uint_eq(sent_to(&c, CORE_DATA), 1u << 2 | 1u << 3);
+    core_tick(&c, 1010);
+    ck_assert_uint_eq(sent_to(&c, CORE_DATA), 0);
+
+    report.from = 2;
+    report.received = 10;
+    core_receive(&c, &report);
+    ck_assert_uint_eq(c.confirmed, 10);
+    ck_assert_uint_eq(sent_to(&c, CORE_DATA), 0); /* the next bytes may be under way */
+    core_tick(&c, 1020);
+    told = last_order(&c, CORE_SEND, CORE_DATA);
+    ck_assert_uint_eq(told.message.confirmed, 10);
+    ck_assert_uint_eq(told.message.size, 0);
+    core_tick(&c, 1030);
+    ck_assert_uint_eq(sent_to(&c, CORE_DATA), 0);
+}
+END_TEST
+
 static Suite *steps_suite(void)
 {
     Suite *s = suite_create("core_steps");
@@ -295,6 +337,7 @@ static Suite *steps_suite(void)
     tcase_add_test(t, a_promise_of_who_claims_the_first_epoch_does_not_count);
     tcase_add_test(t, what_is_to_be_cut_is_no_part_of_the_log_any_more);
     tcase_add_test(t, a_log_that_begins_anew_is_doubted_until_all_is_back);
+    tcase_add_test(t, followers_hear_what_is_confirmed_before_the_next_beat);
     suite_add_tcase(s, t);
     return s;
 }
