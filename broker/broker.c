@@ -31,7 +31,7 @@
 #include "common/notify.h"
 #include "common/port_file.h"
 
-enum { PORT_TRIES = 200, DRAIN_MS = 10000, RESTART_DRAIN_MS = 300, DRAIN_LOOK_MS = 5 };
+enum { PORT_TRIES = 200, DRAIN_MS = 10000, RESTART_DRAIN_MS = 1000, DRAIN_LOOK_MS = 5 };
 
 /* --- watermarks: from the store's threads to the loops --- */
 
@@ -106,15 +106,20 @@ static void nothing(void *ctx)
 static void leave_when_drained(struct broker_loop *on)
 {
     struct broker *b = on->broker;
-    bool quiet, left;
+    bool again = broker_wants_restart(b), quiet, left;
 
     if (!on->dismissed) {
         on->dismissed = true;
         hold_dismiss(on->hold);
     }
-    quiet = gate_waiting(on->gate) == 0 && forward_waiting(on) == 0 && atomic_load(&b->owed) == 0;
+    if (again)
+        kept_rest(on);
+    quiet =
+        gate_waiting(on->gate) == 0 && forward_owed(on, again) == 0 && atomic_load(&b->owed) == 0;
     left = quiet && on->quiet;
     on->quiet = quiet;
+    if (left && again)
+        kept_take_connections(&b->settings->kept, on);
     if (left || loop_now_ms(on->loop) >= b->drain_deadline_ms)
         loop_stop(on->loop);
     else if (quiet || loop_timer_set(&on->drain, loop_now_ms(on->loop) + DRAIN_LOOK_MS) < 0)
@@ -189,34 +194,6 @@ void broker_restart(struct broker *b)
     loop_signal(b->loops[0], BROKER_SIGNAL_STOP_ASKED);
 }
 
-bool broker_wants_restart(const struct broker *b)
-{
-    return atomic_load(&b->restart) && !atomic_load(&b->end_asked);
-}
-
-/* Who connects while this broker is made anew waits instead of being refused. */
-static void keep_sockets(struct broker *b)
-{
-    const struct listener *of[2] = {b->listener, b->vip_listener};
-
-    for (int i = 0; i < 2; i++) {
-        int fd = of[i] ? listener_dup(of[i]) : -EBADF;
-
-        if (fd < 0)
-            log_warn("clients are refused while this broker begins again: %s", strerror(-fd));
-        b->settings->kept_sockets[i] = fd < 0 ? -1 : fd;
-    }
-}
-
-static void drop_sockets(struct broker *b)
-{
-    for (int i = 0; i < 2; i++) {
-        if (b->settings->kept_sockets[i] >= 0)
-            close(b->settings->kept_sockets[i]);
-        b->settings->kept_sockets[i] = -1;
-    }
-}
-
 static void on_stop_signal(void *ctx)
 {
     struct broker_loop *on = ctx;
@@ -224,7 +201,7 @@ static void on_stop_signal(void *ctx)
 
     if (on == &b->on[0]) {
         if (broker_wants_restart(b))
-            keep_sockets(b);
+            kept_take_listeners(&b->settings->kept, b);
         b->listener = listener_free(b->listener);
         b->vip_listener = listener_free(b->vip_listener);
         /* Who is owed an answer of the old log has been refused already. */
@@ -343,7 +320,7 @@ static int listen_on(struct broker *b, struct listener **out, struct broker_port
     struct listener_options options = {
         .address = b->settings->config.bind_address,
         .port = port,
-        .socket = &b->settings->kept_sockets[ctx->main_port ? 0 : 1],
+        .socket = &b->settings->kept.sockets[ctx->main_port ? KEPT_MAIN : KEPT_VIP],
         .loops = b->loops,
         .loop_count = b->loop_count,
         .remoting = &broker_remoting,
@@ -559,6 +536,7 @@ int broker_run(struct broker *b, struct err *err)
             b->extra->after_run(b, b->extra->ctx);
         return r;
     }
+    kept_give_connections(&b->settings->kept, b);
     for (; started < b->loop_count; started++) {
         r = -pthread_create(&b->threads[started], NULL, loop_thread, &b->on[started]);
         if (r < 0) {
@@ -582,7 +560,7 @@ int broker_run(struct broker *b, struct err *err)
     if (r == 0 && atomic_load(&b->failed))
         r = err_say(err, -EIO, "an event loop has failed");
     if (r < 0 || !broker_wants_restart(b))
-        drop_sockets(b);
+        kept_drop(&b->settings->kept);
     return r;
 }
 

@@ -84,7 +84,7 @@ struct broker {
     char address[80];        /* the same as text */
     char ha_address[80];
     int64_t boot_ms;
-    atomic_bool draining; /* stopping: new requests are refused, owed replies still go out */
+    atomic_bool draining; /* stopping: owed replies still go out */
     atomic_bool failed;   /* an event loop has failed */
     atomic_uint owed; /* requests and pulls on reader threads, answers that wait for the journal */
     atomic_size_t offloaded_bytes; /* of requests that reader threads have, or will get */
@@ -116,6 +116,16 @@ void broker_restart(struct broker *b);
 static inline bool broker_is_draining(const struct broker *b)
 {
     return atomic_load_explicit(&b->draining, memory_order_acquire);
+}
+/* The end that is near, or has come, is not that of the program. */
+static inline bool broker_wants_restart(const struct broker *b)
+{
+    return atomic_load(&b->restart) && !atomic_load(&b->end_asked);
+}
+/* It stops for good: new requests are refused. One that begins again leaves them to the next. */
+static inline bool broker_is_ending(const struct broker *b)
+{
+    return broker_is_draining(b) && !broker_wants_restart(b);
 }
 
 /* Bits of loop_signal() that the broker uses on its loops. */

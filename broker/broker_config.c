@@ -470,7 +470,7 @@ void settings_init(struct broker_settings *s)
     config_defaults(&broker_config_spec, &s->config, &s->origin);
     s->version_counter = 1;
     s->version_timestamp = clock_wall_ms();
-    s->kept_sockets[0] = s->kept_sockets[1] = -1;
+    kept_init(&s->kept);
 }
 
 static bool is_loopback(const char *address)

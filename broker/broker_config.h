@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <pthread.h>
 
+#include "broker/kept.h"
 #include "common/config.h"
 
 enum { FLUSH_ASYNC, FLUSH_SYNC };
@@ -69,9 +70,7 @@ struct broker_settings {
     pthread_rwlock_t lock; /* for the CONFIG_LIVE members of config */
     struct broker_config config;
     struct config_origin origin;
-    /* Of the main and the VIP port, from one broker to the next of this process: so nobody is
-     * refused in between. -1: none. */
-    int kept_sockets[2];
+    struct kept kept;                           /* from one broker to the next of this process */
     char config_file[PATH_MAX];                 /* -c, empty: none */
     int64_t version_counter, version_timestamp; /* DataVersion of GET_BROKER_CONFIG */
 };

@@ -116,7 +116,7 @@ static void run(struct call *call, const struct handler *handler)
     if (!handler)
         call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED, "request code %d is not supported",
                    call->frame->code);
-    else if (broker_is_draining(call->broker) && handler->refusal != REFUSAL_OWN)
+    else if (broker_is_ending(call->broker) && handler->refusal != REFUSAL_OWN)
         refuse(call, handler, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
     else
         handler->handle(call);
@@ -252,7 +252,7 @@ static void serve(struct call *call, const struct handler *handler, bool may_pas
     before = call->out->len;
     if (may_pass_on && handler->place == PASSED_ON && forward_take(call))
         ;
-    else if (handler && handler->where == ON_READER && !broker_is_draining(call->broker))
+    else if (handler && handler->where == ON_READER && !broker_is_ending(call->broker))
         offload(call, handler);
     else
         run(call, handler);

@@ -122,8 +122,7 @@ static void expire(struct forward_loop *l)
         forward_entry_free(l, &l->sent, e);
     }
     /* Without a master nobody waits for one while the broker ends for good. */
-    bool ends =
-        broker_is_draining(l->on->broker) && !broker_wants_restart(l->on->broker) && !l->known;
+    bool ends = broker_is_ending(l->on->broker) && !l->known;
     for (unsigned n = l->used; n > 0; n--) {
         for (e = TAILQ_FIRST(&l->waiting);
              e && now < e->request.until_ms && !ends && !(e->request.final && l->known);)
@@ -175,8 +174,8 @@ static bool takes_more(struct forward_loop *l)
 {
     int64_t now = loop_now_ms(l->on->loop);
 
-    /* One that begins again ends with its connections: those who asked try the next one. */
-    if (!broker_is_draining(l->on->broker) || broker_wants_restart(l->on->broker))
+    /* One that begins again gives them back. */
+    if (!broker_is_ending(l->on->broker))
         return true;
     if (l->draining_ms == 0)
         l->draining_ms = now;
@@ -270,8 +269,7 @@ bool forward_hold(const struct call *call)
     struct forward_loop *l;
     struct forward_request request, *moved;
 
-    if (!f->enabled || !fits(call->frame) ||
-        (broker_is_draining(call->broker) && !broker_wants_restart(call->broker)))
+    if (!f->enabled || !fits(call->frame) || broker_is_ending(call->broker))
         return false;
     l = &f->loops[conn_loop_index(call->to.conn)];
     request = request_of(call);
@@ -294,9 +292,49 @@ bool forward_hold(const struct call *call)
     return false;
 }
 
-unsigned forward_waiting(const struct broker_loop *on)
+unsigned forward_owed(const struct broker_loop *on, bool sent)
 {
-    return on->broker->forward->loops[loop_index(on->loop)].used;
+    const struct forward_loop *l = &on->broker->forward->loops[loop_index(on->loop)];
+    unsigned count = 0;
+    const struct entry *e;
+
+    if (!sent)
+        return l->used;
+    TAILQ_FOREACH(e, &l->sent, next)
+    count++;
+    return count;
+}
+
+/* As it was when it came: without our mark, or with that of the member before us. */
+static void add_original(struct buf *out, const struct forward_request *request)
+{
+    char text[FORWARD_MARK_TEXT] = "";
+    struct remoting_frame frame;
+    const struct bytes *mark;
+    struct record_host host;
+    const char *why;
+    int32_t hops;
+
+    if (remoting_decode(buf_at(&request->frame), request->frame.len, &frame, &why) != 0)
+        return;
+    mark = request->final ? NULL : remoting_field(&frame, FORWARD_BORN_HOST);
+    if (mark && forward_mark_read(*mark, &hops, &host) && hops > 1)
+        forward_mark_write(text, hops - 1, &host);
+    forward_frame_copy(out, &frame, request->to.opaque, frame.flag, mark ? text : NULL);
+}
+
+void forward_give_back(struct broker_loop *on, conn_id id, struct buf *out)
+{
+    struct forward_loop *l = &on->broker->forward->loops[loop_index(on->loop)];
+    struct entry *e, *next;
+
+    for (e = TAILQ_FIRST(&l->waiting); e; e = next) {
+        next = TAILQ_NEXT(e, next);
+        if (e->request.to.conn != id || e->request.copy)
+            continue;
+        add_original(out, &e->request);
+        forward_entry_free(l, &l->waiting, e);
+    }
 }
 
 /* --- life --- */

@@ -5,7 +5,8 @@
  * main port of the master, over one connection per loop, and gives the answer back. While the
  * master is not known or not reached (the moment of a hand-over), requests wait, each at most
  * forwardWaitMillis; then they are carried out here after all, which refuses them by name, or
- * stores them when this member leads by then.
+ * stores them when this member leads by then. When the broker begins again they go back to their
+ * connections, which outlive it (kept.h).
  *
  * What was sent on once is never sent again: when the connection is lost before the answer, the
  * client is told, and decides. The header field ternBornHost says who asked, and how often a
@@ -54,8 +55,11 @@ static inline bool forward_is_on(const struct broker *b)
 bool forward_take(struct call *call);
 /* Sends a copy on when a master is known; nobody waits for an answer. */
 void forward_copy(const struct call *call);
-/* Requests of this loop that are owed an answer. */
-unsigned forward_waiting(const struct broker_loop *on);
+/* Requests of this loop that are owed an answer; `sent`: only those that were sent on. */
+unsigned forward_owed(const struct broker_loop *on, bool sent);
+/* The broker begins again: requests of the connection that wait are added to `out` as they have
+ * come, and are not held here any more. */
+void forward_give_back(struct broker_loop *on, conn_id id, struct buf *out);
 
 /* The store takes no writes just now: the request is to wait until it does, or another master is
  * known. True: it waits, answer CALL_LATER. False: refuse it. Any thread that runs a handler. */

@@ -55,7 +55,7 @@ void forward_frame_copy(struct buf *out, const struct remoting_frame *frame, int
             !(mark && bytes_is(frame->fields[i].key, FORWARD_BORN_HOST)))
             remoting_put_named(&w, frame->fields[i].key, frame->fields[i].value);
     }
-    remoting_put_str(&w, FORWARD_BORN_HOST, mark);
+    remoting_put_str(&w, FORWARD_BORN_HOST, mark && mark[0] != '\0' ? mark : NULL);
     remoting_body(&w);
     buf_add(out, frame->body.at, frame->body.len);
     remoting_end(&w);

@@ -17,7 +17,7 @@ enum {
 /* False: it is none, or says more than FORWARD_HOPS_MAX. */
 bool forward_mark_read(struct bytes value, int32_t *hops, struct record_host *host);
 void forward_mark_write(char text[FORWARD_MARK_TEXT], int32_t hops, const struct record_host *host);
-/* `mark`: in place of what the frame has of it; NULL: that stays. */
+/* `mark`: in place of what the frame has of it ("": none); NULL: that stays. */
 void forward_frame_copy(struct buf *out, const struct remoting_frame *frame, int32_t opaque,
                         int32_t flag, const char *mark);
 

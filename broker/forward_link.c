@@ -15,7 +15,8 @@ struct conn *forward_link_to_master(struct forward_loop *l)
     struct conn *c;
     int r;
 
-    if (!l->known)
+    /* Whose broker begins again would not wait for the answer. */
+    if (!l->known || broker_wants_restart(l->on->broker))
         return NULL;
     if (l->link_version != l->version)
         l->link = 0;
@@ -107,7 +108,7 @@ static void on_answer(void *ctx, struct conn *c, struct remoting_frame *frame)
             conn_written(client);
     }
     forward_entry_free(l, &l->sent, e);
-    if (!client || !broker_is_draining(l->on->broker))
+    if (!client || !broker_is_ending(l->on->broker))
         return;
     /* Between two requests is when a client loses nothing with its connection. */
     TAILQ_FOREACH(e, &l->sent, next)

@@ -525,7 +525,7 @@ enum call_result serve_send(struct call *call)
     int32_t queues;
     bool dead = false;
 
-    if (broker_is_draining(b))
+    if (broker_is_ending(b))
         return send_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
     if (bad)
         return send_error(call, RESPONSE_SYSTEM_ERROR, "header field \"%s\" is not a number", bad);

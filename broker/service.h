@@ -28,8 +28,6 @@ int broker_new(struct broker **out, struct broker_settings *settings,
                const struct broker_extra *extra, struct err *err);
 int broker_run(struct broker *b, struct err *err);
 void broker_stop(struct broker *b); /* any thread */
-/* When broker_run() has returned: that was not for the end of the program. */
-bool broker_wants_restart(const struct broker *b);
 /* 0, or the first failure of the store's clean stop. */
 int broker_free(struct broker *b);
 

@@ -126,10 +126,10 @@ struct conn *loop_conn(struct loop *loop, conn_id id)
 
 void loop_each_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg), void *arg)
 {
-    struct conn *c;
+    struct conn *c, *next;
 
-    TAILQ_FOREACH(c, &loop->conns, all)
-    {
+    for (c = TAILQ_FIRST(&loop->conns); c; c = next) {
+        next = TAILQ_NEXT(c, all);
         if (c->state == CONN_OPEN && c->ctx == ctx)
             fn(c, arg);
     }
@@ -325,6 +325,8 @@ static void regulate(struct conn *c)
 {
     bool low = c->out.len <= c->protocol->output_max / 2;
 
+    if (c->resting)
+        return;
     if (!c->paused && (conn_is_full(c) || (c->held && !low))) {
         event_del(&c->read_event);
         c->paused = true;
@@ -471,6 +473,17 @@ static void close_now(struct conn *c)
         bury(c);
     else
         c->state = CONN_LINGERING;
+}
+
+void conn_let_go(struct conn *c)
+{
+    if (c->write_event) {
+        event_free(c->write_event);
+        c->write_event = NULL;
+    }
+    count_waiting(c);
+    c->state = CONN_CLOSING;
+    close_now(c);
 }
 
 void conn_fail(struct conn *c)

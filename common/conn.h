@@ -73,6 +73,12 @@ uint16_t listener_port(const struct listener *l);
 /* The listening socket once more, for a listener that takes its place: who connects in between
  * waits for that one. -errno. */
 int listener_dup(const struct listener *l);
+/* Goes on with a connection that was kept of another loop, as one of this listener's, on `loop`
+ * (one of its loops): its input is handled from where the other one stopped. *kept is empty
+ * afterwards, also when it fails (-errno): the socket is closed then. Thread of `loop`, or before
+ * it runs. */
+struct conn_kept;
+int listener_adopt(struct listener *l, struct loop *loop, struct conn_kept *kept);
 /* Stops accepting and closes the socket; connections go on. Loop thread of loops[0], or no loop
  * running. Returns NULL. */
 struct listener *listener_free(struct listener *l);
@@ -121,9 +127,24 @@ void conn_close(struct conn *c, const char *why);
  * loop_free(). Only from the protocol's input or request handler, for its own connection. */
 void conn_hand_over(struct conn *c, void (*give)(void *ctx, int fd), void *ctx);
 
+/* For a connection that is to outlive its loop.
+ *
+ * conn_rest(): the peer is not read any more; what it sends waits in its socket, and all output
+ * goes on. For good. Not from the protocol's input.
+ * conn_keep(): takes it out of its loop, with what was read of it and not handled, and what was not
+ * written. The protocol's closed() is called as for any other end. Without effect (fd -1) on one
+ * that closes already. Whoever has a kept one gives it to listener_adopt() or conn_kept_drop(). */
+struct conn_kept {
+    int fd; /* -1: none */
+    struct buf input, output;
+};
+void conn_rest(struct conn *c);
+void conn_keep(struct conn *c, struct conn_kept *kept);
+void conn_kept_drop(struct conn_kept *kept); /* closes the socket */
+
 /* The connection of that id on this loop; NULL when it is gone or about to close. */
 struct conn *loop_conn(struct loop *loop, conn_id id);
-/* Calls fn for every connection of the loop whose ctx is `ctx`. */
+/* Calls fn for every connection of the loop whose ctx is `ctx`; fn may end the one that it has. */
 void loop_each_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg), void *arg);
 /* Sends a ready frame to a connection of any loop, from any thread; loops[i] has index i, or is
  * NULL once it is freed. Copies when it must cross. 0; -ENOENT when gone (only known on its own

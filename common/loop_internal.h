@@ -191,6 +191,7 @@ struct conn {
     bool resumed;  /* on loop->resumed */
     bool paused;   /* not read until output has drained */
     bool held;     /* `in` holds whole frames: output was over its bound */
+    bool resting;  /* not read any more: conn_rest() */
     bool drop;     /* output is not worth writing any more */
     struct event read_event;
     struct event *write_event; /* there since EAGAIN, until all is written */
@@ -215,6 +216,8 @@ int conn_new(struct loop *loop, int fd, struct conn_origin *origin,
              const struct sockaddr_storage *peer, conn_id *id);
 /* Closes without a line and without writing what waits: the peer is gone, or hopeless. */
 void conn_fail(struct conn *c);
+/* Ends it at once; c->give has its socket. */
+void conn_let_go(struct conn *c);
 /* Closes with a line that shows the first bytes of what could not be understood. */
 void conn_refuse(struct conn *c, const uint8_t *at, size_t len, const char *why);
 /* The connection wants a look at the end of the turn. */
@@ -237,6 +240,9 @@ void conn_drop_input(struct conn *c);
 
 /* listener.c */
 void listener_message_discard(struct loop_message *message); /* likewise, for new connections */
+
+/* conn_keep.c: takes over one reference of origin, as conn_new() does */
+int conn_adopt(struct loop *loop, struct conn_origin *origin, struct conn_kept *kept);
 
 /* conn_remoting.c */
 extern const struct conn_protocol conn_remoting_protocol;

@@ -36,7 +36,8 @@ consumer.subscribe(options.topic, options.tags || '*', async msg => {
     say({ failed: body, times: msg.reconsumeTimes });
     throw new Error('on purpose');
   }
-  say({ body, tags: msg.tags, topic: msg.topic, times: msg.reconsumeTimes, id: msg.msgId });
+  say({ body, tags: msg.tags, topic: msg.topic, times: msg.reconsumeTimes, id: msg.msgId,
+    queue: msg.queueId, offset: msg.queueOffset });
 });
 consumer.ready().then(() => say({ ready: true }), err => say({ error: String(err) }));
 

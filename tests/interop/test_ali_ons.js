@@ -2,57 +2,16 @@
 // test_ali_ons.js - the Node.js RocketMQ client "ali-ons", unchanged, against TernMQ.
 
 const assert = require('assert');
-const { spawn } = require('child_process');
-const path = require('path');
 
-process.env.HOME = process.env.TMPDIR || '/tmp'; // where the client keeps its log
-const { Producer, Message } = require('ali-ons');
+const { Message, producerOf, run, giveUp, Consumer: AnyConsumer } = require('./clients');
 const { Cluster, until } = require('./cluster');
 
-const consumers = new Set();
 let cluster;
 let producer;
 
-class Consumer {
+class Consumer extends AnyConsumer {
   constructor(options) {
-    this.messages = [];
-    this.failures = [];
-    this.errors = [];
-    this.ready = false;
-    this.exit = null;
-    const all = Object.assign({ nameSrv: cluster.nameSrv }, options);
-    this.process = spawn(process.execPath, [ path.join(__dirname, 'consumer.js'), JSON.stringify(all) ],
-      { stdio: [ 'ignore', 'pipe', 'inherit' ] });
-    this.process.on('exit', code => { this.exit = { code }; });
-    let rest = '';
-    this.process.stdout.on('data', data => {
-      const lines = (rest + data).split('\n');
-      rest = lines.pop();
-      for (const line of lines) this.take(JSON.parse(line));
-    });
-    consumers.add(this);
-  }
-
-  take(event) {
-    if (event.ready) this.ready = true;
-    else if (event.body !== undefined) this.messages.push(event);
-    else if (event.failed !== undefined) this.failures.push(event);
-    else if (event.error) this.errors.push(event.error);
-  }
-
-  get bodies() {
-    return this.messages.map(m => m.body);
-  }
-
-  async started() {
-    await until('a consumer to start', () => this.ready);
-    return this;
-  }
-
-  async end(signal) {
-    if (!this.exit) this.process.kill(signal);
-    await until('the end of a consumer', () => this.exit);
-    consumers.delete(this);
+    super(Object.assign({ nameSrv: cluster.nameSrv }, options));
   }
 }
 
@@ -189,47 +148,15 @@ async function main() {
   cluster = await Cluster.start([
     'messageDelayLevel=1s 1s 1s 1s 1s', 'flushConsumerOffsetInterval=200',
   ]);
-  producer = new Producer({
-    httpclient: {},
-    nameSrv: cluster.nameSrv,
-    accessKeyId: 'none',
-    accessKeySecret: 'none',
-    producerGroup: 'GID_interop_producer',
-    pollNameServerInteval: 1000,
-    heartbeatBrokerInterval: 1000,
-  });
-  producer.on('error', () => {}); // a broker that restarts is no failure of the test
-  await producer.ready();
+  producer = await producerOf(cluster.nameSrv);
   for (const topic of topics) await cluster.createTopic(topic);
-  let passed = 0;
-  let failed = 0;
-  for (const name of Object.keys(tests)) {
-    const started = Date.now();
-    try {
-      await tests[name]();
-      passed++;
-      console.log(`ok    ${name} (${Date.now() - started} ms)`);
-    } catch (err) {
-      failed++;
-      console.log(`FAIL  ${name}\n${err && err.stack || err}`);
-      for (const consumer of consumers) {
-        console.log(`consumer: ${consumer.messages.length} messages, errors: ${consumer.errors.slice(-5)}`);
-      }
-      console.log(`broker log:\n${cluster.broker.log.slice(-3000)}`);
-    }
-    for (const consumer of Array.from(consumers)) await consumer.end('SIGKILL');
-  }
-  await producer.close();
-  await cluster.stop();
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
+  await run(tests, () => `broker log:\n${cluster.broker.log.slice(-3000)}`, async () => {
+    await producer.close();
+    await cluster.stop();
+  });
 }
 
-main().catch(err => {
-  console.log(err && err.stack || err);
-  for (const consumer of consumers) consumer.process.kill('SIGKILL');
+main().catch(err => giveUp(err, () => {
   if (cluster && cluster.broker) cluster.broker.process.kill('SIGKILL');
   if (cluster && cluster.namesrv) cluster.namesrv.process.kill('SIGKILL');
-  console.log('0 passed, 1 failed');
-  process.exit(1);
-});
+}));

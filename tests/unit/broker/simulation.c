@@ -493,7 +493,7 @@ static void boot(unsigned i)
     struct node *n = &nodes[i];
 
     options.count_flushed = plan.flushed;
-    options.new_counter = plan.bug == FORGOTTEN_TERMS ? 0 : new_counter();
+    options.new_counter = new_counter();
     if (n->disk_intent.cut)
         carry_out_cut(n, &n->disk_intent);
     n->disk_intent.cut = n->disk_intent.anew = false;

@@ -24,7 +24,6 @@ enum bug {
     PROMOTION_BY_CONFIRMED,
     CLAIM_UNHEARD,     /* a member with a new disk begins the history anew */
     HAND_OVER_AT_ONCE, /* the other member is told before it has the last bytes */
-    FORGOTTEN_TERMS,   /* a member with a new disk asks in terms that it had before */
 };
 
 struct plan {

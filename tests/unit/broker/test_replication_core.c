@@ -66,7 +66,6 @@ static const struct {
 } planted[] = {
     {SKIPPED_TRUNCATION, 1, 300},     {ACK_BEFORE_FLUSH, 1, 300}, {PROMISE_NOT_DURABLE, 1, 300},
     {PROMOTION_BY_CONFIRMED, 1, 300}, {CLAIM_UNHEARD, 3, 300},    {HAND_OVER_AT_ONCE, 1, 300},
-    {FORGOTTEN_TERMS, 6, 300},
 };
 
 START_TEST(a_hand_over_loses_nothing_and_ends_where_it_was_to)

@@ -1,0 +1,122 @@
+/* kept.c - see kept.h. */
+#include "broker/kept.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "broker/broker.h"
+#include "broker/forward.h"
+#include "common/log.h"
+
+void kept_init(struct kept *k)
+{
+    *k = (struct kept){.sockets = {-1, -1}};
+}
+
+void kept_drop(struct kept *k)
+{
+    for (unsigned i = 0; i < KEPT_SOCKETS; i++) {
+        if (k->sockets[i] >= 0)
+            close(k->sockets[i]);
+        k->sockets[i] = -1;
+    }
+    for (unsigned i = 0; i < LOOP_MAX; i++) {
+        for (size_t n = 0; n < k->loops[i].count; n++)
+            conn_kept_drop(&k->loops[i].at[n].conn);
+        free(k->loops[i].at);
+        k->loops[i] = (struct kept_loop){.at = NULL};
+    }
+}
+
+/* --- the broker that ends --- */
+
+void kept_take_listeners(struct kept *k, const struct broker *b)
+{
+    const struct listener *of[KEPT_SOCKETS] = {b->listener, b->vip_listener};
+
+    for (unsigned i = 0; i < KEPT_SOCKETS; i++) {
+        int fd = of[i] ? listener_dup(of[i]) : -EBADF;
+
+        if (fd < 0)
+            log_warn("clients are refused while this broker begins again: %s", strerror(-fd));
+        k->sockets[i] = fd < 0 ? -1 : fd;
+    }
+}
+
+static void rest(struct conn *c, void *arg)
+{
+    (void)arg;
+    conn_rest(c);
+}
+
+void kept_rest(const struct broker_loop *on)
+{
+    loop_each_conn(on->loop, &on->broker->port, rest, NULL);
+    loop_each_conn(on->loop, &on->broker->vip_port, rest, NULL);
+}
+
+struct taking {
+    struct kept_loop *list;
+    struct broker_loop *on;
+};
+
+static struct kept_connection *new_kept(struct kept_loop *list)
+{
+    if (list->count == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 64;
+        struct kept_connection *at = realloc(list->at, cap * sizeof(*at));
+
+        if (!at)
+            return NULL;
+        list->at = at;
+        list->cap = cap;
+    }
+    return &list->at[list->count];
+}
+
+/* Without memory it stays where it is, and is closed with its loop. */
+static void take(struct conn *c, void *arg)
+{
+    struct taking *t = arg;
+    const struct broker_port *port = conn_ctx(c);
+    struct kept_connection *kept = new_kept(t->list);
+    struct buf input = {0};
+
+    if (!kept)
+        return;
+    kept->main_port = port->main_port;
+    forward_give_back(t->on, conn_id_of(c), &input);
+    conn_keep(c, &kept->conn);
+    if (input.len > 0) {
+        buf_add(&input, buf_at(&kept->conn.input), kept->conn.input.len);
+        buf_destroy(&kept->conn.input);
+        kept->conn.input = input;
+    }
+    if (kept->conn.fd < 0 || input.failed)
+        conn_kept_drop(&kept->conn);
+    else
+        t->list->count++;
+}
+
+void kept_take_connections(struct kept *k, struct broker_loop *on)
+{
+    struct taking t = {&k->loops[loop_index(on->loop)], on};
+
+    loop_each_conn(on->loop, &on->broker->port, take, &t);
+    loop_each_conn(on->loop, &on->broker->vip_port, take, &t);
+}
+
+/* --- the broker that begins --- */
+
+void kept_give_connections(struct kept *k, struct broker *b)
+{
+    for (unsigned i = 0; i < b->loop_count; i++) {
+        struct kept_loop *list = &k->loops[i];
+
+        for (size_t n = 0; n < list->count; n++)
+            listener_adopt(list->at[n].main_port ? b->listener : b->vip_listener, b->loops[i],
+                           &list->at[n].conn);
+    }
+    kept_drop(k);
+}

@@ -1,0 +1,47 @@
+/* kept.h - what one broker of this process leaves to the next when it begins again (service.h):
+ * its listening sockets, and the connections of its clients.
+ *
+ * A client notices nothing but a pause. Who connects in between waits in the backlog; who is
+ * connected waits with its next request in the socket, and a request that waits for a master
+ * (forward.h) is handled once more, as if it had just come. Nothing that was carried out or sent on
+ * is repeated: a connection that is owed an answer when the broker ends is closed.
+ */
+#ifndef TERN_BROKER_KEPT_H
+#define TERN_BROKER_KEPT_H
+
+#include "common/conn.h"
+
+struct broker;
+struct broker_loop;
+
+enum { KEPT_MAIN, KEPT_VIP, KEPT_SOCKETS };
+
+struct kept {
+    int sockets[KEPT_SOCKETS]; /* listening; -1: none */
+    /* Of each loop, touched by its thread only while it runs. */
+    struct kept_loop {
+        struct kept_connection {
+            struct conn_kept conn;
+            bool main_port;
+        } *at;
+        size_t count, cap;
+    } loops[LOOP_MAX];
+};
+
+void kept_init(struct kept *k);
+/* Closes all that nobody has taken. */
+void kept_drop(struct kept *k);
+
+/* --- the broker that ends --- */
+/* Before its listeners are freed; thread of loop 0. */
+void kept_take_listeners(struct kept *k, const struct broker *b);
+/* Clients of this loop are not listened to any more; may be repeated, for those that have come
+ * since. Then, when nobody is owed an answer, its connections are taken. Thread of the loop. */
+void kept_rest(const struct broker_loop *on);
+void kept_take_connections(struct kept *k, struct broker_loop *on);
+
+/* --- the broker that begins --- */
+/* Before its loops run. Those that cannot be gone on with are closed. */
+void kept_give_connections(struct kept *k, struct broker *b);
+
+#endif
