@@ -12,11 +12,12 @@ static struct client master; /* its end of the broker's connection */
 #define MEMBERS "1@127.0.0.1:1;2@127.0.0.1:2"
 enum begins { TAKES_MESSAGES, TAKES_NONE };
 
-/* A broker that takes itself for a member; the test says who leads. */
+/* A broker that takes itself for a member; the test says who leads. What waits does so for as long
+ * as it takes, unless `key` says how long. */
 static void begin_member(const char *members, enum begins begins, const char *key)
 {
     begin();
-    make_broker("ioThreads=1", "brokerIP1=127.0.0.1", key ? key : "ioThreads=1",
+    make_broker("ioThreads=1", "brokerIP1=127.0.0.1", key ? key : "forwardWaitMillis=60000",
                 begins == TAKES_NONE ? "brokerRole=SLAVE" : "brokerRole=ASYNC_MASTER",
                 begins == TAKES_NONE ? "brokerId=1" : "brokerId=0",
                 begins == TAKES_NONE ? "haMasterAddress=127.0.0.1:1" : "brokerId=0", NULL);
@@ -29,7 +30,8 @@ static void begin_member(const char *members, enum begins begins, const char *ke
     client_open(&client);
 }
 
-static void open_master(void)
+/* Has the port to itself, but does not listen yet. */
+static void bind_master(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET};
     struct timeval wait = {.tv_sec = PATIENCE_S};
@@ -38,10 +40,15 @@ static void open_master(void)
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(bind(listening, (struct sockaddr *)&at, sizeof(at)), 0);
-    ck_assert_int_eq(listen(listening, 4), 0);
     ck_assert_int_eq(getsockname(listening, (struct sockaddr *)&at, &len), 0);
     setsockopt(listening, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
     snprintf(master_address, sizeof(master_address), "127.0.0.1:%d", ntohs(at.sin_port));
+}
+
+static void open_master(void)
+{
+    bind_master();
+    ck_assert_int_eq(listen(listening, 4), 0);
 }
 
 static void accept_broker(void)
@@ -213,12 +220,12 @@ START_TEST(a_send_waits_until_the_master_can_be_reached)
     int32_t opaque;
 
     begin_member(MEMBERS, TAKES_NONE, NULL);
-    open_master();
-    close(listening);
+    bind_master();
     forward_master(broker->forward, master_address);
     opaque = ask_send(&client, "T", "0", NULL, "x");
     wait_until(waits_one, NULL);
     nothing_came(&client);
+    close(listening);
     open_master();
     forward_master(broker->forward, master_address);
     accept_broker();
@@ -339,7 +346,7 @@ START_TEST(what_waits_is_bounded)
     struct client other;
     int32_t first = 0;
 
-    begin_member(MEMBERS, TAKES_NONE, "forwardWaitMillis=60000");
+    begin_member(MEMBERS, TAKES_NONE, NULL);
     client_open(&other);
     for (int i = 0; i < FORWARD_REQUESTS_MAX; i++) {
         int32_t opaque = ask_send(&client, "T", "0", NULL, "x");

@@ -21,8 +21,8 @@ static struct dial_options soon(void)
     return (struct dial_options){.deadline_ms = clock_mono_ms() + 20000};
 }
 
-/* A port of loopback that is listened on: its socket; `to` is the address. */
-static int listen_here(void)
+/* A port of loopback that nobody else has: its socket; `to` is the address. */
+static int bind_here(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(at);
@@ -31,10 +31,17 @@ static int listen_here(void)
 
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    ck_assert_int_eq(listen(fd, 8), 0);
     ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
     snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(at.sin_port));
     ck_assert_int_eq(dial_parse(&to, address, &err), 0);
+    return fd;
+}
+
+static int listen_here(void)
+{
+    int fd = bind_here();
+
+    ck_assert_int_eq(listen(fd, 8), 0);
     return fd;
 }
 
@@ -109,10 +116,11 @@ END_TEST
 START_TEST(nobody_there_is_said_with_the_address)
 {
     struct dial_options options = soon();
+    int bound = bind_here();
 
-    close(listen_here());
     ck_assert_int_eq(dial(&to, &options, &err), -ECONNREFUSED);
     ck_assert_ptr_nonnull(strstr(err.text, "connect to 127.0.0.1:"));
+    close(bound);
 }
 END_TEST
 
