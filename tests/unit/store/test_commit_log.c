@@ -579,7 +579,7 @@ static void *reader(void *arg)
     uint8_t record[1024];
     uint64_t at = 0;
 
-    while (appending > 0) {
+    while (appending > 0 || reads == 0) { /* one at least, who comes late too */
         uint64_t written = commit_log_written(the_log);
         uint32_t size;
 

@@ -53,13 +53,14 @@ END_TEST
 
 START_TEST(full_disk_refuses_a_segment_and_the_log_goes_on)
 {
-    int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+    int64_t deadline = clock_mono_ms() + DEADLINE_MS, refused;
     uint64_t offset;
     uint8_t *at;
 
     open_ready();
     append_up_to(SEGMENT - 200);
     disk.fallocate_errno = ENOSPC;
+    refused = clock_mono_ms();
     ck_assert_int_eq(commit_log_prepare(the_log), -ENOSPC);
     ck_assert_int_eq(files_in(spare_dir), 0);
     ck_assert_int_eq(files_in(log_dir), 1);
@@ -70,7 +71,7 @@ START_TEST(full_disk_refuses_a_segment_and_the_log_goes_on)
 
     /* The disk is not asked again at once ... */
     ck_assert_int_eq(commit_log_prepare(the_log), -ENOSPC);
-    ck_assert_int_eq(disk.fallocate_calls, 1);
+    ck_assert(disk.fallocate_calls == 1 || clock_mono_ms() - refused >= 1000);
     /* ... but soon, and without a restart. */
     disk.fallocate_errno = 0;
     while (commit_log_prepare(the_log) != 0) {

@@ -281,9 +281,11 @@ static void *append_until_closed(void *arg)
     struct store_position p;
     int r;
 
-    while ((r = append_sized(queue, 0, 100, &p)) == 0) {
+    while ((r = append_sized(queue, 0, 100, &p)) == 0 || r == STORE_BUSY) {
         int64_t seen = atomic_load(&accepted);
 
+        if (r == STORE_BUSY)
+            continue;
         while (seen < (int64_t)p.log_end &&
                !atomic_compare_exchange_weak(&accepted, &seen, (int64_t)p.log_end))
             ;
