@@ -19,7 +19,7 @@
 #include "common/conn.h"
 #include "common/loop.h"
 
-enum { FIXTURE_WAIT_SECONDS = 30 }; /* for what must happen; a test fails after it */
+enum { FIXTURE_WAIT_SECONDS = 60 }; /* for what must happen; a test fails after it */
 
 struct fixture {
     struct loop *loops[2];

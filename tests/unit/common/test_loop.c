@@ -513,14 +513,14 @@ static Suite *loop_suite(void)
     suite_add_tcase(suite, tc);
 
     tc = tcase_create("timers");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, timers_fire_in_order_and_not_before_their_time);
     tcase_add_test(tc, timer_that_sets_itself_for_the_past_starves_nobody);
     tcase_add_test(tc, timer_cancelled_by_another_of_the_same_turn_does_not_fire);
     suite_add_tcase(suite, tc);
 
     tc = tcase_create("turns");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, hooks_end_each_turn_in_order_after_messages_and_signals);
     tcase_add_test(tc, ninth_hook_is_refused);
     tcase_add_test(tc, stop_signal_is_heard_on_the_loop);

@@ -739,7 +739,7 @@ static Suite *remoting_suite(void)
     TCase *t = tcase_create("remoting");
 
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 120);
     tcase_add_test(t, size_is_known_from_four_bytes);
     tcase_add_test(t, impossible_lengths_are_bad_at_once);
     tcase_add_test(t, a_frame_of_another_length_than_it_says_is_refused);

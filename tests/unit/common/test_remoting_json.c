@@ -564,7 +564,7 @@ static Suite *remoting_json_suite(void)
     TCase *t = tcase_create("remoting_json");
 
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 120);
     tcase_add_test(t, members_come_in_any_order);
     tcase_add_test(t, absent_members_are_zero_and_java);
     tcase_add_test(t, white_space_may_be_anywhere);

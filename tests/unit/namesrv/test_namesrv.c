@@ -13,7 +13,7 @@
 #include "common/rpc.h"
 #include "unit.h"
 
-enum { WAIT_MS = 20000 };
+enum { WAIT_MS = 60000 };
 
 static struct fixture f;
 static struct namesrv *ns;
@@ -814,7 +814,7 @@ static Suite *suite(void)
     TCase *c = tcase_create("over TCP");
 
     tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, answers_are_those_of_rocketmq_to_the_byte, 0, 2);
     tcase_add_test(c, every_required_field_is_named_when_it_is_missing);
     tcase_add_test(c, bad_values_are_named);

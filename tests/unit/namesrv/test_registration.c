@@ -442,7 +442,7 @@ static Suite *suite(void)
     TCase *c = tcase_create("bodies");
 
     tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, a_recorded_body_is_read_whole);
     tcase_add_test(c, an_empty_body_is_an_empty_registration);
     tcase_add_test(c, an_old_sender_sends_the_bare_wrapper);

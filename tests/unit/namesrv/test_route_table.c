@@ -761,7 +761,7 @@ static Suite *suite(void)
     TCase *c = tcase_create("rules");
 
     tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, a_master_brings_its_group_and_topics);
     tcase_add_test(c, a_slave_learns_its_master_and_brings_no_topics);
     tcase_add_test(c, a_slave_without_master_learns_nothing_and_brings_no_topics);

@@ -200,7 +200,7 @@ static Suite *suite(void)
     TCase *c = tcase_create("saving");
 
     tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, a_change_is_in_the_file_when_it_is_told);
     tcase_add_test(c, changes_during_a_write_share_the_next_one);
     tcase_add_test(c, a_failure_is_told_and_the_next_change_tries_again);

@@ -866,7 +866,7 @@ static Suite *suite(void)
     Suite *s = suite_create("metadata_json");
     TCase *c = tcase_create("format");
 
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 120);
     tcase_add_checked_fixture(c, tables_begin, tables_end);
     tcase_add_test(c, bodies_are_what_rocketmq_sends);
     tcase_add_test(c, integer_keys_are_bare_in_bodies);
@@ -882,7 +882,7 @@ static Suite *suite(void)
     tcase_add_test(c, the_version_of_a_union_is_beyond_both);
     suite_add_tcase(s, c);
     c = tcase_create("files");
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 120);
     tcase_add_checked_fixture(c, begin_with_config, fixture_end);
     tcase_add_test(c, a_rocketmq_folder_is_taken_in_and_journalled_first);
     tcase_add_test(c, a_file_that_was_taken_in_is_not_taken_in_again);

@@ -407,7 +407,14 @@ static int dying_truncate(int fd, off_t n)
 
 static int dying_fsync(int fd)
 {
-    return is_dead() ? -1 : file_ops_system.fsync(fd);
+    (void)fd;
+    return is_dead() ? -1 : 0; /* a process dies here, no machine: that many syncs take minutes */
+}
+
+static int no_sync(int fd)
+{
+    (void)fd;
+    return 0;
 }
 
 static void copy(const char *from, const char *to)
@@ -453,6 +460,7 @@ static void die_anywhere(uint64_t to, bool anew, void (*check)(uint64_t to))
     ops.rename = dying_rename;
     ops.ftruncate = dying_truncate;
     ops.fsync = dying_fsync;
+    ops.fdatasync = ops.syncfs = no_sync;
     file_ops_set(&ops); /* before there are threads */
     for (dead_after = 0; !done; dead_after++) {
         copy(kept, dir);
@@ -632,7 +640,7 @@ static Suite *cut_suite(void)
     TCase *c = tcase_create("store cut");
 
     tcase_add_checked_fixture(c, begin, fixture_end);
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, a_cut_log_ends_there_with_all_that_follows_from_it, 0, 2 * CUTS);
     tcase_add_loop_test(c, a_log_is_cut_where_a_segment_begins, 0, 2);
     tcase_add_loop_test(c, a_log_is_cut_where_a_segments_last_record_ends, 0, 2);
