@@ -81,6 +81,12 @@ START_TEST(frames_of_all_sizes_come_back_whole)
     static const size_t sizes[] = {5,      4095,   4096,    4097,    65535,   65536,
                                    65537,  131072, 131073,  524287,  524288,  524289,
                                    900000, 6,      1048577, 3000000, 4194400, 7};
+    /* All may wait for us, however late we read it. */
+    static const struct conn_protocol protocol = {.input = test_input,
+                                                  .opened = test_opened,
+                                                  .closed = test_closed,
+                                                  .input_max = TEST_INPUT_MAX,
+                                                  .output_max = 4 * 1024 * 1024};
     struct server s;
     struct buf all = {0};
     struct {
@@ -89,7 +95,7 @@ START_TEST(frames_of_all_sizes_come_back_whole)
     } job = {.all = &all};
     pthread_t sender;
 
-    start(&s, 1, &test_protocol);
+    start(&s, 1, &protocol);
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         uint8_t *frame = make_frame(ECHO, sizes[i], i);
         buf_add(&all, frame, sizes[i]);
