@@ -32,6 +32,7 @@ _servers = []
 _undo = []
 _complaints = []
 _counter = 0
+_claimed = []
 
 
 def folder():
@@ -63,17 +64,32 @@ def _die_with_parent():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def _claim_ten(ten):
+    """True: no other test program that runs, nor this one, has these ten ports or will get them."""
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0tern-test-ports-{ten}")
+    except OSError:
+        name.close()
+        return False
+    _claimed.append(name)
+    return True
+
+
 def free_port():
-    """P with P - 2 and P + 1, below the ports that the system gives to clients."""
+    """P with P - 2 up to P + 2, below the ports that the system gives to clients. They belong to this
+    program while it lives, so that a server may be started again where it was, or nobody listens."""
     while True:
-        port = random.randrange(12000, 31000)
+        ten = random.randrange(1200, 3100)
+        port = 10 * ten + 5
         held = []
         try:
-            for each in (port - 2, port, port + 1):
+            for each in range(port - 2, port + 3):
                 held.append(socket.socket())
                 held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 held[-1].bind(("127.0.0.1", each))
-            return port
+            if _claim_ten(ten):
+                return port
         except OSError:
             continue
         finally:
@@ -138,10 +154,16 @@ class Server:
         """Stops it where it stands, with all of its threads."""
         self.signal(signal.SIGSTOP)
         end = time.monotonic() + seconds
-        while any(self._state_of(thread) != "T" for thread in self.threads()):
+        while not self._stands_still():
             if time.monotonic() > end:
                 raise AssertionError(f"{self.name} does not stand still in {seconds} s")
             time.sleep(0.002)
+
+    def _stands_still(self):
+        try:
+            return all(self._state_of(thread) == "T" for thread in self.threads())
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # a thread has ended meanwhile
 
     def thaw(self):
         self.signal(signal.SIGCONT)
@@ -230,6 +252,8 @@ def _options(settings):
 
 # Small files: every test makes a store of its own. The segment still takes the largest message.
 STORE_SETTINGS = {"mappedFileSizeCommitLog": 8 << 20, "mappedFileSizeConsumeQueue": 20000}
+# A disk, or another member, may stand still for seconds. Who tests what these times end sets them.
+PATIENCE = {"syncFlushTimeout": 60000, "slaveTimeout": 60000}
 
 
 class Namesrv(Server):
@@ -253,14 +277,14 @@ class Namesrv(Server):
 
 class Broker(Server):
     """With namesrv=None it carries a name server inside (--standalone). The sizes of its files are
-    STORE_SETTINGS unless `sizes` says that the configuration file has them."""
+    STORE_SETTINGS, and it has PATIENCE, unless `sizes` says that the configuration file has them."""
 
     def __init__(self, namesrv=None, store=None, ready=True, env=None, wrapper=None, config=None,
                  sizes=STORE_SETTINGS, **settings):
         self.store = store or new_path("store")
         port_file = new_path("broker-port")
         port_files = {"main": port_file}
-        settings = {**(sizes or {}), "listenPort": 0, "portFile": port_file,
+        settings = {**({**sizes, **PATIENCE} if sizes else {}), "listenPort": 0, "portFile": port_file,
                     "storePathRootDir": self.store, **settings}
         command = [BROKER]
         if config:
