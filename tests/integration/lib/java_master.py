@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from lib import codes, messages, recorded, remoting
+from lib import codes, messages, process, recorded, remoting
 from lib.claims import Broken
 
 FILE = 131072
@@ -144,7 +144,7 @@ class Master:
         self.recorded = {}  # request code -> row of a recording: answered with these bytes
         self.connections = queue.Queue()
         self.namesrv = None
-        self._sockets, self._lock = [], threading.Lock()
+        self._sockets, self._lock, self._closed = [], threading.Lock(), False
         self._bind(port)
         for name, listener in self.listeners.items():
             threading.Thread(target=self._accept, args=(name, listener), daemon=True).start()
@@ -156,18 +156,10 @@ class Master:
         self.close()
 
     def _bind(self, port):
-        for _ in range(200):
-            listeners = {"main": socket.create_server(("127.0.0.1", port))}
-            self.port = listeners["main"].getsockname()[1]
-            try:
-                listeners["vip"] = socket.create_server(("127.0.0.1", self.port - 2))
-                listeners["ha"] = socket.create_server(("127.0.0.1", self.port + 1))
-                self.listeners = listeners
-                return
-            except OSError:
-                for listener in listeners.values():
-                    listener.close()
-        raise Broken("no three free ports")
+        """Another one at the same port later finds it free."""
+        self.port = port or process.free_port()
+        self.listeners = {name: socket.create_server(("127.0.0.1", each)) for name, each in
+                          (("main", self.port), ("vip", self.port - 2), ("ha", self.port + 1))}
 
     @property
     def ha_address(self):
@@ -190,6 +182,7 @@ class Master:
         if self.namesrv is not None:
             self.namesrv.close()
         with self._lock:
+            self._closed = True
             for one in list(self.listeners.values()) + self._sockets:
                 try:
                     one.shutdown(socket.SHUT_RDWR)
@@ -205,6 +198,9 @@ class Master:
                 return
             with self._lock:
                 self._sockets.append(connection)
+                if self._closed:
+                    connection.close()
+                    return
             if name == "ha":
                 self.connections.put(Connection(connection))
             else:
