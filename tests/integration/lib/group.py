@@ -198,8 +198,13 @@ class Group:
         return until(self.master, "a member leads")
 
     def make_topic(self, topic, queues):
-        with self.master().client() as client:
-            admin.make_topic(client, topic, queues)
+        """Once more when its copies have taken longer than slaveTimeout."""
+        def made():
+            with until(self.master, "a member leads").client() as client:
+                fields = admin.topic_fields(topic, queues)
+                return client.call(codes.UPDATE_TOPIC, fields).code == 0
+
+        until(made, f"topic {topic} is made")
 
     def routed_to(self, topic, member):
         """Waits until all name servers that can be asked send clients there."""
