@@ -69,9 +69,15 @@ class Group:
                      f"member {number} is {role}: {self.status(number)}")
 
     def trusted(self, number):
-        """It follows, and has had all that there was: its promise counts."""
-        until(lambda: (lambda s: s["role"] == "following" and not s["doubtful"])(
-            self.status(number)), f"member {number} follows and is trusted")
+        """It follows, and has had all that there was: its promise counts, and so does its copy."""
+        def counted():
+            own = self.status(number)
+            if own["role"] != "following" or own["doubtful"]:
+                return False
+            return any(m["id"] == number and m["near"] for m in
+                       self.status(own["master"]).get("members", []))
+
+        until(counted, f"member {number} follows, is trusted and counted")
 
     def starts(self, number):
         return self.brokers[number].log().count("serves on")
@@ -220,7 +226,7 @@ class Producer(threading.Thread):
 
 @claims.claim
 def a_hand_over_fails_no_send_of_who_goes_on_sending_to_the_old_master():
-    with Group(size=3) as group:
+    with Group(size=3, forwardWaitMillis=60000) as group:
         group.role(1, "master")
         group.trusted(2)
         group.trusted(3)
@@ -269,20 +275,19 @@ def a_master_that_was_replaced_refuses_what_it_owes():
         group.brokers[2].thaw()
         group.promote(2)
         group.brokers[1].thaw()
-        # What was on its way the other one may have taken and reported before it promised.
-        with remoting.Client(group.ports[2]) as client:
-            stored = bodies(client, "T")
-            made = dialect.loads(admin.expect(client.call(codes.ALL_TOPICS)).body)["topicConfigTable"]
-        for i, opaque in enumerate(lone):
-            code = old.reply(opaque).code
-            true(code == codes.NOT_AVAILABLE or (code == 0 and b"owed %d" % i in stored),
-                 f"message {i} is answered with {code}; the new master has {stored}")
-        code = old.reply(topic).code
-        true(code == codes.NOT_AVAILABLE or (code == 0 and "U" in made), f"the topic: {code}")
+        answers = [old.reply(opaque).code for opaque in lone]
+        answer = old.reply(topic).code
         group.trusted(1)
         with remoting.Client(group.ports[2]) as client:
-            until(lambda: group.status(2)["members"][0]["near"], "two copies")
+            # With its copy all that lies before it is seen.
             send(client, "T", b"later")
+            stored = bodies(client, "T")
+            made = dialect.loads(admin.expect(client.call(codes.ALL_TOPICS)).body)["topicConfigTable"]
+        # What was on its way the other one may have taken and reported before it promised.
+        for i, code in enumerate(answers):
+            true(code == codes.NOT_AVAILABLE or (code == 0 and b"owed %d" % i in stored),
+                 f"message {i} is answered with {code}; the new master has {stored}")
+        true(answer == codes.NOT_AVAILABLE or (answer == 0 and "U" in made), f"the topic: {answer}")
         send(old, "T", b"over the connection that it had")
         old.close()
         group.same_logs()
@@ -309,7 +314,6 @@ def what_nobody_else_has_is_cut_and_kept_aside_in_the_same_process():
             send(client, "T", b"alone", expect=codes.NO_SLAVE)
             group.brokers[1].thaw()
             group.trusted(1)
-            until(lambda: group.status(2)["members"][0]["near"], "two copies")
             send(client, "T", b"later")
             equal(bodies(client, "T"), [b"kept", b"alone", b"later"])
         group.same_logs()
@@ -323,7 +327,7 @@ def what_nobody_else_has_is_cut_and_kept_aside_in_the_same_process():
 
 @claims.claim
 def offsets_and_delayed_messages_go_with_the_master():
-    with Group(messageDelayLevel="2s") as group:
+    with Group(messageDelayLevel="5s") as group:
         group.role(1, "master")
         group.trusted(2)
         with remoting.Client(group.ports[1]) as client:
@@ -338,7 +342,8 @@ def offsets_and_delayed_messages_go_with_the_master():
         group.role(2, "master")
         with remoting.Client(group.ports[2]) as client:
             equal(offset_of(client), "1")
-            until(lambda: bodies(client, "T") == [b"x", b"late"], "delivered by the new master")
+            # At least once: the old one may just have begun to.
+            until(lambda: bodies(client, "T")[:2] == [b"x", b"late"], "delivered by the new master")
 
 
 @claims.claim
@@ -424,10 +429,9 @@ def a_slave_of_no_group_that_follows_one_does_not_take_its_place():
 
 @claims.claim
 def a_topic_is_with_the_other_member_before_its_maker_hears_of_it():
-    with Group(replicaAck="strict", slaveTimeout=1000) as group:
+    with Group(replicaAck="strict", slaveTimeout=10000) as group:
         group.role(1, "master")
         group.trusted(2)
-        until(lambda: group.status(1)["members"][1]["near"], "the follower is counted")
         with remoting.Client(group.ports[1]) as client, remoting.Client(group.ports[2]) as other:
             for i in range(20):
                 admin.make_topic(client, f"T{i}", i + 1)
@@ -453,7 +457,6 @@ def a_queue_lock_belongs_to_its_holder_under_the_next_master_too():
     with Group() as group:
         group.role(1, "master")
         group.trusted(2)
-        until(lambda: group.status(1)["members"][1]["near"], "the follower is counted")
         with remoting.Client(group.ports[1]) as client:
             admin.make_topic(client, "T", 4)
             equal(lock(client, "first", 0, 1), [0, 1])
