@@ -78,8 +78,21 @@ class Cluster:
         equal(found, code, f"{arguments}: {out}{err}")
         return out + err
 
-    def promoted(self):
+    def registered(self, server):
+        """Waits until the name server knows it; its start does not."""
+        with remoting.Client(self.namesrv.port) as client:
+            until(lambda: f'"{server.address}"'.encode() in client.call(codes.CLUSTER_INFO).body,
+                  f"{server.address} is registered")
+
+    def lose_master(self):
+        """The master is gone, and its slave has noticed."""
         self.master.close()
+        with remoting.Client(self.slave.port) as client:
+            until(lambda: json.loads(client.call(7101).body)["follows"]["silentMs"] == -1,
+                  "the slave has lost its master")
+
+    def promoted(self):
+        self.lose_master()
         self.ctl("promote")
         return remoting.Client(self.slave.port)
 
@@ -112,7 +125,7 @@ def a_slave_takes_the_place_of_its_rocketmq_master():
     with Cluster(log) as cluster:
         equal(cluster.members(), {0: cluster.master.address, 1: cluster.slave.address})
         contains(cluster.ctl("promote", code=1), f"the master at {cluster.master.address} is alive")
-        cluster.master.close()
+        cluster.lose_master()
         out = cluster.ctl("promote")
         contains(out, f"broker 1 at {cluster.slave.address}: slave, log end {log.end}; "
                       f"its master's was {log.end} when last heard")
@@ -163,6 +176,7 @@ def it_stays_the_master_over_crashes_and_restarts_until_its_file_says_master():
             equal(bodies(client, "Orders")[-3:], [b"1", b"kill", b"stop"])
             cluster_says = admin.runtime_info(client)
         equal((cluster_says["ternRole"], cluster_says["ternPromoted"]), ("master", "false"))
+        cluster.registered(cluster.slave)
         contains(cluster.ctl("demote", code=1), "because its configuration says so")
         cluster.slave.stop()
         cluster.start()
@@ -240,7 +254,7 @@ def two_of_ours_follow_it_and_one_of_them_follows_the_other_afterwards():
         cluster.connection = first
         cluster.stream(cluster.master.log.ends[-2], cluster.master.log.end)
         first.reported(cluster.master.log.end)
-        cluster.master.close()
+        cluster.lose_master()
         contains(cluster.ctl("promote", "--to", "2", code=1),
                  f"broker 1 at {cluster.slave.address} has ")
         with cluster.promoted() as client:  # 1, since it has more
@@ -253,23 +267,31 @@ def two_of_ours_follow_it_and_one_of_them_follows_the_other_afterwards():
         other.stop()
 
 
-@claims.claim
-def a_broker_that_takes_long_to_begin_again_is_waited_for():
+def stands_still_while_it_is_promoted():
+    """True: it was asked twice while it stood still, and waited for. False: it stood still too late."""
     with Cluster() as cluster:
-        cluster.master.close()
-        until(lambda: "connecting" in cluster.ctl("group"), "the master is gone")
+        cluster.lose_master()
         command = [process.CTL, "promote", "--broker-name", "broker-a", "-n", cluster.namesrv.address]
         with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as promoting:
             lines = iter(promoting.stdout.readline, "")
             true(any("becomes the master" in line for line in lines), "the order is answered")
             cluster.slave.freeze()
             try:
-                asked = until(lambda: unread(cluster.slave.port), "it is asked")
-                until(lambda: unread(cluster.slave.port) > asked, "it is asked once more")
+                until(lambda: unread(cluster.slave.port) or promoting.poll() is not None,
+                      "it is asked")
+                asked = unread(cluster.slave.port)
+                if asked:
+                    until(lambda: unread(cluster.slave.port) > asked, "it is asked once more")
             finally:
                 cluster.slave.thaw()
             out, _ = promoting.communicate()
         contains(out, f"routes to {cluster.slave.address}")
+        return asked > 0
+
+
+@claims.claim
+def a_broker_that_takes_long_to_begin_again_is_waited_for():
+    until(stands_still_while_it_is_promoted, "it stands still before it has begun again")
 
 
 @claims.claim
@@ -281,7 +303,7 @@ def of_two_that_were_promoted_without_knowing_of_each_other_the_later_one_is_rou
         cluster.slave.kill()
         until(lambda: time.time() >= epoch + 1, "the clock has gone on")
         other = process.Broker(namesrv=cluster.namesrv, **{**SETTINGS, **AS_SLAVE, "brokerId": 2})
-        until(lambda: other.address in cluster.ctl("group", code=0), "it is known")
+        cluster.registered(other)
         cluster.ctl("promote", "--unclean")
         with remoting.Client(other.port) as client:
             admin.make_topic(client, "Orders")
@@ -311,7 +333,7 @@ def a_promotion_is_refused_while_the_master_lives_or_when_something_is_known_to_
             until(lambda: admin.runtime_info(client)["ternMasterLogEnd"] ==
                   str(cluster.master.log.end), "it knows")
         missing = cluster.master.log.end - known
-        cluster.master.close()
+        cluster.lose_master()
         contains(cluster.ctl("promote", code=1), f"{missing} bytes are missing")
         contains(cluster.ctl("group"), "slave")
         cluster.ctl("promote", "--unclean")
@@ -367,6 +389,7 @@ def a_slave_that_has_not_heard_its_master_since_its_start_does_not_know_what_is_
         cluster.master.close()
         cluster.slave.stop()
         cluster.start()
+        cluster.registered(cluster.slave)
         contains(cluster.ctl("promote", code=1), "whether something is missing is not known")
         cluster.ctl("promote", "--unclean")
         with remoting.Client(cluster.slave.port) as client:
