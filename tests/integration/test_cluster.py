@@ -1,5 +1,6 @@
 """scripts/cluster: a whole cluster for trying out, which ends nothing but what it started."""
 import glob
+import json
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 
-from lib import claims, process
+from lib import claims, process, remoting
 from lib.claims import contains, equal, true, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -45,6 +46,18 @@ def namesrvs():
     return f"{now['namesrv-1'][1]};{now['namesrv-2'][1]}"
 
 
+def counted(master, member):
+    """Waits until the broker called `master` is one, and counts that member of its group."""
+    def near():
+        port = int(states()[master][1].rpartition(":")[2])
+        with remoting.Client(port) as client:
+            status = json.loads(client.call(7101).body)
+        return status["role"] == "master" and any(
+            m["id"] == member and m["near"] for m in status["members"])
+
+    until(near, f"{master} counts member {member}")
+
+
 @claims.claim
 def up_starts_a_cluster_that_takes_messages_on_both_masters():
     contains(cluster("status"), "no cluster")
@@ -52,6 +65,8 @@ def up_starts_a_cluster_that_takes_messages_on_both_masters():
     equal(list(states()), NAMES)
     equal(running(), NAMES)
     contains(out, namesrvs())
+    for name in ("broker-a", "broker-b"):
+        counted(name, 2)
     made = ctl("topic", "create", "orders")
     for name in ("broker-a", "broker-b"):
         contains(made, f"{name} ({states()[name][1]})")
@@ -112,16 +127,18 @@ def a_slave_is_promoted_and_the_old_master_follows_it_with_its_unchanged_file():
     out = cluster("promote", "broker-a-slave")
     contains(out, "nothing that was acknowledged can be lost")
     contains(out, f"name server {states()['namesrv-2'][1]} routes to")
-    equal(masters(), {"broker-a": "2", "broker-b": "1"})
+    until(lambda: masters() == {"broker-a": "2", "broker-b": "1"}, "the promoted one is the master")
     cluster("up")
     until(lambda: re.search(r"^ 1 .*following", ctl("group", "--broker-name", "broker-a"), re.M),
           "the old master follows")
+    counted("broker-a-slave", 1)
+    counted("broker-b", 2)
     with open(conf, encoding="utf-8") as file:
         equal(file.read(), before)
     for i in range(20, 24):
         ctl("send", "orders", f"message {i}")
     ctl("drain", "--broker-name", "broker-a", "--to", "1")
-    equal(masters(), {"broker-a": "1", "broker-b": "1"})
+    until(lambda: masters() == {"broker-a": "1", "broker-b": "1"}, "it is handed over to")
 
 
 @claims.claim
