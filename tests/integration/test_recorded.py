@@ -201,7 +201,7 @@ class Scenario(recorded.Comparison):
                 return found if found.code == row["c"] else None
 
             try:
-                ours = claims.until(again, "the route", 10)
+                ours = claims.until(again, "the route")
             except Broken:
                 pass
         before = len(self.differences)
@@ -218,7 +218,7 @@ class Scenario(recorded.Comparison):
         count = self.notified.get(row["s"], 0) + 1
         self.notified[row["s"]] = count
         try:
-            ours = self.clients[row["s"]].wait_requests(row["c"], count, 20)[count - 1]
+            ours = self.clients[row["s"]].wait_requests(row["c"], count)[count - 1]
         except AssertionError as error:
             self.differ(row, "request of the broker", row.get("e"), str(error))
             return

@@ -339,7 +339,7 @@ def the_port_file_of_the_last_run_is_gone_when_a_start_fails():
 @claims.claim
 def a_port_in_use_is_refused_by_name():
     namesrv = process.Namesrv()
-    broker = process.Broker(namesrv)
+    broker = process.Broker(namesrv, listenPort=process.free_port())
     err = refused(process.NAMESRV, "-o", f"listenPort={namesrv.port}", "-o", "kvConfigPath=",
                   code=3)
     contains(err, f"port {namesrv.port}")
@@ -552,7 +552,8 @@ def order_topics_reach_the_broker_and_the_routes():
         admin.make_topic(main, "Another", 1)
         admin.expect(client.call(codes.PUT_KV, {"namespace": "ORDER_TOPIC_CONFIG", "key": "Order",
                                                 "value": "broker-a:4"}))
-        equal(admin.route(client, "Order")["orderTopicConf"], "broker-a:4")
+        found = until(lambda: admin.route(client, "Order"), "a route")
+        equal(found["orderTopicConf"], "broker-a:4")
     broker.stop()
     broker = process.Broker(namesrv, store=broker.store)  # hears of it when it registers
     with remoting.Client(broker.port) as main:
