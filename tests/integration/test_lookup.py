@@ -132,6 +132,8 @@ SMALL = {"maxHashSlotNum": 1000, "maxIndexNum": 4000, "mappedFileSizeCommitLog":
 
 def expect_all(at, count):
     """Every message by both of its keys, once the index is there."""
+    until(lambda: (lambda info: info["ternIndexRepairBytes"] == info["ternIndexBehindBytes"] == "0")(
+        admin.runtime_info(at)), "the index")
     for number in range(count):
         for key in (f"UFound{number}", f"k{number}"):
             equal(bodies(query(at, "Found", key)), [b"message %d" % number])
