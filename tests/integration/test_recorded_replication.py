@@ -41,7 +41,7 @@ STORE = {"mappedFileSizeCommitLog": FILE, "maxMessageSize": 65536, "scrubBytesPe
 MASTER = {"brokerRole": "SYNC_MASTER", "recordCrcEnable": False, "slaveTimeout": 60000, **STORE}
 SLAVE = {"brokerRole": "SLAVE", "brokerId": 1, "slaveMetadataInterval": 100, **STORE}
 IMPATIENT = {"slaveTimeout": 200}
-SILENCE = {"haHousekeepingInterval": 500}
+SILENCE = {"haHousekeepingInterval": 3000}
 # A recording begins with these; at some marks the master is started again with others.
 SETTINGS = {"d6": IMPATIENT, "e1": IMPATIENT, "e2": IMPATIENT, "e3": IMPATIENT}
 RESTARTS = {("e1", "send, acked only up to the previous end"): {},
@@ -501,7 +501,8 @@ class SlaveSide(Replay):
         return {**row, "e": fields} if "e" in row else row
 
     def start(self):
-        port, store = (self.slave.port, self.slave.store) if self.slave else (0, None)
+        port, store = ((self.slave.port, self.slave.store) if self.slave else
+                       (process.free_port(), None))
         SlaveSide.slave = process.Broker(namesrv=self.namesrv.address, store=store, listenPort=port,
                                          **SLAVE)
         self.map_ports()
@@ -607,8 +608,9 @@ class SlaveSide(Replay):
         if codes.REGISTER_BROKER in self.answers:
             self.compare_registration(self.answers[codes.REGISTER_BROKER][0])
         if codes.UNREGISTER_BROKER in self.answers:
-            self.compare_request(self.answers[codes.UNREGISTER_BROKER][0], next(
-                f for _, f in self.namesrv.requests if f.code == codes.UNREGISTER_BROKER))
+            self.compare_request(self.answers[codes.UNREGISTER_BROKER][0], until(
+                lambda: next((f for _, f in self.namesrv.requests
+                              if f.code == codes.UNREGISTER_BROKER), None), "it takes its leave"))
         self.check_log(ENDS[self.name])
 
     def check_log(self, end):
