@@ -201,7 +201,7 @@ def everything_at_once_is_killed_and_restarted():
 
 @claim
 def an_old_master_gives_up_a_tail_that_nobody_else_has():
-    with Group(NETWORK) as group:
+    with Group(NETWORK, slaveTimeout=60000) as group:
         load = under_load(group)
         master = group.master()
         with master.client() as client:
