@@ -53,6 +53,21 @@ async function portFrom(file, program) {
   });
 }
 
+// P with P - 2 and P + 1, below the ports that the system gives to clients: one of those may have them while the broker
+// is away.
+async function freePort() {
+  for (;;) {
+    const port = 31005 + 10 * Math.floor(Math.random() * 170);
+    const held = [];
+    for (const each of [ port - 2, port, port + 1 ]) {
+      const server = net.createServer();
+      await new Promise(resolve => server.once('error', resolve).listen(each, '127.0.0.1', () => resolve(held.push(server))));
+    }
+    for (const server of held) await new Promise(resolve => server.close(resolve));
+    if (held.length === 3) return port;
+  }
+}
+
 // One request of the remoting protocol with a JSON header; the header of its answer.
 function call(port, code, extFields) {
   return new Promise((resolve, reject) => {
@@ -84,6 +99,7 @@ class Cluster {
       '-o', `kvConfigPath=${c.dir}/kvConfig.json`,
     ]);
     c.namesrvPort = await portFrom(`${c.dir}/namesrv.port`, c.namesrv);
+    c.brokerPort = await freePort();
     await c.startBroker();
     return c;
   }
@@ -95,7 +111,7 @@ class Cluster {
   async startBroker() {
     fs.rmSync(`${this.dir}/broker.port`, { force: true });
     const args = [
-      '-n', this.nameSrv, '-o', `listenPort=${this.brokerPort || 0}`,
+      '-n', this.nameSrv, '-o', `listenPort=${this.brokerPort}`,
       '-o', `portFile=${this.dir}/broker.port`, '-o', `storePathRootDir=${this.dir}/store`,
       '-o', 'mappedFileSizeCommitLog=67108864',
     ];
