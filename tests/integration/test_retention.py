@@ -91,7 +91,9 @@ class Consumer(load.Consumer):
                 while not self.ending:
                     pulled = messages.pull(client, self.topic, 0, offset)
                     self.offsets += [m.queue_offset for m in pulled.messages]
-                    if pulled.code in (codes.PULL_MOVED, codes.PULL_RETRY):
+                    if pulled.messages and pulled.messages[0].queue_offset > offset:
+                        self.jumps.append((offset, pulled.messages[0].queue_offset))
+                    elif pulled.code in (codes.PULL_MOVED, codes.PULL_RETRY):
                         self.jumps.append((offset, pulled.next))
                     elif pulled.code not in (0, codes.PULL_NOT_FOUND):
                         raise claims.Broken(f"a pull at {offset}: {pulled.reply}")
@@ -128,6 +130,7 @@ def expired_segments_go_while_clients_send_and_consume():
         missed = set(range(len(producer.acked))) - set(consumer.offsets)
         for offset in missed:
             true(any(a <= offset < b for a, b in consumer.jumps), f"message {offset} is missing")
+        true(max(missed, default=-1) < min_offset(c, "Old"), "what it did not see is gone")
         # A round that is under way ends before the new setting counts.
         admin.expect(c.call(codes.UPDATE_CONFIG, {}, b"fileReservedTime=1000000\n"))
 
