@@ -57,12 +57,20 @@ static void on_progress(void *ctx)
 
 void broker_leads(struct broker *b, uint64_t epoch)
 {
+    atomic_store(&b->led_ms, clock_mono_ms());
     struct err err = {0};
 
     metadata_lead(b->metadata, epoch);
     if (delay_start(b->delay, &err) < 0)
         log_error("%s: delayed messages are not delivered until a restart", err.text);
     registrar_role_changed(b->registrar);
+}
+
+bool broker_leads_newly(const struct broker *b)
+{
+    int64_t since = atomic_load(&b->led_ms);
+
+    return since != 0 && clock_mono_ms() - since < b->settings->config.forward_wait_millis;
 }
 
 void broker_halts(struct broker *b)

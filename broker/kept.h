@@ -23,7 +23,7 @@ struct kept {
         struct kept_connection {
             struct conn_kept conn;
             bool main_port;
-        } *at;
+        } * at;
         size_t count, cap;
     } loops[LOOP_MAX];
 };

@@ -301,11 +301,15 @@ static enum call_result store_and_park(struct call *call, const struct store_mes
     char remark[480];
     int r;
 
-    if (!replication_takes_sends(b->replication))
+    if (!replication_takes_sends(b->replication)) {
+        /* Who followed the master before this one is about to follow this one. */
+        if (broker_leads_newly(b) && forward_hold(call))
+            return CALL_LATER;
         return send_error(call, RESPONSE_SERVICE_NOT_AVAILABLE,
                           "fewer than %u brokers of the group are there to keep the message "
                           "(replicaAck=strict); it is not stored",
                           replication_copies(b->replication));
+    }
     if (!gate_has_room(on->gate, wait, count))
         return send_error(
             call, RESPONSE_SYSTEM_BUSY,

@@ -1,5 +1,6 @@
 /* fail_sync.c - put before a program (LD_PRELOAD): fdatasync of a commit log segment fails with EIO
- * once the file named by FAIL_SYNC is there, and does not end while the file named by SLOW_SYNC is. */
+ * once the file named by FAIL_SYNC is there, and does not end while the file named by SLOW_SYNC is.
+ */
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
