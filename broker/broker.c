@@ -465,7 +465,9 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->delay_levels = delay_levels_parse(c->message_delay_level, b->delay_ms, 64);
     b->rates = rates_new();
     b->consume_rates = consume_rates_new(CONSUME_RATES_MAX);
-    b->clients = clients_new(b, NULL);
+    b->clients = kept_give_clients(&settings->kept, b);
+    if (!b->clients)
+        b->clients = clients_new(b, NULL);
     b->locks = locks_new(LOCKS_MAX);
     b->durable = durable_new(b);
     b->registrar = registrar_new(b);
@@ -523,6 +525,7 @@ int broker_run(struct broker *b, struct err *err)
             err_set(err, r, "catch SIGTERM, SIGINT and SIGHUP");
     }
     if (r == 0) {
+        kept_give_connections(&b->settings->kept, b);
         r = replication_start(b->replication, b->reserved_ha_fd, err);
         b->reserved_ha_fd = -1;
     }
@@ -544,7 +547,6 @@ int broker_run(struct broker *b, struct err *err)
             b->extra->after_run(b, b->extra->ctx);
         return r;
     }
-    kept_give_connections(&b->settings->kept, b);
     for (; started < b->loop_count; started++) {
         r = -pthread_create(&b->threads[started], NULL, loop_thread, &b->on[started]);
         if (r < 0) {
@@ -622,6 +624,8 @@ int broker_free(struct broker *b)
     b->registrar = registrar_free(b->registrar);
     b->durable = durable_free(b->durable);
     b->locks = locks_free(b->locks);
+    if (broker_wants_restart(b))
+        kept_take_clients(&b->settings->kept, b);
     b->clients = clients_free(b->clients);
     b->rates = rates_free(b->rates);
     b->consume_rates = consume_rates_free(b->consume_rates);

@@ -610,6 +610,44 @@ void clients_closed(struct clients *c, conn_id conn)
     notify_left(c, &left);
 }
 
+/* --- from one broker to the next --- */
+
+void clients_part(struct clients *c)
+{
+    c->broker = NULL;
+    c->timer_ready = c->timer_armed = false; /* or a message for it: they went with loop 0 */
+}
+
+void clients_join(struct clients *c, struct broker *b)
+{
+    c->broker = b;
+}
+
+void clients_move(struct clients *c, const struct client_move *moves, size_t count)
+{
+    struct channel *stay = NULL;
+    struct buf left = {0};
+
+    pthread_mutex_lock(&c->lock);
+    c->round++;
+    for (size_t i = 0; i < count; i++) {
+        struct channel *ch = find_channel(c, moves[i].from);
+
+        if (!ch)
+            continue;
+        HASH_DELETE(hh, c->channels, ch);
+        ch->conn = moves[i].to;
+        HASH_ADD(hh, stay, conn, sizeof(ch->conn), ch);
+    }
+    while (c->channels)
+        remove_member(c, c->channels->first, &left);
+    c->channels = stay;
+    if (c->oldest)
+        want_timer(c);
+    pthread_mutex_unlock(&c->lock);
+    notify_left(c, &left);
+}
+
 /* Loop 0: drops who has been silent too long, and waits for the next. */
 static void expire(void *ctx)
 {

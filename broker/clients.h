@@ -31,6 +31,17 @@ struct clients_bounds {
 struct clients *clients_new(struct broker *b, const struct clients_bounds *bounds);
 struct clients *clients_free(struct clients *c);
 
+/* --- from one broker to the next of this process (kept.h) --- */
+/* The loops of the broker are gone. */
+void clients_part(struct clients *c);
+/* Belongs to this broker now, whose loops exist and do not run. Each connection has another id:
+ * those that are not named are gone, and who stays in their groups is told. */
+struct client_move {
+    conn_id from, to;
+};
+void clients_join(struct clients *c, struct broker *b);
+void clients_move(struct clients *c, const struct client_move *moves, size_t count);
+
 /* --- coming and going --- */
 struct client_identity {
     conn_id conn;

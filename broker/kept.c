@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "broker/clients.h"
 #include "broker/forward.h"
 #include "common/log.h"
 
@@ -27,6 +28,7 @@ void kept_drop(struct kept *k)
         free(k->loops[i].at);
         k->loops[i] = (struct kept_loop){.at = NULL};
     }
+    k->clients = clients_free(k->clients);
 }
 
 /* --- the broker that ends --- */
@@ -86,6 +88,7 @@ static void take(struct conn *c, void *arg)
     if (!kept)
         return;
     kept->main_port = port->main_port;
+    kept->id = conn_id_of(c);
     forward_give_back(t->on, conn_id_of(c), &input);
     conn_keep(c, &kept->conn);
     if (input.len > 0) {
@@ -107,16 +110,48 @@ void kept_take_connections(struct kept *k, struct broker_loop *on)
     loop_each_conn(on->loop, &on->broker->vip_port, take, &t);
 }
 
+void kept_take_clients(struct kept *k, struct broker *b)
+{
+    clients_part(b->clients);
+    k->clients = b->clients;
+    b->clients = NULL;
+}
+
 /* --- the broker that begins --- */
+
+struct clients *kept_give_clients(struct kept *k, struct broker *b)
+{
+    struct clients *c = k->clients;
+
+    if (!c)
+        return NULL;
+    k->clients = NULL;
+    clients_join(c, b);
+    return c;
+}
 
 void kept_give_connections(struct kept *k, struct broker *b)
 {
+    struct client_move *moves = NULL;
+    size_t count = 0, moved = 0;
+
+    for (unsigned i = 0; i < LOOP_MAX; i++)
+        count += k->loops[i].count;
+    if (count > 0)
+        moves = calloc(count, sizeof(*moves)); /* without memory nobody is known any more */
     for (unsigned i = 0; i < b->loop_count; i++) {
         struct kept_loop *list = &k->loops[i];
 
-        for (size_t n = 0; n < list->count; n++)
-            listener_adopt(list->at[n].main_port ? b->listener : b->vip_listener, b->loops[i],
-                           &list->at[n].conn);
+        for (size_t n = 0; n < list->count; n++) {
+            struct kept_connection *kept = &list->at[n];
+            struct listener *l = kept->main_port ? b->listener : b->vip_listener;
+            conn_id id;
+
+            if (listener_adopt(l, b->loops[i], &kept->conn, &id) == 0 && moves)
+                moves[moved++] = (struct client_move){kept->id, id};
+        }
     }
+    clients_move(b->clients, moves, moved);
+    free(moves);
     kept_drop(k);
 }

@@ -1,5 +1,5 @@
 /* kept.h - what one broker of this process leaves to the next when it begins again (service.h):
- * its listening sockets, and the connections of its clients.
+ * its listening sockets, the connections of its clients, and what is known of these (clients.h).
  *
  * A client notices nothing but a pause. Who connects in between waits in the backlog; who is
  * connected waits with its next request in the socket, and a request that waits for a master
@@ -14,6 +14,8 @@
 struct broker;
 struct broker_loop;
 
+struct clients;
+
 enum { KEPT_MAIN, KEPT_VIP, KEPT_SOCKETS };
 
 struct kept {
@@ -22,10 +24,12 @@ struct kept {
     struct kept_loop {
         struct kept_connection {
             struct conn_kept conn;
+            conn_id id; /* that it had */
             bool main_port;
         } * at;
         size_t count, cap;
     } loops[LOOP_MAX];
+    struct clients *clients; /* NULL: none */
 };
 
 void kept_init(struct kept *k);
@@ -39,8 +43,12 @@ void kept_take_listeners(struct kept *k, const struct broker *b);
  * since. Then, when nobody is owed an answer, its connections are taken. Thread of the loop. */
 void kept_rest(const struct broker_loop *on);
 void kept_take_connections(struct kept *k, struct broker_loop *on);
+/* The loops are gone. */
+void kept_take_clients(struct kept *k, struct broker *b);
 
 /* --- the broker that begins --- */
+/* NULL: there are none, or no memory for new ones. */
+struct clients *kept_give_clients(struct kept *k, struct broker *b);
 /* Before its loops run. Those that cannot be gone on with are closed. */
 void kept_give_connections(struct kept *k, struct broker *b);
 

@@ -78,7 +78,7 @@ int listener_dup(const struct listener *l);
  * afterwards, also when it fails (-errno): the socket is closed then. Thread of `loop`, or before
  * it runs. */
 struct conn_kept;
-int listener_adopt(struct listener *l, struct loop *loop, struct conn_kept *kept);
+int listener_adopt(struct listener *l, struct loop *loop, struct conn_kept *kept, conn_id *id);
 /* Stops accepting and closes the socket; connections go on. Loop thread of loops[0], or no loop
  * running. Returns NULL. */
 struct listener *listener_free(struct listener *l);

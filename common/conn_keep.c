@@ -51,14 +51,13 @@ void conn_kept_drop(struct conn_kept *kept)
     *kept = (struct conn_kept){.fd = -1};
 }
 
-int conn_adopt(struct loop *loop, struct conn_origin *origin, struct conn_kept *kept)
+int conn_adopt(struct loop *loop, struct conn_origin *origin, struct conn_kept *kept, conn_id *id)
 {
     struct conn *c;
-    conn_id id;
-    int r = conn_new(loop, kept->fd, origin, NULL, &id);
+    int r = conn_new(loop, kept->fd, origin, NULL, id);
 
     kept->fd = -1; /* whatever has become of it */
-    c = r == 0 ? loop_conn(loop, id) : NULL;
+    c = r == 0 ? loop_conn(loop, *id) : NULL;
     if (!c) {
         conn_kept_drop(kept);
         return r;

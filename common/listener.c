@@ -213,10 +213,10 @@ int listener_dup(const struct listener *l)
     return fd < 0 ? -errno : fd;
 }
 
-int listener_adopt(struct listener *l, struct loop *loop, struct conn_kept *kept)
+int listener_adopt(struct listener *l, struct loop *loop, struct conn_kept *kept, conn_id *id)
 {
     count_one_more(l->origin);
-    return conn_adopt(loop, l->origin, kept);
+    return conn_adopt(loop, l->origin, kept, id);
 }
 
 struct listener *listener_free(struct listener *l)

@@ -242,7 +242,7 @@ void conn_drop_input(struct conn *c);
 void listener_message_discard(struct loop_message *message); /* likewise, for new connections */
 
 /* conn_keep.c: takes over one reference of origin, as conn_new() does */
-int conn_adopt(struct loop *loop, struct conn_origin *origin, struct conn_kept *kept);
+int conn_adopt(struct loop *loop, struct conn_origin *origin, struct conn_kept *kept, conn_id *id);
 
 /* conn_remoting.c */
 extern const struct conn_protocol conn_remoting_protocol;

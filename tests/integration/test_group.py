@@ -271,6 +271,28 @@ def a_strict_pair_hands_over_without_refusing_a_send_for_want_of_its_second_copy
 
 
 @claims.claim
+def consumers_stay_known_to_a_member_that_hands_over_and_are_told_when_one_leaves():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        clients = {name: remoting.Client(group.ports[1]) for name in ("one", "two", "three")}
+        for name, client in clients.items():
+            admin.heartbeat(client, name, [admin.consumer("Stays", [admin.subscription("T")])])
+        starts = group.starts(1)
+        equal(group.ask(1, HAND_OVER, {"to": 2}).code, 0)
+        group.role(2, "master")
+        until(lambda: group.starts(1) > starts, "the old master begins again")
+        one = clients.pop("one")
+        equal(sorted(admin.consumer_ids(one, "Stays")), ["one", "three", "two"])
+        told = len(one.requests(codes.NOTIFY_CONSUMERS_CHANGED))
+        clients.pop("two").close()
+        one.wait_requests(codes.NOTIFY_CONSUMERS_CHANGED, told + 1)
+        equal(sorted(admin.consumer_ids(one, "Stays")), ["one", "three"])
+        one.close()
+        clients["three"].close()
+
+
+@claims.claim
 def a_master_that_was_replaced_refuses_what_it_owes():
     with Group(replicaAck="strict", slaveTimeout=60000) as group:
         group.role(1, "master")

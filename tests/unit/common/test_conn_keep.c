@@ -56,6 +56,7 @@ static void count_input(void *arg)
 /* Another server, whose loops do not run yet, goes on with it. */
 static int adopt(struct server *s, struct keeping *k, unsigned connections_max)
 {
+    conn_id id = 0;
     int r;
 
     memset(s, 0, sizeof(*s));
@@ -64,7 +65,8 @@ static int adopt(struct server *s, struct keeping *k, unsigned connections_max)
     sem_init(&s->given, 0, 0);
     fixture_loops(&s->f, 1);
     fixture_listen(&s->f, &test_protocol, NULL, s, connections_max);
-    r = listener_adopt(s->f.listener, s->f.loops[0], &k->kept);
+    r = listener_adopt(s->f.listener, s->f.loops[0], &k->kept, &id);
+    ck_assert(r < 0 || loop_conn(s->f.loops[0], id));
     ck_assert_int_eq(k->kept.fd, -1);
     ck_assert_ptr_null(k->kept.input.data);
     ck_assert_ptr_null(k->kept.output.data);
