@@ -63,6 +63,7 @@ async function producerOf(nameSrv) {
     producerGroup: 'GID_interop_producer',
     pollNameServerInteval: 1000,
     heartbeatBrokerInterval: 1000,
+    sendMsgTimeout: 30000,
   });
   producer.on('error', () => {}); // a broker that goes away is no failure of the test
   await producer.ready();

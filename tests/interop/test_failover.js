@@ -197,6 +197,11 @@ const tests = {
 
 async function main() {
   await cluster('up');
+  await cluster('down');
+  for (const name of members.slice(1)) {
+    fs.appendFileSync(path.join(folder, name, 'conf'), 'forwardWaitMillis=60000\n'); // however slow this machine is
+  }
+  await cluster('up');
   const port = name => /^listenPort=(\d+)/m.exec(fs.readFileSync(path.join(folder, name, 'conf'), 'utf8'))[1];
   nameSrv = [ 'namesrv-1', 'namesrv-2' ].map(name => `127.0.0.1:${port(name)}`);
   await whole();
