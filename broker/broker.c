@@ -55,9 +55,10 @@ static void on_progress(void *ctx)
 
 /* --- the role --- */
 
-void broker_leads(struct broker *b, uint64_t epoch)
+void broker_leads(struct broker *b, uint64_t epoch, bool handed)
 {
     atomic_store(&b->led_ms, clock_mono_ms());
+    atomic_store(&b->handed, handed);
     struct err err = {0};
 
     metadata_lead(b->metadata, epoch);

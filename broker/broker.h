@@ -89,7 +89,8 @@ struct broker {
     atomic_uint owed; /* requests and pulls on reader threads, answers that wait for the journal */
     atomic_size_t offloaded_bytes; /* of requests that reader threads have, or will get */
     int64_t drain_deadline_ms;     /* monotonic; then the rest is given up */
-    atomic_int_fast64_t led_ms;    /* monotonic: when this member began to lead its group */
+    atomic_int_fast64_t led_ms;    /* monotonic: when this member began to lead its group, */
+    atomic_bool handed;            /* and whether another one handed over to it */
     int store_lock;                /* of the store folder; -1: not taken */
     int reserved_ha_fd;            /* the replication port, until it is listened on; -1: none */
     struct watchdog watchdog;
@@ -108,7 +109,7 @@ void broker_confirmed(struct broker *b);
 
 /* The role of a member of a group has changed; replication_is_slave() says so already. On the
  * thread of the group; do not wait for anything that may wait for it. */
-void broker_leads(struct broker *b, uint64_t epoch);
+void broker_leads(struct broker *b, uint64_t epoch, bool handed);
 void broker_halts(struct broker *b);
 /* For forwardWaitMillis: the other members may not have found this master yet. */
 bool broker_leads_newly(const struct broker *b);

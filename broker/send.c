@@ -291,6 +291,14 @@ static bool waits(const struct properties_known *known)
     return known->wait.len == 0 || bytes_to_bool(known->wait);
 }
 
+/* Who followed the master before this one, and that master if it has handed over, are about to
+ * follow this one: until then the request waits, if it can. */
+static bool awaits_followers(const struct call *call)
+{
+    return replication_lacks_members(call->broker->replication) &&
+           broker_leads_newly(call->broker) && forward_hold(call);
+}
+
 static enum call_result store_and_park(struct call *call, const struct store_message *messages,
                                        uint32_t count, int32_t asked_queue, bool wait)
 {
@@ -299,17 +307,18 @@ static enum call_result store_and_park(struct call *call, const struct store_mes
     struct store_position *positions = on->positions;
     const char *full = NULL;
     char remark[480];
+    bool takes;
     int r;
 
-    if (!replication_takes_sends(b->replication)) {
-        /* Who followed the master before this one is about to follow this one. */
-        if (broker_leads_newly(b) && forward_hold(call))
-            return CALL_LATER;
+    takes = replication_takes_sends(b->replication);
+    if ((!takes || atomic_load_explicit(&b->handed, memory_order_relaxed)) &&
+        awaits_followers(call))
+        return CALL_LATER;
+    if (!takes)
         return send_error(call, RESPONSE_SERVICE_NOT_AVAILABLE,
                           "fewer than %u brokers of the group are there to keep the message "
                           "(replicaAck=strict); it is not stored",
                           replication_copies(b->replication));
-    }
     if (!gate_has_room(on->gate, wait, count))
         return send_error(
             call, RESPONSE_SYSTEM_BUSY,

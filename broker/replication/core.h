@@ -173,6 +173,7 @@ struct core {
     bool unclean;        /* so are the promises that are asked for */
     uint16_t started;    /* looking: this member was told to begin the term `asked`; 0: none */
     bool handing;        /* writes are closed, to hand over */
+    bool handed;         /* a master that lives has handed over to us */
     uint16_t handing_to; /* 0: to whoever has everything first */
     int64_t handing_until, handed_ms;
     int64_t disputed_ms; /* master: since when it is known that a higher term was promised */

@@ -170,6 +170,8 @@ void core_take_data(struct core *c, const struct core_message *m)
 /* The master has everything confirmed that it wants us to take over. */
 void core_take_over(struct core *c, const struct core_message *m)
 {
-    if (c->role == CORE_FOLLOWING && m->from == c->master && m->term == core_term(c->epoch))
-        core_promote(c, false);
+    if (c->role != CORE_FOLLOWING || m->from != c->master || m->term != core_term(c->epoch))
+        return;
+    core_promote(c, false);
+    c->handed = true;
 }

@@ -216,6 +216,7 @@ void core_promote(struct core *c, bool unclean)
     if (c->role == CORE_MASTER || c->role == CORE_STARTING)
         return;
     c->unclean = unclean;
+    c->handed = false;
     core_ask_for_promises(c);
 }
 

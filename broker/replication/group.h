@@ -30,7 +30,9 @@ struct group_options {
     struct store *store;          /* a follower */
     struct metadata *metadata;
     /* All called on the group's thread; must not wait for it. */
-    void (*on_lead)(void *ctx, uint64_t epoch); /* writes are open, the first record is written */
+    /* Writes are open, the first record is written. `handed`: by a master that lives, and is about
+     * to follow. */
+    void (*on_lead)(void *ctx, uint64_t epoch, bool handed);
     void (*on_halt)(void *ctx); /* they are not any more: owed replies are to be refused */
     /* This broker was a master, or its log is to be cut: it is to be made anew. Once. */
     void (*on_restart)(void *ctx);

@@ -154,7 +154,7 @@ static void open_writes(struct group *g)
     core_log(&g->core, store_written(store), store_flushed(store));
     core_opened(&g->core, position.log_end);
     g->told_lead = true;
-    g->options.on_lead(g->options.ctx, g->core.epoch);
+    g->options.on_lead(g->options.ctx, g->core.epoch, g->core.handed);
     atomic_store(&g->leads, true);
 }
 
@@ -192,6 +192,10 @@ static void send_message(struct group *g, const struct core_order *o)
     struct peer *p = group_peer(g, o->to);
 
     if (!p || p->out.fd < 0)
+        return;
+    /* Who has led begins again before it follows: a master that counted it now would find its
+     * messages without that copy in a moment. */
+    if (o->message.type == CORE_REPORT && g->led)
         return;
     if (o->message.type == CORE_DATA && o->message.size > 0)
         group_metadata_first(g, p);

@@ -269,7 +269,7 @@ int replication_opened(struct replication *r, struct err *err)
     return 0;
 }
 
-static void on_lead(void *ctx, uint64_t epoch)
+static void on_lead(void *ctx, uint64_t epoch, bool handed)
 {
     struct replication *r = ctx;
     struct err err = {0};
@@ -287,7 +287,7 @@ static void on_lead(void *ctx, uint64_t epoch)
     if (locks_begin_reign(r->broker->locks, r->broker->metadata, clock_mono_ms()) < 0)
         log_warn("no memory for all recorded queue locks: some may be granted to others too early");
     atomic_store(&r->leads, true);
-    broker_leads(r->broker, epoch);
+    broker_leads(r->broker, epoch, handed);
     forward_leads(r->broker->forward, true);
 }
 
@@ -552,6 +552,13 @@ bool replication_takes_sends(const struct replication *r)
     }
     master = atomic_load_explicit(&r->master, memory_order_acquire);
     return master && ha_master_enough(master);
+}
+
+bool replication_lacks_members(const struct replication *r)
+{
+    const struct group *group = r->quorum.copies > 1 ? replication_group(r) : NULL;
+
+    return group && !group_enough(group);
 }
 
 unsigned replication_copies(const struct replication *r)

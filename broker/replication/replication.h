@@ -68,6 +68,8 @@ void replication_master_of_group(struct replication *r, char *address, size_t si
 int32_t replication_verdict(const struct replication *r, uint64_t log_end);
 /* False with replicaAck=strict when too few members are near for a send to get its copies. */
 bool replication_takes_sends(const struct replication *r);
+/* This is a member of a group, and too few others are near for a send to get its copies. */
+bool replication_lacks_members(const struct replication *r);
 /* Copies that a message answered with success has, this one included. */
 unsigned replication_copies(const struct replication *r);
 /* All zero but `acked` and `slowest` when there is no HA port. */

@@ -200,6 +200,7 @@ class Producer(threading.Thread):
     def __init__(self, port):
         super().__init__(daemon=True)
         self.port, self.acknowledged, self.failed, self.end = port, [], [], False
+        self.alone = 0  # of the acknowledged: those without their copies
 
     def run(self):
         under_way, number = collections.deque(), 0
@@ -214,6 +215,7 @@ class Producer(threading.Thread):
                     reply = client.reply(opaque)
                     if reply.code in (0, codes.NO_SLAVE, codes.SLAVE_TIMEOUT):
                         self.acknowledged.append(body)
+                        self.alone += reply.code != 0
                     else:
                         self.failed.append((body, reply))
         except (OSError, remoting.Closed, AssertionError) as error:
@@ -224,14 +226,15 @@ class Producer(threading.Thread):
         until(lambda: len(self.acknowledged) >= before + 20 or self.failed, "it sends")
 
 
-def hand_overs_fail_no_send(group, hand_overs):
-    """Of producers that know member 1 only. The last hand-over is to another one."""
+def hand_overs_fail_no_send(group, hand_overs, known=(1,)):
+    """Of producers that know one member each. The last hand-over is to another one than member 1. How many were
+    stored without their copies."""
     group.role(1, "master")
     for member in list(group.ports)[1:]:
         group.trusted(member)
     with remoting.Client(group.ports[1]) as client:
         admin.make_topic(client, "T", 1)
-    producers = [Producer(group.ports[1]) for _ in range(4)]
+    producers = [Producer(group.ports[n]) for n in known for _ in range(4)]
     for producer in producers:
         producer.start()
     for master, other in hand_overs:
@@ -256,6 +259,7 @@ def hand_overs_fail_no_send(group, hand_overs):
     for body in {b for producer in producers for b in producer.acknowledged}:
         true(stored.count(body) >= sum(p.acknowledged.count(body) for p in producers),
              f"{body} is there as often as it was acknowledged")
+    return sum(p.alone for p in producers)
 
 
 @claims.claim
@@ -267,7 +271,13 @@ def a_hand_over_fails_no_send_of_who_goes_on_sending_to_the_old_master():
 @claims.claim
 def a_strict_pair_hands_over_without_refusing_a_send_for_want_of_its_second_copy():
     with Group(replicaAck="strict", forwardWaitMillis=60000) as group:
-        hand_overs_fail_no_send(group, [(1, 2), (2, 1), (1, 2)])
+        hand_overs_fail_no_send(group, [(1, 2), (2, 1), (1, 2)], known=(1, 2))
+
+
+@claims.claim
+def a_pair_hands_over_and_every_send_has_its_second_copy():
+    with Group(forwardWaitMillis=60000) as group:
+        equal(hand_overs_fail_no_send(group, [(1, 2), (2, 1), (1, 2)], known=(1, 2)), 0)
 
 
 @claims.claim

@@ -129,9 +129,10 @@ static void on_progress(void *ctx)
         group_progress(g);
 }
 
-static void on_lead(void *ctx, uint64_t epoch)
+static void on_lead(void *ctx, uint64_t epoch, bool handed)
 {
     (void)epoch;
+    (void)handed;
     atomic_fetch_add(&((struct member *)ctx)->leads, 1);
 }
 
