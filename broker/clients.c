@@ -1,80 +1,15 @@
-/* clients.c - connections, their groups, the groups' subscriptions: see clients.h. */
-#include "broker/clients.h"
+/* clients.c - connections, their groups, the groups' subscriptions: how they come and go. See
+ * clients.h; looking at them is clients_look.c.
+ */
+#include "broker/clients_internal.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <uthash.h>
-
 #include "common/clock.h"
 #include "common/log.h"
-
-struct group;
-
-/* One connection in one group, as producer or as consumer. Each is heard of for itself: a client
- * that goes on without one of its groups has left it. */
-struct membership {
-    struct channel *channel;
-    struct group *group;
-    struct membership *group_next, *group_previous;
-    struct membership *channel_next, *channel_previous;
-    struct membership *older, *newer; /* by heard_ms */
-    int64_t heard_ms;                 /* monotonic */
-};
-
-/* A connection that has sent a heartbeat. */
-struct channel {
-    conn_id conn;
-    char *client_id;
-    char peer[64];
-    uint8_t language;
-    int32_t version;
-    int64_t heard_wall_ms; /* what lists show */
-    struct membership *first;
-    unsigned groups;
-    UT_hash_handle hh;
-};
-
-struct subscription {
-    char *topic, *sub_string, *expression_type;
-    int64_t version;
-    bool class_filter_mode, named;
-    struct tag_filter filter;
-    UT_hash_handle hh;
-};
-
-struct group {
-    char *name;
-    bool consumers;
-    enum consume_type type;
-    enum message_model model;
-    int from_where;
-    unsigned counter;                   /* of changes */
-    struct subscription *subscriptions; /* uthash by topic */
-    struct membership *first;
-    unsigned members;
-    uint64_t left_in; /* the round in which it was last put on a list of groups that were left */
-    UT_hash_handle hh;
-};
-
-struct clients {
-    struct broker *broker;
-    struct clients_bounds bounds;
-    pthread_mutex_t lock;
-    unsigned memberships;
-    size_t subscription_bytes;
-    atomic_uint changes[SUBSCRIPTION_COUNTERS]; /* of subscriptions; written under the lock */
-    uint64_t round;           /* counts the calls that take members out of groups */
-    struct channel *channels; /* uthash by conn */
-    struct membership *oldest, *newest;
-    struct group *consumers, *producers; /* uthash by name */
-    struct loop_timer timer;             /* loop 0: for the oldest membership */
-    bool timer_ready, timer_armed;       /* armed: under the lock */
-};
 
 struct clients *clients_new(struct broker *b, const struct clients_bounds *bounds)
 {
@@ -116,18 +51,10 @@ static void subscription_free(struct clients *c, const struct group *g, struct s
     free(s);
 }
 
-static struct group *find_group(struct group *table, struct bytes name)
-{
-    struct group *g;
-
-    HASH_FIND(hh, table, name.at, name.len, g);
-    return g;
-}
-
 static struct group *make_group(struct clients *c, struct bytes name, bool consumers)
 {
     struct group **table = consumers ? &c->consumers : &c->producers;
-    struct group *g = find_group(*table, name);
+    struct group *g = clients_find_group(*table, name);
 
     if (g)
         return g;
@@ -503,7 +430,7 @@ static bool remove_from(struct clients *c, conn_id conn, struct bytes group, boo
 
     pthread_mutex_lock(&c->lock);
     ch = find_channel(c, conn);
-    g = find_group(consumers ? c->consumers : c->producers, group);
+    g = clients_find_group(consumers ? c->consumers : c->producers, group);
     if (ch && g)
         m = find_membership(ch, g);
     if (m) {
@@ -547,7 +474,7 @@ void clients_notify(struct clients *c, struct bytes group)
     if (metadata_group(c->broker->metadata, group, &config) && !config.notify_ids_changed)
         return;
     pthread_mutex_lock(&c->lock);
-    g = find_group(c->consumers, group);
+    g = clients_find_group(c->consumers, group);
     if (g)
         ids = malloc(g->members * sizeof(*ids));
     if (ids) {
@@ -669,150 +596,6 @@ static void expire(void *ctx)
         c->oldest && loop_timer_set(&c->timer, c->oldest->heard_ms + CLIENT_SILENCE_MS) == 0;
     pthread_mutex_unlock(&c->lock);
     notify_left(c, &left);
-}
-
-/* --- looking --- */
-
-enum client_subscription clients_subscription(struct clients *c, struct bytes group,
-                                              struct bytes topic, int64_t version,
-                                              struct tag_filter *filter,
-                                              struct client_group_facts *facts)
-{
-    enum client_subscription result = CLIENT_NO_GROUP;
-    struct subscription *s = NULL;
-    struct group *g;
-
-    pthread_mutex_lock(&c->lock);
-    g = find_group(c->consumers, group);
-    if (g) {
-        HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
-        result = CLIENT_NO_TOPIC;
-        facts->broadcasting = g->model == MODEL_BROADCASTING;
-    }
-    if (s) {
-        result = s->version < version ? CLIENT_OLDER : CLIENT_SUBSCRIBED;
-        facts->subscription_version = s->version;
-        facts->mark = (struct subscription_mark){
-            .taken = true, .counter = g->counter, .changes = atomic_load(&c->changes[g->counter])};
-        facts->sql = strcmp(s->expression_type, "TAG") != 0;
-        if (result == CLIENT_SUBSCRIBED && tag_filter_copy(filter, &s->filter) < 0)
-            result = CLIENT_NO_TOPIC;
-    }
-    pthread_mutex_unlock(&c->lock);
-    return result;
-}
-
-bool clients_changed(const struct clients *c, const struct subscription_mark *since)
-{
-    return since->taken && since->changes != atomic_load(&c->changes[since->counter]);
-}
-
-void clients_each_group_of_topic(struct clients *c, struct bytes topic,
-                                 void (*each)(void *ctx, struct bytes group), void *ctx)
-{
-    struct group *g, *next;
-
-    pthread_mutex_lock(&c->lock);
-    HASH_ITER(hh, c->consumers, g, next)
-    {
-        struct subscription *s;
-
-        HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
-        if (s)
-            each(ctx, bytes_str(g->name));
-    }
-    pthread_mutex_unlock(&c->lock);
-}
-
-bool clients_group_online(struct clients *c, struct bytes group)
-{
-    bool online;
-
-    pthread_mutex_lock(&c->lock);
-    online = find_group(c->consumers, group) != NULL;
-    pthread_mutex_unlock(&c->lock);
-    return online;
-}
-
-bool clients_group_subscribes(struct clients *c, struct bytes group, struct bytes topic)
-{
-    struct subscription *s = NULL;
-    struct group *g;
-
-    pthread_mutex_lock(&c->lock);
-    g = find_group(c->consumers, group);
-    if (g)
-        HASH_FIND(hh, g->subscriptions, topic.at, topic.len, s);
-    pthread_mutex_unlock(&c->lock);
-    return s != NULL;
-}
-
-uint64_t clients_count(struct clients *c)
-{
-    uint64_t count;
-
-    pthread_mutex_lock(&c->lock);
-    count = HASH_COUNT(c->channels);
-    pthread_mutex_unlock(&c->lock);
-    return count;
-}
-
-static bool each_member(struct clients *c, struct bytes group, bool consumers,
-                        void (*each)(void *ctx, const struct client_member *m), void *ctx)
-{
-    struct group *g;
-
-    pthread_mutex_lock(&c->lock);
-    g = find_group(consumers ? c->consumers : c->producers, group);
-    for (const struct membership *m = g ? g->first : NULL; m; m = m->group_next) {
-        const struct channel *ch = m->channel;
-
-        each(ctx, &(struct client_member){
-                      .client_id = bytes_str(ch->client_id),
-                      .peer = ch->peer,
-                      .language = ch->language,
-                      .version = ch->version,
-                      .last_ms = ch->heard_wall_ms,
-                  });
-    }
-    pthread_mutex_unlock(&c->lock);
-    return g != NULL;
-}
-
-bool clients_each_consumer(struct clients *c, struct bytes group,
-                           void (*each)(void *ctx, const struct client_member *m), void *ctx)
-{
-    return each_member(c, group, true, each, ctx);
-}
-
-bool clients_each_producer(struct clients *c, struct bytes group,
-                           void (*each)(void *ctx, const struct client_member *m), void *ctx)
-{
-    return each_member(c, group, false, each, ctx);
-}
-
-bool clients_group_view(struct clients *c, struct bytes group, struct client_group_view *view,
-                        void (*each)(void *ctx, const struct client_subscription_data *s),
-                        void *ctx)
-{
-    struct group *g;
-
-    pthread_mutex_lock(&c->lock);
-    g = find_group(c->consumers, group);
-    if (g) {
-        *view = (struct client_group_view){g->type, g->model, g->from_where};
-        for (const struct subscription *s = g->subscriptions; s && each; s = s->hh.next)
-            each(ctx, &(struct client_subscription_data){
-                          .topic = bytes_str(s->topic),
-                          .sub_string = bytes_str(s->sub_string),
-                          .expression_type = bytes_str(s->expression_type),
-                          .version = s->version,
-                          .class_filter_mode = s->class_filter_mode,
-                          .filter = s->filter,
-                      });
-    }
-    pthread_mutex_unlock(&c->lock);
-    return g != NULL;
 }
 
 struct clients *clients_free(struct clients *c)
