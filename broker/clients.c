@@ -3,7 +3,6 @@
  */
 #include "broker/clients_internal.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
