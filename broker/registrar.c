@@ -23,6 +23,7 @@ enum {
     RETRY_FIRST_MS = 100,
     RETRY_MAX_MS = 5000,
     UNREGISTER_MS = 500,
+    LEAVE_MS = 500, /* for calls under way when it stops */
     WAITS_MAX = 65536,
 };
 
@@ -60,6 +61,9 @@ struct registrar {
     unsigned wait_count;
     struct registration servers[SERVERS_MAX];
     unsigned count;
+    unsigned running;     /* threads; under the lock */
+    pthread_cond_t ended; /* one of them has */
+    int cancel_fd;        /* readable: calls are given up */
 };
 
 struct registrar *registrar_new(struct broker *b)
@@ -68,9 +72,15 @@ struct registrar *registrar_new(struct broker *b)
 
     if (!r)
         return NULL;
+    r->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (r->cancel_fd < 0) {
+        free(r);
+        return NULL;
+    }
     r->broker = b;
     r->change = 1;
     pthread_mutex_init(&r->lock, NULL);
+    clock_cond_init(&r->ended);
     return r;
 }
 
@@ -558,6 +568,10 @@ static void *server_thread(void *arg)
     if (s->reachable)
         call_name_server(s, REQUEST_UNREGISTER_BROKER, bytes_of(NULL, 0), false, UNREGISTER_MS,
                          &reply, NULL);
+    pthread_mutex_lock(&r->lock);
+    r->running--;
+    pthread_cond_signal(&r->ended);
+    pthread_mutex_unlock(&r->lock);
     return NULL;
 }
 
@@ -579,6 +593,7 @@ int registrar_start(struct registrar *r, struct err *err)
         e = rpc_new(&s->rpc, address, err);
         if (e < 0)
             return e;
+        rpc_cancel_by(s->rpc, r->cancel_fd);
         s->registrar = r;
         s->reachable = true; /* until the first try has failed: a caller waits for it */
         s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -589,8 +604,12 @@ int registrar_start(struct registrar *r, struct err *err)
         r->count++;
     }
     for (unsigned i = 0; i < r->count; i++) {
-        int e = -pthread_create(&r->servers[i].thread, NULL, server_thread, &r->servers[i]);
+        int e;
 
+        pthread_mutex_lock(&r->lock);
+        e = -pthread_create(&r->servers[i].thread, NULL, server_thread, &r->servers[i]);
+        r->running += e == 0;
+        pthread_mutex_unlock(&r->lock);
         if (e < 0)
             return err_set(err, e, "start the thread of name server %s",
                            rpc_address(r->servers[i].rpc));
@@ -602,6 +621,22 @@ int registrar_start(struct registrar *r, struct err *err)
     for (unsigned i = 0; i < r->count; i++)
         wake(&r->servers[i]); /* a change before this has woken nobody */
     return 0;
+}
+
+/* A name server that hangs is not waited for long: clients of a broker that begins again would. */
+static void end_calls(struct registrar *r)
+{
+    int64_t until = clock_mono_ms() + LEAVE_MS;
+    struct timespec end = {until / 1000, until % 1000 * 1000000};
+    uint64_t one = 1;
+    int e = 0;
+
+    pthread_mutex_lock(&r->lock);
+    while (r->running > 0 && e == 0)
+        e = pthread_cond_timedwait(&r->ended, &r->lock, &end);
+    pthread_mutex_unlock(&r->lock);
+    if (e != 0 && write(r->cancel_fd, &one, sizeof(one)) < 0)
+        log_warn("eventfd: %s", strerror(errno));
 }
 
 void registrar_stop(struct registrar *r)
@@ -617,6 +652,7 @@ void registrar_stop(struct registrar *r)
         if (r->servers[i].started)
             wake(&r->servers[i]);
     }
+    end_calls(r);
     for (unsigned i = 0; i < r->count; i++) {
         if (r->servers[i].started)
             pthread_join(r->servers[i].thread, NULL);
@@ -633,6 +669,8 @@ struct registrar *registrar_free(struct registrar *r)
         r->servers[i].rpc = rpc_free(r->servers[i].rpc);
         close(r->servers[i].wake_fd);
     }
+    close(r->cancel_fd);
+    pthread_cond_destroy(&r->ended);
     pthread_mutex_destroy(&r->lock);
     free(r);
     return NULL;

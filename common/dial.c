@@ -51,14 +51,14 @@ bool dial_below(const char *address, int below, char *out, size_t size)
                                  port) < (int)size;
 }
 
-int dial_wait(int fd, short events, int64_t deadline_ms)
+int dial_wait(int fd, short events, int64_t deadline_ms, int cancel_fd)
 {
     for (;;) {
-        struct pollfd p = {.fd = fd, .events = events};
+        struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = cancel_fd, .events = POLLIN}};
         int64_t left_ms = deadline_ms - clock_mono_ms();
-        int n = poll(&p, 1, left_ms > 0 ? (int)left_ms : 0);
+        int n = poll(p, cancel_fd > 0 ? 2 : 1, left_ms > 0 ? (int)left_ms : 0);
         if (n > 0)
-            return 0;
+            return p[0].revents ? 0 : -ECANCELED;
         if (n == 0)
             return -ETIMEDOUT;
         if (errno != EINTR)
@@ -107,17 +107,20 @@ void dial_come_from(int fd, const char *source, const struct sockaddr *to)
         (void)bind(fd, from, len); /* without, the system chooses */
 }
 
-static int dial_one(const struct addrinfo *to, const char *source, int64_t deadline_ms)
+static int dial_one(const struct addrinfo *to, const struct dial_options *options,
+                    int64_t deadline_ms)
 {
     int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int r = 0, on = 1;
 
     if (fd < 0)
         return -errno;
-    if (source)
-        dial_come_from(fd, source, to->ai_addr);
+    if (options->source)
+        dial_come_from(fd, options->source, to->ai_addr);
     if (connect(fd, to->ai_addr, to->ai_addrlen) < 0)
-        r = errno == EINPROGRESS || errno == EINTR ? dial_wait(fd, POLLOUT, deadline_ms) : -errno;
+        r = errno == EINPROGRESS || errno == EINTR
+                ? dial_wait(fd, POLLOUT, deadline_ms, options->cancel_fd)
+                : -errno;
     if (r == 0) {
         int error = 0;
         socklen_t len = sizeof(error);
@@ -146,14 +149,14 @@ int dial(const struct dial_address *to, const struct dial_options *options, stru
     int gai = getaddrinfo(to->host, to->port, &hints, &found);
     if (gai != 0)
         return err_say(err, fd, "connect to %s:%s: %s", to->host, to->port, gai_strerror(gai));
-    for (const struct addrinfo *a = found; a && fd < 0; a = a->ai_next) {
+    for (const struct addrinfo *a = found; a && fd < 0 && fd != -ECANCELED; a = a->ai_next) {
         /* An address that does not answer leaves time for the next one. */
         int64_t now_ms = clock_mono_ms(), left_ms = options->deadline_ms - now_ms;
 
         if (options->only_loopback && !is_loopback(a->ai_addr))
             fd = -EPERM;
         else
-            fd = dial_one(a, options->source, now_ms + (a->ai_next ? left_ms / 2 : left_ms));
+            fd = dial_one(a, options, now_ms + (a->ai_next ? left_ms / 2 : left_ms));
     }
     freeaddrinfo(found);
     if (fd == -EPERM && options->only_loopback)

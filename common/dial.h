@@ -26,13 +26,15 @@ struct dial_options {
                             there */
     bool only_loopback;  /* -EPERM for any other address, before anything is sent to it */
     int64_t deadline_ms; /* monotonic */
+    int cancel_fd;       /* given up (-ECANCELED) when it is readable; 0: none */
 };
 /* A connected socket, non-blocking, close-on-exec, with TCP_NODELAY; negative with err. */
 int dial(const struct dial_address *to, const struct dial_options *options, struct err *err);
 /* Binds a socket that is to connect `to` an address; does nothing where `source` cannot lead there:
  * from a loopback address only loopback can be reached, and the other way round. */
 void dial_come_from(int fd, const char *source, const struct sockaddr *to);
-/* Waits until the socket has one of the poll() `events`: 0, -ETIMEDOUT or -errno. */
-int dial_wait(int fd, short events, int64_t deadline_ms);
+/* Waits until the socket has one of the poll() `events`: 0, -ETIMEDOUT or -errno. `cancel_fd`: as
+ * above. */
+int dial_wait(int fd, short events, int64_t deadline_ms, int cancel_fd);
 
 #endif

@@ -21,7 +21,8 @@ enum { READ_BYTES = 64 * 1024 };
 struct rpc {
     char *address;
     struct dial_address to;
-    int fd; /* -1: not connected */
+    int fd;        /* -1: not connected */
+    int cancel_fd; /* 0: none */
     uint32_t opaque;
     struct buf in;
     struct buf out;
@@ -68,6 +69,11 @@ struct rpc *rpc_free(struct rpc *r)
     return NULL;
 }
 
+void rpc_cancel_by(struct rpc *r, int cancel_fd)
+{
+    r->cancel_fd = cancel_fd;
+}
+
 const char *rpc_address(const struct rpc *r)
 {
     return r->address;
@@ -100,7 +106,7 @@ static int send_request(struct rpc *r, int64_t deadline_ms, size_t *sent)
             buf_consume(&r->out, (size_t)n);
             *sent += (size_t)n;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            int w = dial_wait(r->fd, POLLOUT, deadline_ms);
+            int w = dial_wait(r->fd, POLLOUT, deadline_ms, r->cancel_fd);
             if (w < 0)
                 return w;
         } else if (errno != EINTR) {
@@ -222,7 +228,7 @@ static int await_reply(struct rpc *r, const struct rpc_request *request, int64_t
             buf_consume(&r->in, size);
             continue;
         }
-        got = dial_wait(r->fd, POLLIN, deadline_ms);
+        got = dial_wait(r->fd, POLLIN, deadline_ms, r->cancel_fd);
         if (got == 0)
             got = read_more(r);
         if (got < 0)
@@ -245,7 +251,9 @@ int rpc_call(struct rpc *r, const struct rpc_request *request, int timeout_ms,
     if (r->fd < 0 && request->same_connection)
         return err_say(err, -ENOTCONN, "the connection to %s is gone", r->address);
     if (r->fd < 0) {
-        result = dial(&r->to, &(struct dial_options){.deadline_ms = deadline_ms}, err);
+        result = dial(
+            &r->to,
+            &(struct dial_options){.deadline_ms = deadline_ms, .cancel_fd = r->cancel_fd}, err);
         if (result < 0)
             return result;
         r->fd = result;

@@ -14,6 +14,9 @@ struct rpc;
 /* `address` is "host:port" (name or number, [v6]:port); -EINVAL. Does not connect yet. */
 int rpc_new(struct rpc **out, const char *address, struct err *err);
 struct rpc *rpc_free(struct rpc *r); /* returns NULL */
+/* Once the descriptor (an eventfd, borrowed) is readable, the call under way and all later ones end
+ * with -ECANCELED where they would wait. */
+void rpc_cancel_by(struct rpc *r, int cancel_fd);
 const char *rpc_address(const struct rpc *r);
 /* The connected socket for poll(), -1 when there is none. Readable while no call is under way means
  * closed, or a request from the server: rpc_drain() tells. */

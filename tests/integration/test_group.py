@@ -281,6 +281,20 @@ def a_pair_hands_over_and_every_send_has_its_second_copy():
 
 
 @claims.claim
+def a_hand_over_waits_for_no_name_server_that_hangs():
+    with Group(forwardWaitMillis=30000, registerBrokerTimeoutMills=60000) as group:
+        group.role(1, "master")
+        group.trusted(2)
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "T", 1)
+            group.namesrv.freeze()
+            equal(group.ask(1, HAND_OVER, {"to": 2}).code, 0)
+            group.role(2, "master")
+            send(client, "T", b"by way of the old master")
+            group.namesrv.thaw()
+
+
+@claims.claim
 def consumers_stay_known_to_a_member_that_hands_over_and_are_told_when_one_leaves():
     with Group() as group:
         group.role(1, "master")

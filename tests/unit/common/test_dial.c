@@ -91,7 +91,7 @@ START_TEST(a_connection_comes_from_where_it_is_told_to)
     accepted = accept(listening, (struct sockaddr *)&from, &len);
     ck_assert_int_ge(accepted, 0);
     ck_assert_str_eq(inet_ntoa(from.sin_addr), "127.0.0.9");
-    ck_assert_int_eq(dial_wait(fd, POLLOUT, options.deadline_ms), 0);
+    ck_assert_int_eq(dial_wait(fd, POLLOUT, options.deadline_ms, 0), 0);
     close(accepted);
     close(fd);
     close(listening);

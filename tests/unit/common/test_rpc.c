@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <sys/eventfd.h>
 
 #include "common/remoting.h"
 #include "common/rpc.h"
@@ -157,6 +158,21 @@ START_TEST(silence_ends_with_the_timeout_and_says_so)
 }
 END_TEST
 
+START_TEST(a_call_that_waits_is_given_up_when_it_is_told)
+{
+    struct rpc_request request = request_of(CODE_SILENT, REMOTING_JSON);
+    struct remoting_frame answer;
+    int told = eventfd(0, EFD_CLOEXEC);
+
+    ck_assert_int_gt(told, 0);
+    rpc_cancel_by(r, told);
+    expect_echo(CODE_ECHO, REMOTING_JSON);
+    ck_assert_int_eq(eventfd_write(told, 1), 0);
+    ck_assert_int_eq(rpc_call(r, &request, 30000, &answer, &err), -ECANCELED);
+    close(told);
+}
+END_TEST
+
 START_TEST(nobody_there_is_refused_by_name)
 {
     struct rpc_request request = request_of(CODE_ECHO, REMOTING_JSON);
@@ -215,6 +231,7 @@ static Suite *suite(void)
     tcase_add_test(t, an_answer_to_somebody_else_is_passed_over);
     tcase_add_test(t, a_broken_connection_is_made_anew);
     tcase_add_test(t, silence_ends_with_the_timeout_and_says_so);
+    tcase_add_test(t, a_call_that_waits_is_given_up_when_it_is_told);
     tcase_add_test(t, nobody_there_is_refused_by_name);
     tcase_add_test(t, a_oneway_call_waits_for_nothing);
     tcase_add_test(t, addresses_without_a_port_are_refused);
