@@ -206,7 +206,7 @@ static int wait_for_work(struct loop *loop)
             int r = run_events(loop, EVLOOP_NONBLOCK);
             if (r < 0)
                 return r;
-            if (loop->awake || pending(loop)) {
+            if (loop->awake || loop->again || pending(loop)) {
                 loop->poll_credit = CREDIT_MAX;
                 return 0;
             }

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "common/clock.h"
+#include "common/loop_internal.h"
 #include "loop_fixture.h"
 
 static struct loop *new_loop(unsigned busy_poll_micros)
@@ -496,6 +497,67 @@ START_TEST(stop_signal_between_two_loops_is_heard_by_the_next)
 }
 END_TEST
 
+/* ---- a turn that ends while the loop waits for work ---- */
+
+struct ending {
+    struct loop *loop;
+    bool asked;
+    unsigned turns;
+    sem_t answered, next;
+};
+
+static void count_endings(void *ctx)
+{
+    struct ending *e = ctx;
+
+    if (!e->asked)
+        return;
+    if (e->turns++ == 0)
+        loop_again(e->loop);
+    else
+        sem_post(&e->next);
+}
+
+static ssize_t end_turn(struct conn *c, uint8_t *data, size_t len, size_t *want, const char **why)
+{
+    struct ending *e = conn_ctx(c);
+
+    (void)want;
+    (void)why;
+    if (memchr(data, 'e', len)) {
+        e->asked = true;
+        loop_took_input(e->loop, LOOP_TURN_BYTES); /* as if that much had come */
+    }
+    sem_post(&e->answered);
+    return (ssize_t)len;
+}
+
+START_TEST(another_turn_comes_when_one_that_ended_within_a_poll_asks_for_it)
+{
+    /* The timer of its idle time ends no sleep while this test waits. */
+    static const struct conn_protocol protocol = {
+        .input = end_turn, .input_max = 1024, .output_max = 1024, .idle_ms = 600 * 1000};
+    /* A second: it still polls when the last byte comes. */
+    struct ending e = {.loop = new_loop(1000000)};
+    struct fixture f = {.loops = {e.loop}, .count = 1};
+    int fd;
+
+    sem_init(&e.answered, 0, 0);
+    sem_init(&e.next, 0, 0);
+    ck_assert_int_eq(loop_on_turn_end(e.loop, count_endings, &e), 0);
+    fixture_listen(&f, &protocol, NULL, &e, 10);
+    fixture_run(&f);
+    fd = client_open(f.port);
+    for (int i = 0; i < 10; i++) {
+        client_send(fd, i < 9 ? "p" : "e", 1);
+        fixture_wait(&e.answered);
+    }
+    fixture_wait(&e.next);
+    close(fd);
+    fixture_stop(&f);
+}
+END_TEST
+
 static Suite *loop_suite(void)
 {
     Suite *suite = suite_create("loop");
@@ -523,6 +585,7 @@ static Suite *loop_suite(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, hooks_end_each_turn_in_order_after_messages_and_signals);
     tcase_add_test(tc, ninth_hook_is_refused);
+    tcase_add_test(tc, another_turn_comes_when_one_that_ended_within_a_poll_asks_for_it);
     tcase_add_test(tc, stop_signal_is_heard_on_the_loop);
     tcase_add_test(tc, stop_signal_between_two_loops_is_heard_by_the_next);
     suite_add_tcase(suite, tc);
