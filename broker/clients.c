@@ -568,6 +568,9 @@ void clients_move(struct clients *c, const struct client_move *moves, size_t cou
     while (c->channels)
         remove_member(c, c->channels->first, &left);
     c->channels = stay;
+    /* What they sent meanwhile has not been read. */
+    for (struct membership *m = c->oldest; m; m = m->newer)
+        m->heard_ms = clock_mono_ms();
     if (c->oldest)
         want_timer(c);
     pthread_mutex_unlock(&c->lock);

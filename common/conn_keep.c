@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+
 void conn_rest(struct conn *c)
 {
     if (c->resting || c->state != CONN_OPEN)
@@ -62,6 +64,8 @@ int conn_adopt(struct loop *loop, struct conn_origin *origin, struct conn_kept *
         conn_kept_drop(kept);
         return r;
     }
+    /* What it sent meanwhile has not been read, and the loop's time may be from before that. */
+    c->active_ms = clock_mono_ms();
     if (kept->input.len > 0) {
         /* It may hold whole frames: they are looked at before the next are read. */
         c->in = (struct chunk){kept->input.data, kept->input.cap};

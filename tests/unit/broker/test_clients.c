@@ -291,6 +291,37 @@ START_TEST(a_group_forgets_its_subscriptions_with_its_last_member)
 }
 END_TEST
 
+/* One turn of loop 0, to its end. */
+static void take_a_turn(void)
+{
+    loop_stop(broker->loops[0]);
+    ck_assert_int_eq(loop_run(broker->loops[0]), 0);
+}
+
+START_TEST(who_moves_to_another_broker_is_not_silent_while_that_one_begins)
+{
+    begin_registry(NULL);
+    ck_assert_int_eq(consume(1, "G", NULL), 0);
+    ck_assert_int_eq(consume(2, "G", NULL), 0);
+    ck_assert_int_eq(produce(3, "P"), 0);
+    take_a_turn();
+    clients_part(registry);
+    ck_assert_int_eq(end_broker(), 0);
+    make_broker(NULL);
+    move_clock(CLIENT_SILENCE_MS);
+    clients_join(registry, broker);
+    clients_move(registry, (struct client_move[]){{1, 11}, {3, 1}}, 2);
+    take_a_turn();
+    ck_assert_int_eq(consumers_of("G"), 1);
+    ck_assert_uint_eq(clients_count(registry), 2);
+    clients_closed(registry, 11);
+    ck_assert(!clients_group_online(registry, BYTES_LIT("G")));
+    clients_closed(registry, 1);
+    ck_assert_uint_eq(clients_count(registry), 0);
+    end_registry();
+}
+END_TEST
+
 /* --- bounds --- */
 
 START_TEST(one_connection_too_many_is_refused_until_another_has_gone)
@@ -669,6 +700,7 @@ static Suite *clients_suite(void)
     tcase_add_test(tests, a_filter_is_outdated_when_the_subscription_is_another_or_gone);
     tcase_add_test(tests, the_lowest_version_is_one_too);
     tcase_add_test(tests, a_group_forgets_its_subscriptions_with_its_last_member);
+    tcase_add_test(tests, who_moves_to_another_broker_is_not_silent_while_that_one_begins);
     tcase_add_test(tests, one_connection_too_many_is_refused_until_another_has_gone);
     tcase_add_test(tests, one_membership_too_many_is_refused_and_leaves_nothing_behind);
     tcase_add_test(tests, a_connection_is_in_so_many_groups_at_most);

@@ -53,9 +53,12 @@ static void count_input(void *arg)
     k->output_len += c->in_len;
 }
 
-/* Another server, whose loops do not run yet, goes on with it. */
+enum { IDLE_MS = 600 * 1000 };
+
+/* Another server, whose loops do not run yet, goes on with it. They were made long ago. */
 static int adopt(struct server *s, struct keeping *k, unsigned connections_max)
 {
+    static struct conn_protocol protocol;
     conn_id id = 0;
     int r;
 
@@ -64,7 +67,10 @@ static int adopt(struct server *s, struct keeping *k, unsigned connections_max)
     sem_init(&s->closed, 0, 0);
     sem_init(&s->given, 0, 0);
     fixture_loops(&s->f, 1);
-    fixture_listen(&s->f, &test_protocol, NULL, s, connections_max);
+    protocol = test_protocol;
+    protocol.idle_ms = IDLE_MS;
+    s->f.loops[0]->now_ms -= IDLE_MS;
+    fixture_listen(&s->f, &protocol, NULL, s, connections_max);
     r = listener_adopt(s->f.listener, s->f.loops[0], &k->kept, &id);
     ck_assert(r < 0 || loop_conn(s->f.loops[0], id));
     ck_assert_int_eq(k->kept.fd, -1);
