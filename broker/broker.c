@@ -116,6 +116,7 @@ static void leave_when_drained(struct broker_loop *on)
 {
     struct broker *b = on->broker;
     bool again = broker_wants_restart(b), quiet, left;
+    bool late = loop_now_ms(on->loop) >= b->drain_deadline_ms;
 
     if (!on->dismissed) {
         on->dismissed = true;
@@ -123,13 +124,15 @@ static void leave_when_drained(struct broker_loop *on)
     }
     if (again)
         kept_rest(on);
+    if (again && late)
+        forward_give_up(on);
     quiet =
         gate_waiting(on->gate) == 0 && forward_owed(on, again) == 0 && atomic_load(&b->owed) == 0;
     left = quiet && on->quiet;
     on->quiet = quiet;
     if (left && again)
         kept_take_connections(&b->settings->kept, on);
-    if (left || loop_now_ms(on->loop) >= b->drain_deadline_ms)
+    if (left || (late && !quiet))
         loop_stop(on->loop);
     else if (quiet || loop_timer_set(&on->drain, loop_now_ms(on->loop) + DRAIN_LOOK_MS) < 0)
         loop_again(on->loop);

@@ -18,6 +18,7 @@
 
 enum { DRAIN_MS = 300 }; /* a broker that ends still passes on for so long what comes */
 
+#define NO_ANSWER "the master did not answer; it may have done what was asked"
 #define QUEUE_FULL "the broker is busy: the queue of requests for the master is full"
 
 /* --- frames --- */
@@ -115,8 +116,7 @@ static void expire(struct forward_loop *l)
                 "the connection to the master was lost before it answered; it may have done "
                 "what was asked");
         else if (now >= e->request.until_ms)
-            forward_refuse(l, &e->request.to, RESPONSE_SERVICE_NOT_AVAILABLE,
-                           "the master did not answer; it may have done what was asked");
+            forward_refuse(l, &e->request.to, RESPONSE_SERVICE_NOT_AVAILABLE, NO_ANSWER);
         else
             continue;
         forward_entry_free(l, &l->sent, e);
@@ -303,6 +303,17 @@ unsigned forward_owed(const struct broker_loop *on, bool sent)
     TAILQ_FOREACH(e, &l->sent, next)
     count++;
     return count;
+}
+
+void forward_give_up(struct broker_loop *on)
+{
+    struct forward_loop *l = &on->broker->forward->loops[loop_index(on->loop)];
+    struct entry *e;
+
+    while ((e = TAILQ_FIRST(&l->sent)) != NULL) {
+        forward_refuse(l, &e->request.to, RESPONSE_SERVICE_NOT_AVAILABLE, NO_ANSWER);
+        forward_entry_free(l, &l->sent, e);
+    }
 }
 
 /* As it was when it came: without our mark, or with that of the member before us. */

@@ -57,6 +57,9 @@ bool forward_take(struct call *call);
 void forward_copy(const struct call *call);
 /* Requests of this loop that are owed an answer; `sent`: only those that were sent on. */
 unsigned forward_owed(const struct broker_loop *on, bool sent);
+/* Nobody waits any longer for answers to what was sent on: who asked is told that it may have been
+ * done. */
+void forward_give_up(struct broker_loop *on);
 /* The broker begins again: requests of the connection that wait are added to `out` as they have
  * come, and are not held here any more. */
 void forward_give_back(struct broker_loop *on, conn_id id, struct buf *out);

@@ -281,6 +281,33 @@ def a_pair_hands_over_and_every_send_has_its_second_copy():
 
 
 @claims.claim
+def a_client_keeps_its_connection_though_another_master_owes_it_an_answer():
+    with Group(size=3) as group:
+        group.role(1, "master")
+        group.trusted(2)
+        group.trusted(3)
+        client = remoting.Client(group.ports[1])
+        admin.make_topic(client, "T", 1)
+        group.promote(2)
+        group.trusted(1)
+        group.trusted(3)
+        send(client, "T", b"by way of member 1")
+        group.brokers[2].freeze()
+        lost = client.send(codes.SEND_V2, messages.send_fields("T"), b"nobody answers")
+        client.round_trip()  # it has been sent on
+        group.promote(1)
+        group.trusted(3)
+        starts = group.starts(1)
+        equal(group.ask(1, HAND_OVER, {"to": 3}).code, 0)
+        group.role(3, "master")
+        until(lambda: group.starts(1) > starts, "member 1 begins again")
+        equal(client.reply(lost).code, codes.NOT_AVAILABLE)
+        send(client, "T", b"over the same connection")
+        client.close()
+        group.brokers[2].thaw()
+
+
+@claims.claim
 def a_hand_over_waits_for_no_name_server_that_hangs():
     with Group(forwardWaitMillis=30000, registerBrokerTimeoutMills=60000) as group:
         group.role(1, "master")
