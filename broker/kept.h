@@ -4,7 +4,8 @@
  * A client notices nothing but a pause. Who connects in between waits in the backlog; who is
  * connected waits with its next request in the socket, and a request that waits for a master
  * (forward.h) is handled once more, as if it had just come. Nothing that was carried out or sent on
- * is repeated: a connection that is owed an answer when the broker ends is closed.
+ * is repeated: who waits for another master for too long is told so, and a connection that is owed
+ * any other answer when the broker ends is closed.
  */
 #ifndef TERN_BROKER_KEPT_H
 #define TERN_BROKER_KEPT_H

@@ -251,9 +251,9 @@ int rpc_call(struct rpc *r, const struct rpc_request *request, int timeout_ms,
     if (r->fd < 0 && request->same_connection)
         return err_say(err, -ENOTCONN, "the connection to %s is gone", r->address);
     if (r->fd < 0) {
-        result = dial(
-            &r->to,
-            &(struct dial_options){.deadline_ms = deadline_ms, .cancel_fd = r->cancel_fd}, err);
+        result = dial(&r->to,
+                      &(struct dial_options){.deadline_ms = deadline_ms, .cancel_fd = r->cancel_fd},
+                      err);
         if (result < 0)
             return result;
         r->fd = result;
