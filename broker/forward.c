@@ -370,6 +370,7 @@ struct forward *forward_new(struct broker *b)
     f->own = "";
     for (unsigned i = 0; i < list.count; i++) {
         memcpy(f->members[i].address, list.members[i].address, sizeof(f->members[i].address));
+        f->members[i].at = b->settings->kept.members[i];
         forward_look_up(list.members[i].address, true, &f->members[i].at);
         if (list.members[i].id == c->member_id)
             f->own = f->members[i].address;

@@ -48,7 +48,7 @@ static void look_up_names(void *ctx)
         if (forward_look_up(m->address, true, &at) || !forward_look_up(m->address, false, &at))
             continue;
         pthread_mutex_lock(&f->lock);
-        m->at = at;
+        m->at = f->broker->settings->kept.members[i] = at;
         pthread_mutex_unlock(&f->lock);
     }
     pthread_mutex_lock(&f->lock);

@@ -10,6 +10,7 @@
 #ifndef TERN_BROKER_KEPT_H
 #define TERN_BROKER_KEPT_H
 
+#include "broker/replication/core.h"
 #include "common/conn.h"
 
 struct broker;
@@ -31,6 +32,10 @@ struct kept {
         size_t count, cap;
     } loops[LOOP_MAX];
     struct clients *clients; /* NULL: none */
+    /* Where the members of the group were found, in the order of groupMembers (forward.h): requests
+     * that one of them has passed on are met before their names are looked up. Family 0: nowhere.
+     */
+    struct sockaddr_storage members[CORE_MEMBERS_MAX];
 };
 
 void kept_init(struct kept *k);

@@ -19,8 +19,9 @@ FAST = {"haSendHeartbeatInterval": 100, "masterStartWait": 1000}
 class Group:
     """A name server and members 1, 2 ...; the file of the first says SYNC_MASTER for ever."""
 
-    def __init__(self, size=2, copies=2, **settings):
+    def __init__(self, size=2, copies=2, host="127.0.0.1", **settings):
         self.namesrv = process.Namesrv()
+        self.host = host
         self.ports = {n: process.free_port() for n in range(1, size + 1)}
         self.copies = copies
         self.settings = {**SMALL, **FAST, **settings}
@@ -45,7 +46,7 @@ class Group:
     def start(self, number, **more):
         role = ({"brokerRole": "SYNC_MASTER"} if number == 1 else
                 {"brokerRole": "SLAVE", "brokerId": number})
-        members = ";".join(f"{n}@127.0.0.1:{port}" for n, port in self.ports.items())
+        members = ";".join(f"{n}@{self.host}:{port}" for n, port in self.ports.items())
         self.brokers[number] = process.Broker(
             namesrv=self.namesrv, store=self.stores[number],
             **{**self.settings, "groupMembers": members, "memberId": number,
@@ -252,8 +253,8 @@ def hand_overs_fail_no_send(group, hand_overs, known=(1,)):
     for producer in producers:
         producer.join()
         equal(producer.failed, [])
-    with remoting.Client(group.ports[1]) as client:
-        true(int(admin.runtime_info(client)["ternForwarded"]) > 0, "they went by way of member 1")
+    with remoting.Client(group.ports[known[0]]) as client:
+        true(int(admin.runtime_info(client)["ternForwarded"]) > 0, f"they went by way of member {known[0]}")
     with remoting.Client(group.ports[hand_overs[-1][1]]) as client:
         stored = bodies(client, "T")
     for body in {b for producer in producers for b in producer.acknowledged}:
@@ -266,6 +267,16 @@ def hand_overs_fail_no_send(group, hand_overs, known=(1,)):
 def a_hand_over_fails_no_send_of_who_goes_on_sending_to_the_old_master():
     with Group(size=3, forwardWaitMillis=60000) as group:
         hand_overs_fail_no_send(group, [(1, 2), (2, 3), (3, 1), (1, 3)])
+
+
+def a_hand_over_fails_no_send_that_a_member_by_name_has_passed_on():
+    names = {"LD_PRELOAD": os.path.join(process.BUILD, "tests", "helpers", "libslow_names.so")}
+    with Group(size=3, host="member.test", env=names, forwardWaitMillis=60000) as group:
+        hand_overs_fail_no_send(group, [(1, 3)], known=(2,))
+
+
+if not process.SANITIZED:  # their libraries have to come first
+    claims.claim(a_hand_over_fails_no_send_that_a_member_by_name_has_passed_on)
 
 
 @claims.claim
