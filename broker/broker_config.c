@@ -167,7 +167,9 @@ static const struct config_key keys[] = {
            check_members),
     INT("memberId", member_id, 0, UINT16_MAX, "0", "which of groupMembers this broker is", 0),
     INT("forwardWaitMillis", forward_wait_millis, 0, 60000, "2500",
-        "ms that a member of a group keeps a request for a master it does not reach; 0: off", 0),
+        "ms that a member of a group keeps a request for a master it does not reach, and a new "
+        "master a send until others follow; 0: off",
+        0),
     INT("masterStartWait", master_start_wait, 1, 3600000, "5000",
         "ms that a member of a group which was its master listens for another one at its start", 0),
     INT("slaveMetadataInterval", slave_metadata_interval, 10, 3600000, "10000",

@@ -1,4 +1,5 @@
-/* clients_internal.h - the table that clients.c fills and clients_look.c reads. Nobody else includes it. */
+/* clients_internal.h - the table that clients.c fills and clients_look.c reads. Nobody else
+ * includes it. */
 #ifndef TERN_BROKER_CLIENTS_INTERNAL_H
 #define TERN_BROKER_CLIENTS_INTERNAL_H
 
