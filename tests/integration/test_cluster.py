@@ -1,4 +1,5 @@
 """scripts/cluster: a whole cluster for trying out, which ends nothing but what it started."""
+import contextlib
 import glob
 import json
 import os
@@ -181,6 +182,9 @@ def a_process_that_it_did_not_start_is_left_alone():
     equal(stranger.poll(), None)
     stranger.kill()
     stranger.wait()
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"{stranger.pid} \n")  # it had ended before it was asked when it began
+    equal(states()["broker-a"][0], "DOWN")
 
 
 @claims.claim
@@ -208,5 +212,6 @@ if __name__ == "__main__":
         claims.run()
     finally:  # what a broken claim has left
         for pid in [pid for _, _, pid in states().values() if pid]:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(os.path.dirname(FOLDER), ignore_errors=True)
