@@ -57,10 +57,10 @@ static void on_progress(void *ctx)
 
 void broker_leads(struct broker *b, uint64_t epoch, bool handed)
 {
-    atomic_store(&b->led_ms, clock_mono_ms());
-    atomic_store(&b->handed, handed);
     struct err err = {0};
 
+    atomic_store(&b->led_ms, clock_mono_ms());
+    atomic_store(&b->handed, handed);
     metadata_lead(b->metadata, epoch);
     if (delay_start(b->delay, &err) < 0)
         log_error("%s: delayed messages are not delivered until a restart", err.text);
@@ -126,8 +126,7 @@ static void leave_when_drained(struct broker_loop *on)
         kept_rest(on);
     if (again && late)
         forward_give_up(on);
-    quiet =
-        gate_waiting(on->gate) == 0 && forward_owed(on, again) == 0 && atomic_load(&b->owed) == 0;
+    quiet = gate_waiting(on->gate) == 0 && !forward_owes(on, again) && atomic_load(&b->owed) == 0;
     left = quiet && on->quiet;
     on->quiet = quiet;
     if (left && again)

@@ -292,17 +292,11 @@ bool forward_hold(const struct call *call)
     return false;
 }
 
-unsigned forward_owed(const struct broker_loop *on, bool sent)
+bool forward_owes(const struct broker_loop *on, bool sent)
 {
     const struct forward_loop *l = &on->broker->forward->loops[loop_index(on->loop)];
-    unsigned count = 0;
-    const struct entry *e;
 
-    if (!sent)
-        return l->used;
-    TAILQ_FOREACH(e, &l->sent, next)
-    count++;
-    return count;
+    return sent ? !TAILQ_EMPTY(&l->sent) : l->used > 0;
 }
 
 void forward_give_up(struct broker_loop *on)

@@ -55,8 +55,8 @@ static inline bool forward_is_on(const struct broker *b)
 bool forward_take(struct call *call);
 /* Sends a copy on when a master is known; nobody waits for an answer. */
 void forward_copy(const struct call *call);
-/* Requests of this loop that are owed an answer; `sent`: only those that were sent on. */
-unsigned forward_owed(const struct broker_loop *on, bool sent);
+/* Requests of this loop are owed an answer; `sent`: some that were sent on. */
+bool forward_owes(const struct broker_loop *on, bool sent);
 /* Nobody waits any longer for answers to what was sent on: who asked is told that it may have been
  * done. */
 void forward_give_up(struct broker_loop *on);

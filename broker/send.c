@@ -307,10 +307,9 @@ static enum call_result store_and_park(struct call *call, const struct store_mes
     struct store_position *positions = on->positions;
     const char *full = NULL;
     char remark[480];
-    bool takes;
+    bool takes = replication_takes_sends(b->replication);
     int r;
 
-    takes = replication_takes_sends(b->replication);
     if ((!takes || atomic_load_explicit(&b->handed, memory_order_relaxed)) &&
         awaits_followers(call))
         return CALL_LATER;
