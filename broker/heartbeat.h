@@ -25,6 +25,8 @@ enum {
     SUBSCRIPTIONS_MAX = 8192, /* of one group */
 };
 
+/* `topic` is the name of a topic, or "%RETRY%" and a group's name: that may be longer than a
+ * topic's name can be, and then no topic has it. */
 struct client_subscription_data {
     struct bytes topic, sub_string, expression_type;
     int64_t version;
