@@ -147,14 +147,22 @@ static inline uint8_t *take_escape(struct parser *p, uint8_t *at, uint8_t **to)
     return at + 2;
 }
 
+/* Eight bytes, which may overlap. */
+HOT void move_word(uint8_t *to, const uint8_t *at)
+{
+    uint64_t word = word_load(at);
+
+    memcpy(to, &word, 8);
+}
+
 /* Moves the run [at, stop) down to `to`. The last word is stored whole where that ends before what
  * is still to be read. */
 HOT void move_run(const struct parser *p, uint8_t *to, const uint8_t *at, const uint8_t *stop)
 {
     for (; stop - at >= 8; at += 8, to += 8)
-        memcpy(to, at, 8);
+        move_word(to, at);
     if (stop - to >= 8 && p->end - at >= 8)
-        memcpy(to, at, 8);
+        move_word(to, at);
     else
         while (at < stop)
             *to++ = *at++;
