@@ -10,7 +10,8 @@
  *   store_damage.c    places of the log that are known to be damaged
  *   store_scrub.c     the scrub thread: verifies what an earlier process wrote, repairs entries
  *   store_cut.c       a log that ends, or begins, where another one says
- *   store_recovery.c  from what is found on the disk to a store that can go on (with log_scan.h)
+ *   store_recovery.c  from what is found on the disk to a store that can go on (recovery.h)
+ *   recovery_scan.c   likewise: reads the log and gives the records their entries (with log_scan.h)
  *
  * Locks, outermost first: append_lock; then the leaf locks tail_lock, scratch_lock,
  * flusher.lock, retention.lock, damage.lock, scrub.lock, none of which is held together with

@@ -13,360 +13,21 @@
  * Without a mark age decides, because RocketMQ leaves old records standing behind the end of a log
  * that it has cut; those are older than what was written before them since.
  */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "broker/store/log_scan.h"
-#include "broker/store/store_internal.h"
+#include "broker/store/recovery.h"
 #include "common/clock.h"
 #include "common/crc.h"
 #include "common/file.h"
 #include "common/log.h"
-
 enum {
-    TAIL_BYTES = 4096, /* of the log's end are compared after a clean stop */
-    PROGRESS_MS = 5000,
+    TAIL_BYTES = 4096,       /* of the log's end are compared after a clean stop */
     CLOCK_SLACK_MS = 600000, /* a store time further in the future than this is not inherited */
-    DEFAULT_QUEUES = 4,      /* of a topic that is only known by its records */
 };
-
-struct recovery {
-    struct store *s;
-    struct mark mark;
-    bool marked, whole; /* there is a usable mark; the whole log is scanned */
-    bool cut, lowered;  /* the log has to end at cut_to; the mark knew of more */
-    uint64_t cut_to;
-    uint64_t min, limit;
-    uint64_t from, end;
-    const char *why; /* why the log ends there */
-    int64_t newest_ms;
-    int64_t began_ms, progress_ms;
-    struct topic *topic; /* of the last record */
-    struct topic **made; /* topics made here */
-    size_t made_count, made_cap;
-    uint64_t bare_end; /* end of the last record above the mark that has no CRC of its own */
-    uint64_t scanned_bytes, records, nameless;
-    bool gap; /* a queue lacks entries below `from`: start again from the beginning */
-    struct log_scan scan;
-    struct err *err;
-};
-
-static uint64_t segment_end(const struct recovery *v, uint64_t offset)
-{
-    return log_scan_segment_end(&v->scan, offset);
-}
-
-/* --- what a record means for its queue --- */
-
-bool store_topic_by_records(struct bytes name, int32_t queue_id, struct topic_config *config)
-{
-    bool narrow =
-        bytes_starts(name, BYTES_LIT("%RETRY%")) || bytes_starts(name, BYTES_LIT("%DLQ%"));
-    int32_t queues = narrow ? 1 : DEFAULT_QUEUES;
-
-    if (!topic_name_ok(name) || queue_id < 0 || queue_id >= TOPIC_QUEUES_MAX)
-        return false;
-    if (queues <= queue_id)
-        queues = queue_id + 1;
-    *config = (struct topic_config){
-        .read_queues = queues, .write_queues = queues, .perm = PERM_READ | PERM_WRITE};
-    return true;
-}
-
-static int made_add(struct recovery *v, struct topic *topic)
-{
-    if (v->made_count == v->made_cap) {
-        size_t cap = v->made_cap ? v->made_cap * 2 : 16;
-        struct topic **made = reallocarray(v->made, cap, sizeof(*made));
-        if (!made)
-            return -ENOMEM;
-        v->made = made;
-        v->made_cap = cap;
-    }
-    v->made[v->made_count++] = topic;
-    return 0;
-}
-
-static bool made_here(const struct recovery *v, const struct topic *topic)
-{
-    for (size_t i = 0; i < v->made_count; i++) {
-        if (v->made[i] == topic)
-            return true;
-    }
-    return false;
-}
-
-/* A topic that came back with the ids seen so far grows with those seen later. */
-static void widen(struct recovery *v, const struct topic *topic, int32_t queue_id)
-{
-    struct bytes name = bytes_of(topic->name, topic->name_len);
-    struct topic_config config;
-    uint64_t sequence;
-
-    if (v->made_count == 0 || !made_here(v, topic) || queue_id >= TOPIC_QUEUES_MAX ||
-        !metadata_topic(v->s->metadata, name, &config) || queue_id < config.read_queues)
-        return;
-    config.read_queues = config.write_queues = queue_id + 1;
-    if (metadata_topic_put(v->s->metadata, name, &config, 0, &sequence, NULL, NULL) < 0)
-        v->nameless++;
-}
-
-/* A topic whose queues or records are there, but nothing else of it. NULL when it cannot be. */
-static struct topic *make_topic(void *ctx, struct bytes name, int32_t queue_id)
-{
-    struct recovery *v = ctx;
-    struct topic_config config;
-    struct topic *topic = metadata_topic(v->s->metadata, name, NULL);
-    uint64_t sequence;
-
-    if (topic) { /* made for another of its queues */
-        widen(v, topic, queue_id);
-        return topic;
-    }
-    if (!store_topic_by_records(name, queue_id, &config))
-        return NULL;
-    if (metadata_topic_put(v->s->metadata, name, &config, 0, &sequence, NULL, &topic) < 0)
-        return NULL;
-    log_warn("store %s: topic %s was known by its messages only; it is there again", v->s->root_dir,
-             topic->name);
-    return made_add(v, topic) < 0 ? NULL : topic;
-}
-
-/* The topic of a record, made when it is unknown; NULL when the record belongs to none any more. */
-static struct topic *topic_of(struct recovery *v, const struct record *r, uint64_t offset)
-{
-    struct topic *topic = v->topic;
-
-    if (!topic || !bytes_equal(r->topic, bytes_of(topic->name, topic->name_len))) {
-        topic = metadata_topic(v->s->metadata, r->topic, NULL);
-        if (!topic) {
-            if (offset < metadata_topic_floor(v->s->metadata, r->topic))
-                return NULL;
-            topic = make_topic(v, r->topic, r->queue_id);
-            if (!topic) {
-                v->nameless++;
-                return NULL;
-            }
-        }
-        v->topic = topic;
-    }
-    if (offset < topic->log_floor)
-        return NULL;
-    widen(v, topic, r->queue_id);
-    return topic;
-}
-
-/* The log up to `offset` is as good as it gets: entries may go to files to make room. */
-static int relieve(struct recovery *v, uint64_t offset)
-{
-    uint64_t complete = 0;
-    int r = queue_table_write_back(v->s->queues, offset, clock_mono_ms(), false, &complete);
-
-    if (r == 0 && queue_table_pressed(v->s->queues))
-        r = queue_table_write_back(v->s->queues, offset, clock_mono_ms(), true, &complete);
-    if (r < 0)
-        return err_set(v->err, r, "write the consume queues of %s", v->s->root_dir);
-    return 0;
-}
-
-/* The queue has an entry for the offset of this record that leads to an earlier one. Of two records
- * with one queue offset the first stays; 0 when there is no such record. */
-static int first_stays(struct recovery *v, uint32_t queue, const struct record *r)
-{
-    struct queue_entry there;
-    struct record other;
-    struct log_scan look;
-    const char *why;
-    bool stays = false;
-    int result = queue_table_look(v->s->queues, queue, r->queue_offset, &there);
-
-    if (result != 0 || (uint64_t)there.log_offset < v->min)
-        return result < 0 ? result : 0;
-    log_scan_init(&look, v->s->commit_log_dir, (uint64_t)v->s->options.segment_bytes, v->err);
-    result = log_scan_judge(&look, (uint64_t)there.log_offset, &other, &why);
-    if (result == LOG_SCAN_RECORD)
-        stays = other.total_size == (uint32_t)there.size && other.queue_id == r->queue_id &&
-                other.queue_offset == r->queue_offset && bytes_equal(other.topic, r->topic);
-    log_scan_destroy(&look);
-    return result < 0 ? result : stays;
-}
-
-static int dispatch(struct recovery *v, const struct record *r, uint64_t offset)
-{
-    struct store *s = v->s;
-    struct queue_entry entry;
-    struct topic *topic;
-    uint32_t queue;
-    int64_t next = 0;
-    int result;
-
-    if (!store_entry_of(s, r, offset, &entry))
-        return 0;
-    topic = topic_of(v, r, offset);
-    if (!topic)
-        return 0;
-    pthread_mutex_lock(&s->append_lock);
-    queue = queue_table_find(s->queues, topic, r->queue_id, true);
-    if (queue != QUEUE_NONE)
-        next = queue_table_next(s->queues, queue);
-    pthread_mutex_unlock(&s->append_lock);
-    /* RocketMQ's checksum does not cover the queue offset: one that is absurd moves no queue. */
-    if (queue == QUEUE_NONE || r->queue_offset < 0 ||
-        (next > 0 && r->queue_offset - next > STORE_LEAP_MAX)) {
-        v->nameless++;
-        return 0;
-    }
-    if (v->from > v->min && r->queue_offset > next) {
-        v->gap = true;
-        return 0;
-    }
-    result = queue_table_recover(s->queues, queue, r->queue_offset, &entry);
-    if (result == QUEUE_OTHER_RECORD) {
-        result = first_stays(v, queue, r);
-        if (result == 0)
-            result = queue_table_put(s->queues, queue, r->queue_offset, &entry);
-        if (result > 0 || result == -ENOENT)
-            return 0;
-    }
-    if (result == -EINVAL) {
-        v->nameless++;
-        return 0;
-    }
-    if (result < 0)
-        return err_set(v->err, result, "give record %" PRIu64 " its entry in %s queue %d", offset,
-                       topic->name, r->queue_id);
-    return 0;
-}
-
-/* --- places that are no record --- */
-
-/* Without a mark: whether a later segment begins with a record of the log. */
-static int later_segment(struct recovery *v, uint64_t at, uint64_t *next)
-{
-    struct record record;
-    const char *why;
-
-    for (uint64_t begin = segment_end(v, at); begin < v->limit; begin = segment_end(v, begin)) {
-        int r = log_scan_judge(&v->scan, begin, &record, &why);
-        if (r < 0)
-            return r;
-        if (r == LOG_SCAN_RECORD) {
-            *next = begin;
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* A place that is no record: damage to step over (1, *next), or the end of the log (0). */
-static int bad_place(struct recovery *v, uint64_t at, const char *why, uint64_t *next)
-{
-    uint64_t bound = segment_end(v, at);
-    int r;
-
-    if (v->marked && at >= v->mark.flushed)
-        return 0;
-    if (v->marked && bound > v->mark.flushed)
-        bound = v->mark.flushed;
-    if (bound > v->limit)
-        bound = v->limit; /* what stands behind a cut is no way on */
-    r = log_scan_resume(&v->scan, at, bound, v->marked ? INT64_MIN : v->newest_ms, next);
-    if (r == 0 && v->marked) {
-        *next = bound; /* the mark stands where a record ended, a segment begins with one */
-        r = 1;
-    }
-    if (r == 0)
-        r = later_segment(v, at, next);
-    if (r == 1)
-        store_note_damage(v->s, at, *next, why);
-    return r;
-}
-
-/* --- the scan --- */
-
-static void progress(struct recovery *v, uint64_t at)
-{
-    int64_t now = clock_mono_ms();
-
-    if (now - v->progress_ms < PROGRESS_MS)
-        return;
-    v->progress_ms = now;
-    log_info("store %s: reading the log, %" PRIu64 " of %" PRIu64 " MiB, %" PRIu64 " records",
-             v->s->root_dir, (at - v->from) >> 20, (v->limit - v->from) >> 20, v->records);
-}
-
-static int scan(struct recovery *v)
-{
-    struct record record;
-    uint64_t at = v->from, next = 0;
-    const char *why = at < v->limit ? "" : v->limit > 0 ? "the last segment is full" : "empty";
-
-    while (at < v->limit && !v->gap) {
-        int r = log_scan_judge(&v->scan, at, &record, &why);
-        if (r < 0)
-            return r;
-        if (r == LOG_SCAN_RECORD && record.total_size > v->limit - at) {
-            why = "it is cut within a record";
-            break;
-        }
-        if (r == LOG_SCAN_RECORD) {
-            r = dispatch(v, &record, at);
-            if (r < 0)
-                return r;
-            if (record.store_ms > v->newest_ms)
-                v->newest_ms = record.store_ms;
-            at += record.total_size;
-            if (at > v->scan.crc_to && !record_has_crc(&record))
-                v->bare_end = at; /* RocketMQ was here, or we were told to do without */
-            if (++v->records % 1024 == 0) {
-                progress(v, at);
-                r = queue_table_pressed(v->s->queues) ? relieve(v, at) : 0;
-                if (r < 0)
-                    return r;
-            }
-            continue;
-        }
-        if (r == LOG_SCAN_BLANK && segment_end(v, at) > v->limit)
-            break;
-        if (r == LOG_SCAN_BLANK) {
-            at = segment_end(v, at);
-            why = "the last segment is full";
-            continue;
-        }
-        r = bad_place(v, at, why, &next);
-        if (r < 0)
-            return r;
-        if (r == 0)
-            break;
-        at = next;
-    }
-    v->end = at;
-    v->why = why;
-    v->scanned_bytes = at - v->from;
-    return 0;
-}
-
-/* `from` must be the beginning of a record. The mark of our own directory names one; should it not,
- * its segment begins with one for sure. */
-static int settle_start(struct recovery *v)
-{
-    struct record record;
-    const char *why;
-    int r;
-
-    if (v->from >= v->limit || v->from % (uint64_t)v->s->options.segment_bytes == 0)
-        return 0;
-    r = log_scan_judge(&v->scan, v->from, &record, &why);
-    if (r < 0)
-        return r;
-    if (r == LOG_SCAN_BAD && v->from != v->mark.flushed)
-        v->from = segment_end(v, v->from) - (uint64_t)v->s->options.segment_bytes;
-    return 0;
-}
 
 /* --- queues --- */
 
@@ -444,7 +105,7 @@ static int load_files(struct recovery *v, uint64_t believed)
     int r;
 
     store_forget_extents(s);
-    r = queue_table_load(s->queues, s->metadata, v->min, believed, make_topic, v, v->err);
+    r = queue_table_load(s->queues, s->metadata, v->min, believed, recovery_make_topic, v, v->err);
     return r < 0 ? r : remove_deleted_topics(v);
 }
 
@@ -505,7 +166,7 @@ static int load_queues(struct recovery *v)
                 return r;
         }
     }
-    return settle_start(v);
+    return recovery_settle_start(v);
 }
 
 /* Starts over with an empty table. */
@@ -661,11 +322,11 @@ static int start_scanning(struct recovery *v)
     int r = load_queues(v);
 
     if (r == 0 && !v->gap)
-        r = scan(v);
+        r = recovery_scan(v);
     if (r == 0 && v->gap) {
         r = load_again(v);
         if (r == 0)
-            r = scan(v);
+            r = recovery_scan(v);
     }
     if (r == 0)
         r = refuse_renamed(v);
@@ -881,7 +542,7 @@ int store_replay(struct store *s, const struct mark *mark, uint64_t min, uint64_
         v.scan.crc_to = mark->flushed;
     }
     store_forget_extents(s);
-    r = scan(&v);
+    r = recovery_scan(&v);
     log_scan_destroy(&v.scan);
     free(v.made);
     *out = (struct store_replayed){

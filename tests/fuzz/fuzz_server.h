@@ -1,5 +1,5 @@
-/* fuzz_server.h - requests written as text, sent to a server over loopback, and what must hold then:
- * each that wants an answer gets one, none gets two, and the connection stays.
+/* fuzz_server.h - requests written as text, sent to a server over loopback, and what must hold
+ * then: each that wants an answer gets one, none gets two, and the connection stays.
  *
  *   CODE FLAG          decimal; FLAG may be missing
  *   field=value        any number of lines
@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -50,8 +51,10 @@ static inline int32_t fuzz_request(struct buf *out, struct bytes text, int32_t o
 {
     struct bytes line = fuzz_until(&text, BYTES_LIT("\n"));
     struct bytes code = fuzz_until(&line, BYTES_LIT(" "));
-    struct remoting_meta meta = {
-        .opaque = opaque, .version = REMOTING_VERSION, .language = REMOTING_JAVA, .has_fields = true};
+    struct remoting_meta meta = {.opaque = opaque,
+                                 .version = REMOTING_VERSION,
+                                 .language = REMOTING_JAVA,
+                                 .has_fields = true};
     struct remoting_writer w;
     int fields = 0;
 
@@ -102,7 +105,8 @@ static inline void fuzz_read(struct fuzz_talk *talk)
     n = recv(talk->fd, to, 65536, 0);
     assert(n > 0); /* whoever speaks properly stays connected */
     talk->in.len += (size_t)n;
-    while (remoting_frame_size(buf_bytes(&talk->in), &size) == 0 && size <= buf_bytes(&talk->in).len)
+    while (remoting_frame_size(buf_bytes(&talk->in), &size) == 0 &&
+           size <= buf_bytes(&talk->in).len)
         fuzz_take_frame(talk, size);
 }
 
@@ -137,7 +141,10 @@ static inline int fuzz_connect(uint16_t port)
     assert(fd >= 0);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0);
-    assert(connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
+    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+        perror("connect");
+        abort();
+    }
     return fd;
 }
 
@@ -147,8 +154,8 @@ static inline void fuzz_talk(uint16_t port, struct bytes text, bool (*may_wait)(
     struct fuzz_talk talk = {.fd = fuzz_connect(port)};
 
     for (int32_t i = 0; i < FUZZ_REQUESTS_MAX && text.len > 0; i++) {
-        int32_t code = fuzz_request(&talk.out, fuzz_until(&text, BYTES_LIT("\n----\n")), i,
-                                    &talk.owes[i]);
+        int32_t code =
+            fuzz_request(&talk.out, fuzz_until(&text, BYTES_LIT("\n----\n")), i, &talk.owes[i]);
 
         if (may_wait(code))
             talk.owes[i] = false;
