@@ -1,5 +1,5 @@
-/* recovery.h - a start of a store while it goes on: what store_recovery.c has found, and the reading
- * of the log (recovery_scan.c) that puts back what followed from it. One thread. */
+/* recovery.h - a start of a store while it goes on: what store_recovery.c has found, and the
+ * reading of the log (recovery_scan.c) that puts back what followed from it. One thread. */
 #ifndef TERN_BROKER_STORE_RECOVERY_H
 #define TERN_BROKER_STORE_RECOVERY_H
 
@@ -32,8 +32,8 @@ int recovery_settle_start(struct recovery *v);
 /* Reads from `from` to the end of the log, which it finds: end, why, newest_ms and the counts. It
  * ends early with `gap` set when a queue lacks entries below `from`. */
 int recovery_scan(struct recovery *v);
-/* The topic of a queue that is there while nothing else of its topic is (ctx: struct recovery). NULL
- * when it cannot be one. */
+/* The topic of a queue that is there while nothing else of its topic is (ctx: struct recovery).
+ * NULL when it cannot be one. */
 struct topic *recovery_make_topic(void *ctx, struct bytes name, int32_t queue_id);
 
 #endif

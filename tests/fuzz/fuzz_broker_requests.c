@@ -10,7 +10,7 @@
 #include "fuzz_server.h"
 
 enum {
-    INPUTS_OF_A_BROKER = 1000,
+    INPUTS_OF_A_BROKER = 200,
     BROKERS_OF_A_STORE = 4,
 };
 

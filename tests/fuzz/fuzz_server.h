@@ -136,16 +136,21 @@ static inline int fuzz_connect(uint16_t port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct linger reset = {.l_onoff = 1}; /* else the ports run out */
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    assert(fd >= 0);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0);
-    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
-        perror("connect");
-        abort();
+    for (;;) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert(fd >= 0);
+        assert(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0);
+        if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+            return fd;
+        if (errno != EINTR) { /* libFuzzer's alarm */
+            perror("connect");
+            abort();
+        }
+        close(fd);
     }
-    return fd;
 }
 
 /* `may_wait`: the answer to that code may be long in coming, or never come. */
