@@ -172,6 +172,9 @@ int32_t send_store_failure(struct broker *b, int outcome, const char *full, char
     case STORE_CLOSED:
         snprintf(remark, remark_size, "this broker is not the master any more");
         return RESPONSE_SERVICE_NOT_AVAILABLE;
+    case STORE_DELETED:
+        snprintf(remark, remark_size, "the topic is being deleted; try again in a moment");
+        return RESPONSE_SYSTEM_BUSY;
     case STORE_ILLEGAL:
         snprintf(
             remark, remark_size,

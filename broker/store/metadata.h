@@ -16,6 +16,8 @@
 #ifndef TERN_BROKER_STORE_METADATA_H
 #define TERN_BROKER_STORE_METADATA_H
 
+#include <stdatomic.h>
+
 #include "common/buf.h"
 #include "common/err.h"
 
@@ -60,7 +62,7 @@ struct topic {
     uint64_t log_floor;         /* records of this topic below this log offset belong to an earlier,
                                    deleted topic of the same name */
     uint32_t index;             /* dense, 0 .. metadata_topic_count()-1; never reused */
-    bool deleted;
+    atomic_bool deleted;        /* under the topics lock; looked at anywhere */
     uint8_t name_len;
     uint8_t extent_count; /* written under the store's append lock */
     char name[TOPIC_NAME_MAX + 1];
@@ -128,6 +130,10 @@ int metadata_topic_delete(struct metadata *m, struct bytes name, uint64_t log_fl
  * somebody else is at it; else as above. */
 int metadata_topic_hold(struct metadata *m, struct bytes name, uint64_t log_floor,
                         bool with_offsets, uint64_t *sequence, struct topic **topic);
+/* Meanwhile: records up to here are of the deleted topic too. *sequence: what the deletion is
+ * durable with, raised where it has to be. */
+void metadata_topic_raise_floor(struct metadata *m, struct topic *topic, uint64_t log_floor,
+                                uint64_t *sequence);
 void metadata_topic_let_go(struct metadata *m, struct topic *topic, bool dropped);
 /* Floor of the newest deleted topic of that name, 0 when there is none (recovery asks before it
  * makes a topic for records whose topic is unknown). */

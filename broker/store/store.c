@@ -621,11 +621,17 @@ void store_on_waited(struct store *s,
 int store_delete_topic(struct store *s, struct bytes name, uint64_t *sequence)
 {
     struct topic *topic;
+    uint64_t end;
     bool durable;
     int r = metadata_topic_hold(s->metadata, name, store_end(s), true, sequence, &topic);
 
     if (r < 0)
         return r;
+    /* Whoever had looked the topic up before has appended by now, or is refused. */
+    pthread_mutex_lock(&s->append_lock);
+    end = store_end(s);
+    pthread_mutex_unlock(&s->append_lock);
+    metadata_topic_raise_floor(s->metadata, topic, end, sequence);
     durable = metadata_wait(s->metadata, *sequence, STORE_DELETE_MS);
     if (durable)
         (void)store_drop_topic(s, topic); /* what could not be removed is not read */

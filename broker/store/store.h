@@ -123,6 +123,7 @@ enum store_outcome {
     STORE_ILLEGAL,      /* body, properties or topic too long */
     STORE_BUSY,         /* a bounded buffer is full; *full names it */
     STORE_CLOSED,       /* a follower's store: see store_close_writes() */
+    STORE_DELETED,      /* the topic has been deleted since it was looked up */
 };
 /* Appends `count` messages (1 to 4096, all to the same topic and queue) with consecutive queue
  * offsets into one segment. positions[] gets each one's place. Nothing is visible or answered for

@@ -153,6 +153,8 @@ static int append_locked(struct store *s, struct append *a)
         return STORE_STOPPED;
     if (atomic_load_explicit(&s->follower, memory_order_relaxed))
         return STORE_CLOSED;
+    if (atomic_load_explicit(&first->topic->deleted, memory_order_relaxed))
+        return STORE_DELETED;
     for (size_t i = 0; i < a->count; i++)
         entries += has_entry(&a->messages[i]);
     if (entries > 0) {

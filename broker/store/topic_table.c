@@ -495,6 +495,27 @@ int metadata_topic_hold(struct metadata *m, struct bytes name, uint64_t log_floo
     return r;
 }
 
+void metadata_topic_raise_floor(struct metadata *m, struct topic *topic, uint64_t log_floor,
+                                uint64_t *sequence)
+{
+    bool raised;
+
+    pthread_rwlock_wrlock(&m->topics.lock);
+    raised = log_floor > topic->log_floor;
+    if (raised) {
+        struct topic_entry *e = m->topics.entries[topic->index];
+
+        topic->log_floor = log_floor;
+        note_change(&m->topics, e, begin_change(m));
+        mark_dirty(m, e);
+        if (e->at.sequence > *sequence)
+            *sequence = e->at.sequence;
+    }
+    pthread_rwlock_unlock(&m->topics.lock);
+    if (raised)
+        metadata_wake(m, &m->work_changes);
+}
+
 void metadata_topic_let_go(struct metadata *m, struct topic *topic, bool dropped)
 {
     pthread_rwlock_wrlock(&m->topics.lock);

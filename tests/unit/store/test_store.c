@@ -825,6 +825,62 @@ START_TEST(queues_of_a_topic_go_once_its_deletion_is_durable)
 }
 END_TEST
 
+/* Goes on with a topic that was looked up before it went. */
+struct stubborn {
+    atomic_bool deleted;
+    atomic_uint appended;
+    uint64_t last_end;
+    int r;
+};
+
+static void *append_stubbornly(void *arg)
+{
+    struct stubborn *a = arg;
+    struct store_position position;
+
+    do {
+        a->r = append_sized(0, 0, 100, &position);
+        if (a->r == 0) {
+            a->last_end = position.log_end;
+            atomic_fetch_add(&a->appended, 1);
+        } else {
+            store_write(store);
+        }
+    } while (a->r == STORE_BUSY || (a->r == 0 && !atomic_load(&a->deleted)));
+    return NULL;
+}
+
+START_TEST(a_topic_that_is_deleted_takes_nothing_more_and_all_goes_that_it_took)
+{
+    struct topic_config config = {.read_queues = 4, .write_queues = 4, .perm = 6};
+    const struct timespec pause = {.tv_nsec = 100000};
+    uint64_t sequence;
+
+    open_store();
+    for (int i = 0; i < 30; i++) {
+        struct stubborn a = {.deleted = false};
+        pthread_t id;
+
+        ck_assert_int_eq(pthread_create(&id, NULL, append_stubbornly, &a), 0);
+        while (atomic_load(&a.appended) < 10)
+            nanosleep(&pause, NULL);
+        ck_assert_int_eq(store_delete_topic(store, BYTES_LIT("Orders"), &sequence), 0);
+        atomic_store(&a.deleted, true);
+        pthread_join(id, NULL);
+        ck_assert_int_eq(a.r, STORE_DELETED);
+        ck_assert_uint_le(a.last_end, metadata_topic_floor(metadata, BYTES_LIT("Orders")));
+        if (i + 1 < 30)
+            ck_assert_int_eq(metadata_topic_put(metadata, BYTES_LIT("Orders"), &config,
+                                                store_end(store), &sequence, NULL, &topic),
+                             0);
+    }
+    ck_assert_int_eq(close_store(), 0);
+    open_store();
+    ck_assert_uint_eq(store_queue(store, topic, 0), QUEUE_NONE);
+    ck_assert_int_eq(close_store(), 0);
+}
+END_TEST
+
 START_TEST(an_empty_store_opens_and_closes)
 {
     for (int i = 0; i < 3; i++) {
@@ -914,6 +970,7 @@ static Suite *store_suite(void)
     tcase_add_test(threads, reader_threads_take_a_bounded_number_of_jobs_and_run_all_they_took);
     tcase_add_test(life, a_clean_stop_spares_the_next_start_its_scan);
     tcase_add_test(life, queues_of_a_topic_go_once_its_deletion_is_durable);
+    tcase_add_test(life, a_topic_that_is_deleted_takes_nothing_more_and_all_goes_that_it_took);
     tcase_add_test(life, an_empty_store_opens_and_closes);
     tcase_add_test(life, a_store_in_use_is_refused_by_naming_the_process);
     tcase_add_test(life, several_commit_log_folders_are_refused);
