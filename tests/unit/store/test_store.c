@@ -837,8 +837,10 @@ static void *append_stubbornly(void *arg)
 {
     struct stubborn *a = arg;
     struct store_position position;
+    bool deleted;
 
     do {
+        deleted = atomic_load(&a->deleted);
         a->r = append_sized(0, 0, 100, &position);
         if (a->r == 0) {
             a->last_end = position.log_end;
@@ -846,7 +848,7 @@ static void *append_stubbornly(void *arg)
         } else {
             store_write(store);
         }
-    } while (a->r == STORE_BUSY || (a->r == 0 && !atomic_load(&a->deleted)));
+    } while (a->r == STORE_BUSY || (a->r == 0 && !deleted));
     return NULL;
 }
 
