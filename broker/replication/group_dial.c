@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@ struct group_dial {
     pthread_cond_t wake; /* monotonic */
     bool linked, stop;   /* lock */
     int64_t linked_ms;   /* lock */
+    int cancel_fd;       /* readable: to stop */
     /* The thread's own. */
     struct rpc *rpc;
     int64_t wait_ms;
@@ -82,6 +84,7 @@ static int greet(struct group_dial *d, struct err *err)
         r = rpc_new(&d->rpc, d->options.to.address, err);
         if (r < 0)
             return r;
+        rpc_cancel_by(d->rpc, d->cancel_fd);
     }
     r = rpc_call(d->rpc, &request, GREET_MS, &reply, err);
     if (r == 0 && reply.code != RESPONSE_SUCCESS)
@@ -112,7 +115,7 @@ static void link_up(struct group_dial *d)
             r = err_say(&err, -EPROTO, "more than an answer came");
     }
     if (r < 0) {
-        if (!d->said)
+        if (!d->said && r != -ECANCELED)
             log_warn("member %u at %s cannot be greeted: %s; trying again",
                      (unsigned)d->options.to.id, d->options.to.address, err.text);
         d->said = true;
@@ -154,12 +157,19 @@ int group_dial_new(struct group_dial **out, const struct group_dial_options *opt
     if (!d)
         return err_set(err, -ENOMEM, "link to member %u", (unsigned)options->to.id);
     d->options = *options;
+    d->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (d->cancel_fd < 0) {
+        r = err_set(err, -errno, "make an eventfd");
+        free(d);
+        return r;
+    }
     pthread_mutex_init(&d->lock, NULL);
     clock_cond_init(&d->wake);
     r = -pthread_create(&d->thread, NULL, dial_main, d);
     if (r < 0) {
         pthread_cond_destroy(&d->wake);
         pthread_mutex_destroy(&d->lock);
+        close(d->cancel_fd);
         free(d);
         return err_set(err, r, "start the thread that dials member %u", (unsigned)options->to.id);
     }
@@ -186,8 +196,11 @@ void group_dial_stop(struct group_dial *d)
     d->stop = true;
     pthread_cond_signal(&d->wake);
     pthread_mutex_unlock(&d->lock);
-    if (!stopped)
-        pthread_join(d->thread, NULL);
+    if (stopped)
+        return;
+    if (eventfd_write(d->cancel_fd, 1) < 0)
+        log_warn("eventfd: %s", strerror(errno));
+    pthread_join(d->thread, NULL);
 }
 
 struct group_dial *group_dial_free(struct group_dial *d)
@@ -197,6 +210,7 @@ struct group_dial *group_dial_free(struct group_dial *d)
     group_dial_stop(d);
     pthread_cond_destroy(&d->wake);
     pthread_mutex_destroy(&d->lock);
+    close(d->cancel_fd);
     free(d);
     return NULL;
 }

@@ -27,7 +27,8 @@ int group_dial_new(struct group_dial **out, const struct group_dial_options *opt
                    struct err *err);
 /* The link is not there any more. Any thread. */
 void group_dial_lost(struct group_dial *d);
-/* Ends the thread, within a few seconds at most. Safe twice; NULL is fine. */
+/* Ends the thread, also one that waits for the member (rpc_cancel_by()). Safe twice; NULL is fine.
+ */
 void group_dial_stop(struct group_dial *d);
 struct group_dial *group_dial_free(struct group_dial *d); /* stops first; returns NULL */
 

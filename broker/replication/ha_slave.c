@@ -46,6 +46,7 @@ struct ha_slave {
     struct ha_slave_options options;
     pthread_t thread;
     int wake_fd;
+    int cancel_fd; /* readable: to stop */
     _Atomic bool stop;
     _Atomic bool called;
     _Atomic uint64_t want_kept; /* wake when so much is kept; UINT64_MAX: do not */
@@ -599,10 +600,12 @@ static int dial_master(struct ha_slave *h, struct err *err)
         r = rpc_new(&h->rpc, place->main, err);
         if (r < 0)
             return r;
+        rpc_cancel_by(h->rpc, h->cancel_fd);
     }
     r = dial(&address,
              &(struct dial_options){.source = h->options.source,
-                                    .deadline_ms = clock_mono_ms() + CONNECT_MS},
+                                    .deadline_ms = clock_mono_ms() + CONNECT_MS,
+                                    .cancel_fd = h->cancel_fd},
              err);
     if (r < 0)
         return r;
@@ -630,7 +633,9 @@ static void try_to_follow(struct ha_slave *h)
     r = dial_master(h, &err);
     if (r == 0)
         r = probe(h, &start, &err);
-    if (r == 0 && !atomic_load(&h->stop)) {
+    if (atomic_load(&h->stop))
+        return;
+    if (r == 0) {
         start_frames(h, &start);
         return;
     }
@@ -638,11 +643,9 @@ static void try_to_follow(struct ha_slave *h)
         give_up(h, HA_SLAVE_APART, err.text);
         return;
     }
-    if (r < 0) {
-        snprintf(text, sizeof(text), "cannot follow master %.120s: %.340s; trying again", place.ha,
-                 err.text);
-        say(h, SAID_UNREACHABLE, text);
-    }
+    snprintf(text, sizeof(text), "cannot follow master %.120s: %.340s; trying again", place.ha,
+             err.text);
+    say(h, SAID_UNREACHABLE, text);
     disconnect(h);
     set_state(h, HA_SLAVE_CONNECTING);
     h->options.ask(h->options.ctx);
@@ -683,7 +686,7 @@ int ha_slave_new(struct ha_slave **out, const struct ha_slave_options *options, 
     if (!h)
         return err_set(err, -ENOMEM, "replication");
     h->options = *options;
-    h->fd = h->wake_fd = -1;
+    h->fd = h->wake_fd = h->cancel_fd = -1;
     h->retry_ms = INT64_MIN;
     h->status.silent_ms = -1;
     atomic_store(&h->want_kept, UINT64_MAX);
@@ -693,7 +696,9 @@ int ha_slave_new(struct ha_slave **out, const struct ha_slave_options *options, 
     h->in = malloc(READ_BYTES);
     h->log = malloc(h->log_cap);
     h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    r = h->wake_fd < 0 ? -errno : 0;
+    if (h->wake_fd >= 0)
+        h->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r = h->cancel_fd < 0 ? -errno : 0;
     if (!h->in || !h->log)
         r = -ENOMEM;
     if (r == 0)
@@ -704,6 +709,8 @@ int ha_slave_new(struct ha_slave **out, const struct ha_slave_options *options, 
         free(h->log);
         if (h->wake_fd >= 0)
             close(h->wake_fd);
+        if (h->cancel_fd >= 0)
+            close(h->cancel_fd);
         pthread_mutex_destroy(&h->lock);
         free(h);
         return r;
@@ -716,6 +723,8 @@ void ha_slave_stop(struct ha_slave *h)
 {
     if (!h || atomic_exchange(&h->stop, true))
         return;
+    if (eventfd_write(h->cancel_fd, 1) < 0)
+        log_warn("eventfd: %s", strerror(errno));
     wake(h);
     pthread_join(h->thread, NULL);
 }
@@ -729,6 +738,7 @@ struct ha_slave *ha_slave_free(struct ha_slave *h)
     free(h->in);
     free(h->log);
     close(h->wake_fd);
+    close(h->cancel_fd);
     pthread_mutex_destroy(&h->lock);
     free(h);
     return NULL;

@@ -40,8 +40,8 @@ struct ha_slave_options {
 };
 /* Starts the thread. */
 int ha_slave_new(struct ha_slave **out, const struct ha_slave_options *options, struct err *err);
-/* Ends it, within a few seconds; what else is called then finds nobody. Safe twice; NULL is fine.
- */
+/* Ends it, also when it waits for the master (rpc_cancel_by()); what else is called then finds
+ * nobody. Safe twice; NULL is fine. */
 void ha_slave_stop(struct ha_slave *h);
 struct ha_slave *ha_slave_free(struct ha_slave *h); /* stops first; returns NULL */
 

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/codes.h"
@@ -27,6 +29,7 @@ struct slave_metadata {
     pthread_mutex_t lock;
     pthread_cond_t wake;      /* monotonic */
     bool called, stop;        /* lock */
+    int cancel_fd;            /* readable: to stop */
     _Atomic int64_t taken_ms; /* monotonic; 0: never */
     /* The thread's own. */
     struct rpc *main, *vip;
@@ -63,12 +66,17 @@ static bool sleep_until(struct slave_metadata *s, int64_t due_ms, bool listen)
 
 /* --- the two ports --- */
 
-static int use(struct rpc **rpc, const char *address, struct err *err)
+static int use(struct slave_metadata *s, struct rpc **rpc, const char *address, struct err *err)
 {
+    int r;
+
     if (*rpc && strcmp(rpc_address(*rpc), address) == 0)
         return 0;
     *rpc = rpc_free(*rpc);
-    return rpc_new(rpc, address, err);
+    r = rpc_new(rpc, address, err);
+    if (r == 0)
+        rpc_cancel_by(*rpc, s->cancel_fd);
+    return r;
 }
 
 static int find_ports(struct slave_metadata *s, struct err *err)
@@ -78,9 +86,9 @@ static int find_ports(struct slave_metadata *s, struct err *err)
 
     if (!s->options.find_master(s->options.ctx, main, sizeof(main)))
         return err_say(err, -EAGAIN, "no master is known yet");
-    r = use(&s->main, main, err);
+    r = use(s, &s->main, main, err);
     if (r == 0)
-        r = use(&s->vip, dial_below(main, VIP_BELOW, vip, sizeof(vip)) ? vip : main, err);
+        r = use(s, &s->vip, dial_below(main, VIP_BELOW, vip, sizeof(vip)) ? vip : main, err);
     return r;
 }
 
@@ -238,12 +246,19 @@ int slave_metadata_new(struct slave_metadata **out, const struct slave_metadata_
     if (!s)
         return err_set(err, -ENOMEM, "follow the master's topics");
     s->options = *options;
+    s->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->cancel_fd < 0) {
+        r = err_set(err, -errno, "make an eventfd");
+        free(s);
+        return r;
+    }
     pthread_mutex_init(&s->lock, NULL);
     clock_cond_init(&s->wake);
     r = -pthread_create(&s->thread, NULL, metadata_main, s);
     if (r < 0) {
         pthread_cond_destroy(&s->wake);
         pthread_mutex_destroy(&s->lock);
+        close(s->cancel_fd);
         free(s);
         return err_set(err, r, "start the thread that follows the master's topics");
     }
@@ -262,8 +277,11 @@ void slave_metadata_stop(struct slave_metadata *s)
     s->stop = true;
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
-    if (!stopped)
-        pthread_join(s->thread, NULL);
+    if (stopped)
+        return;
+    if (eventfd_write(s->cancel_fd, 1) < 0)
+        log_warn("eventfd: %s", strerror(errno));
+    pthread_join(s->thread, NULL);
 }
 
 struct slave_metadata *slave_metadata_free(struct slave_metadata *s)
@@ -275,6 +293,7 @@ struct slave_metadata *slave_metadata_free(struct slave_metadata *s)
     rpc_free(s->vip);
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
+    close(s->cancel_fd);
     free(s);
     return NULL;
 }

@@ -26,7 +26,8 @@ struct slave_metadata_options {
 };
 int slave_metadata_new(struct slave_metadata **out, const struct slave_metadata_options *options,
                        struct err *err);
-/* Ends the thread, within a few seconds. Safe twice; NULL is fine. */
+/* Ends the thread, also one that waits for the master (rpc_cancel_by()). Safe twice; NULL is fine.
+ */
 void slave_metadata_stop(struct slave_metadata *s);
 struct slave_metadata *
 slave_metadata_free(struct slave_metadata *s); /* stops first; returns NULL */
