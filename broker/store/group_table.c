@@ -38,6 +38,7 @@ int group_table_init(struct group_table *t)
     pthread_rwlockattr_t attr;
     int r = pthread_rwlockattr_init(&attr);
 
+    STAILQ_INIT(&t->dirty);
     if (r != 0)
         return -r;
     r = pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -56,9 +57,10 @@ static void free_entry(struct group_entry *e)
 
 void group_table_destroy(struct group_table *t)
 {
-    while (t->dirty) {
-        struct group_entry *e = t->dirty;
-        t->dirty = e->next_dirty;
+    struct group_entry *e;
+
+    while ((e = STAILQ_FIRST(&t->dirty)) != NULL) {
+        STAILQ_REMOVE_HEAD(&t->dirty, next_dirty);
         if (e->deleted)
             free_entry(e);
     }
@@ -244,12 +246,7 @@ static void change_entry(struct metadata *m, struct group_entry *e)
     if (e->dirty)
         return;
     e->dirty = true;
-    e->next_dirty = NULL;
-    if (t->dirty)
-        t->dirty_last->next_dirty = e;
-    else
-        t->dirty = e;
-    t->dirty_last = e;
+    STAILQ_INSERT_TAIL(&t->dirty, e, next_dirty);
     atomic_fetch_add(&m->pending, 1);
 }
 
@@ -449,15 +446,14 @@ int group_table_apply(struct metadata *m, const struct metadata_record *r)
 static void collect_one(struct metadata *m)
 {
     struct group_table *t = &m->groups;
-    struct group_entry *e = t->dirty;
+    struct group_entry *e = STAILQ_FIRST(&t->dirty);
 
     if (t->version_dirty) { /* first, as for topics */
         metadata_put_version(&m->batch, t->version_at, METADATA_GROUPS_VERSION, &t->version);
         t->version_dirty = false;
         return;
     }
-    t->dirty = e->next_dirty;
-    e->next_dirty = NULL;
+    STAILQ_REMOVE_HEAD(&t->dirty, next_dirty);
     e->dirty = false;
     atomic_fetch_sub(&m->pending, 1);
     if (e->deleted) {
@@ -476,7 +472,7 @@ bool group_table_collect(struct metadata *m)
     while (more && metadata_batch_has_room(m)) {
         pthread_rwlock_wrlock(&t->lock);
         for (int n = 0; n < METADATA_PIECE; n++) {
-            more = t->version_dirty || t->dirty;
+            more = t->version_dirty || !STAILQ_EMPTY(&t->dirty);
             if (!more || !metadata_batch_has_room(m))
                 break;
             collect_one(m);

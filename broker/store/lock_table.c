@@ -16,6 +16,8 @@ int lock_table_init(struct lock_table *t)
 {
     for (int i = 0; i < LOCK_SHARDS; i++) {
         int r = pthread_mutex_init(&t->shards[i].lock, NULL);
+
+        STAILQ_INIT(&t->shards[i].dirty);
         if (r != 0)
             return -r;
     }
@@ -139,12 +141,7 @@ static void mark_dirty(struct metadata *m, struct lock_shard *s, struct lock_ent
     if (e->dirty)
         return;
     e->dirty = true;
-    e->next_dirty = NULL;
-    if (s->dirty)
-        s->dirty_last->next_dirty = e;
-    else
-        s->dirty = e;
-    s->dirty_last = e;
+    STAILQ_INSERT_TAIL(&s->dirty, e, next_dirty);
     atomic_fetch_add(&m->pending, 1);
 }
 
@@ -261,18 +258,16 @@ bool lock_table_collect(struct metadata *m)
 {
     for (int i = 0; i < LOCK_SHARDS; i++) {
         struct lock_shard *s = &m->locks.shards[i];
+        struct lock_entry *e;
         bool full = false;
 
         pthread_mutex_lock(&s->lock);
-        while (s->dirty && !full) {
-            struct lock_entry *e = s->dirty;
-
+        while ((e = STAILQ_FIRST(&s->dirty)) != NULL) {
             full = !metadata_batch_has_room(m);
             if (full)
                 break;
             put_entry(e, &m->batch);
-            s->dirty = e->next_dirty;
-            e->next_dirty = NULL;
+            STAILQ_REMOVE_HEAD(&s->dirty, next_dirty);
             e->dirty = false;
             atomic_fetch_sub(&m->pending, 1);
             if (e->client_len == 0)

@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include "broker/store/metadata.h"
 #include "broker/store/metadata_journal.h"
@@ -50,7 +51,7 @@ struct topic_entry {
     bool dirty;
     /* Deleted, and its queues stand: the name is taken. At work: somebody is removing them. */
     enum { TOPIC_FREE, TOPIC_STANDS, TOPIC_AT_WORK } held;
-    struct topic_entry *next_dirty;
+    STAILQ_ENTRY(topic_entry) next_dirty;
     uint64_t change; /* number of its last change since the start; 0: none, and not in the list */
     struct topic_entry *earlier, *later;
 };
@@ -59,7 +60,7 @@ struct topic_table {
     struct name_table names;
     struct topic_entry **entries; /* by index */
     uint32_t count, room;
-    struct topic_entry *dirty, *dirty_last;
+    STAILQ_HEAD(, topic_entry) dirty;
     struct data_version version;
     struct metadata_at version_at;
     bool version_dirty;
@@ -79,7 +80,7 @@ struct group_entry {
     uint32_t slot; /* in the table's entries */
     bool dirty;
     bool deleted; /* out of the table; freed once the journal has it */
-    struct group_entry *next_dirty;
+    STAILQ_ENTRY(group_entry) next_dirty;
     uint8_t name_len;
     char name[];
 };
@@ -90,7 +91,7 @@ struct group_table {
     uint32_t *free_slots;         /* as many as there is room for */
     uint32_t free_count;
     uint32_t slots, room, count;
-    struct group_entry *dirty, *dirty_last;
+    STAILQ_HEAD(, group_entry) dirty;
     struct data_version version;
     struct metadata_at version_at;
     bool version_dirty;
@@ -108,14 +109,14 @@ struct offset_entry {
     uint8_t *followed; /* bits by queue id, for `room`: last set by the master; NULL: none is */
     bool dirty;        /* on the list */
     bool replaced;     /* was dropped: the next record takes away what was before */
-    struct offset_entry *next_dirty;
+    STAILQ_ENTRY(offset_entry) next_dirty;
     uint8_t topic_len, group_len;
     char names[]; /* topic, group */
 };
 struct offset_shard {
     alignas(64) pthread_mutex_t lock;
     struct name_table names;
-    struct offset_entry *dirty, *dirty_last;
+    STAILQ_HEAD(, offset_entry) dirty;
 };
 struct offset_table {
     struct offset_shard shards[OFFSET_SHARDS];
@@ -132,13 +133,13 @@ struct lock_entry {
     uint16_t client_len;
     bool dirty;
     uint8_t group_len, topic_len;
-    struct lock_entry *next_dirty;
+    STAILQ_ENTRY(lock_entry) next_dirty;
     char names[]; /* group, topic */
 };
 struct lock_shard {
     alignas(64) pthread_mutex_t lock;
     struct name_table names;
-    struct lock_entry *dirty, *dirty_last;
+    STAILQ_HEAD(, lock_entry) dirty;
 };
 struct lock_table {
     struct lock_shard shards[LOCK_SHARDS];

@@ -18,6 +18,8 @@ int offset_table_init(struct offset_table *t)
 {
     for (int i = 0; i < OFFSET_SHARDS; i++) {
         int r = pthread_mutex_init(&t->shards[i].lock, NULL);
+
+        STAILQ_INIT(&t->shards[i].dirty);
         if (r != 0)
             return -r;
     }
@@ -180,12 +182,7 @@ static void mark_dirty(struct offset_shard *s, struct offset_entry *e)
     if (e->dirty)
         return;
     e->dirty = true;
-    e->next_dirty = NULL;
-    if (s->dirty)
-        s->dirty_last->next_dirty = e;
-    else
-        s->dirty = e;
-    s->dirty_last = e;
+    STAILQ_INSERT_TAIL(&s->dirty, e, next_dirty);
 }
 
 static void mark_queue(struct offset_shard *s, struct offset_entry *e, uint32_t queue_id)
@@ -525,12 +522,11 @@ static bool collect_record(struct metadata *m, struct offset_entry *e)
 
 static void collect_first(struct metadata *m, struct offset_shard *s)
 {
-    struct offset_entry *e = s->dirty;
+    struct offset_entry *e = STAILQ_FIRST(&s->dirty);
 
     if (!collect_record(m, e))
         return;
-    s->dirty = e->next_dirty;
-    e->next_dirty = NULL;
+    STAILQ_REMOVE_HEAD(&s->dirty, next_dirty);
     e->dirty = false;
     if (e->count == 0)
         remove_entry(m, s, e);
@@ -546,9 +542,10 @@ bool offset_table_collect(struct metadata *m, uint32_t *at)
             if (!metadata_batch_has_room(m))
                 return true;
             pthread_mutex_lock(&s->lock);
-            for (int n = 0; n < METADATA_PIECE && s->dirty && metadata_batch_has_room(m); n++)
+            for (int n = 0;
+                 n < METADATA_PIECE && !STAILQ_EMPTY(&s->dirty) && metadata_batch_has_room(m); n++)
                 collect_first(m, s);
-            more = s->dirty != NULL;
+            more = !STAILQ_EMPTY(&s->dirty);
             pthread_mutex_unlock(&s->lock);
         }
     }

@@ -57,6 +57,7 @@ int topic_table_init(struct topic_table *t)
     pthread_rwlockattr_t attr;
     int r = pthread_rwlockattr_init(&attr);
 
+    STAILQ_INIT(&t->dirty);
     if (r != 0)
         return -r;
     /* Lookups never nest, and a steady stream of them must not keep a change out. */
@@ -303,12 +304,7 @@ static void mark_dirty(struct metadata *m, struct topic_entry *e)
     if (e->dirty)
         return;
     e->dirty = true;
-    e->next_dirty = NULL;
-    if (t->dirty)
-        t->dirty_last->next_dirty = e;
-    else
-        t->dirty = e;
-    t->dirty_last = e;
+    STAILQ_INSERT_TAIL(&t->dirty, e, next_dirty);
     atomic_fetch_add(&m->pending, 1);
 }
 
@@ -768,7 +764,7 @@ int topic_table_apply(struct metadata *m, const struct metadata_record *r)
 static void collect_one(struct metadata *m)
 {
     struct topic_table *t = &m->topics;
-    struct topic_entry *e = t->dirty;
+    struct topic_entry *e = STAILQ_FIRST(&t->dirty);
 
     /* The version first: a crash between the two then leaves a version without its change, which
      * makes name servers look once more, and not a change that nobody looks for. */
@@ -778,8 +774,7 @@ static void collect_one(struct metadata *m)
         return;
     }
     metadata_put_topic(&m->batch, e->at, &e->topic, extra_of(e));
-    t->dirty = e->next_dirty;
-    e->next_dirty = NULL;
+    STAILQ_REMOVE_HEAD(&t->dirty, next_dirty);
     e->dirty = false;
     atomic_fetch_sub(&m->pending, 1);
 }
@@ -792,7 +787,7 @@ bool topic_table_collect(struct metadata *m)
     while (more && metadata_batch_has_room(m)) {
         pthread_rwlock_wrlock(&t->lock);
         for (int n = 0; n < METADATA_PIECE; n++) {
-            more = t->version_dirty || t->dirty;
+            more = t->version_dirty || !STAILQ_EMPTY(&t->dirty);
             if (!more || !metadata_batch_has_room(m))
                 break;
             collect_one(m);
