@@ -363,10 +363,13 @@ START_TEST(who_is_too_far_behind_begins_again)
     begin_follower();
     put_topic("T", 1);
     turns();
-    /* Offsets of thousands of queues, again and again. */
+    /* Offsets of thousands of queues, again and again: all from the first to the last that have
+     * changed go together. */
+    for (int queue = 0; queue < 3000; queue++)
+        commit("T", "G", queue, queue);
     for (int64_t offset = 1; offset < 250; offset++) {
-        for (int queue = 0; queue < 3000; queue++)
-            commit("T", "G", queue, offset);
+        commit("T", "G", 0, offset);
+        commit("T", "G", 2999, offset);
         settle();
     }
     sequence = put_topic("T", 7);
@@ -396,7 +399,8 @@ START_TEST(tables_larger_than_a_frame_go_in_pieces)
     for (int i = 0; i < 300; i++) {
         char name[32];
         snprintf(name, sizeof(name), "G%d", i);
-        for (int queue = 0; queue < 500; queue++)
+        /* A record has a place for each queue up to the last, also where nothing was committed. */
+        for (int queue = 0; queue < 500; queue += queue < 450 ? 50 : 49)
             commit("T", name, queue, i);
     }
     settle();
