@@ -202,6 +202,24 @@ def what_does_not_start_is_shown_with_its_reason():
 
 
 @claims.claim
+def ports_that_somebody_takes_meanwhile_are_chosen_anew():
+    """Nobody listens there, so they look free, and cannot be had. In a network without others."""
+    takes = ("import socket, subprocess, sys\n"
+             "held = [socket.socket() for _ in range(2)]\n"
+             "for one, port in zip(held, (10911, 10941)):\n"
+             "    one.bind(('127.0.0.1', port))\n"
+             "sys.exit(subprocess.call(['bash', '-c', sys.argv[1]]))")
+    run = (f"{ROOT}/scripts/cluster -b {process.BUILD} -d {FOLDER}-taken")
+    found, out, err = process.run_program(
+        ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec python3 -c "$0" "$1"', takes,
+         f"{run} up; code=$?; {run} down && exit $code"], seconds=120)
+    equal(found, 0, f"{out}{err}")
+    for name, port in (("broker-a", 10951), ("broker-a-slave", 10931 + 40), ("broker-b", 10961),
+                       ("broker-b-slave", 10981), ("namesrv-1", 9876)):
+        true(re.search(rf"^{name} +runs +127.0.0.1:{port} ", out, re.M), f"{name}: {out}{err}")
+
+
+@claims.claim
 def wrong_usage_is_refused():
     for arguments in ((), ("promote",), ("kill",), ("up", "now"), ("kill", "broker-z")):
         cluster(*arguments, code=1)
