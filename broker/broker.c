@@ -104,13 +104,70 @@ static void on_durable(void *ctx)
     replication_metadata_moved(b->replication);
 }
 
+/* --- answers that other threads owe --- */
+
+enum { OWED_BITS = 32 };
+#define ONE_MORE_OWED ((UINT64_C(1) << OWED_BITS) + 1)
+
+/* The low bits of an id are the slot of its connection: so many have a place of their own. */
+static unsigned owed_place(conn_id conn)
+{
+    return (unsigned)conn % OWED_PLACES;
+}
+
+static _Atomic uint64_t *owed_to(struct broker *b, conn_id conn)
+{
+    return &b->on[conn_loop_index(conn) % LOOP_MAX].owed[owed_place(conn)];
+}
+
+void broker_owes(struct broker *b, conn_id conn)
+{
+    atomic_fetch_add(&b->owed, 1);
+    atomic_fetch_add(owed_to(b, conn), ONE_MORE_OWED);
+}
+
+void broker_owes_no_more(struct broker *b, conn_id conn)
+{
+    atomic_fetch_sub(owed_to(b, conn), 1);
+    atomic_fetch_sub(&b->owed, 1);
+}
+
+static bool owed_nothing(const struct broker_loop *on, unsigned place)
+{
+    uint64_t now = atomic_load(&on->owed[place]);
+
+    return (uint32_t)now == 0 && now == on->owed_then[place];
+}
+
+bool broker_owed_nothing(const struct broker_loop *on, conn_id conn)
+{
+    return owed_nothing(on, owed_place(conn));
+}
+
+static bool owed_nothing_at_all(const struct broker_loop *on)
+{
+    unsigned i = 0;
+
+    while (i < OWED_PLACES && owed_nothing(on, i))
+        i++;
+    return i == OWED_PLACES;
+}
+
+static void note_owed(struct broker_loop *on)
+{
+    for (unsigned i = 0; i < OWED_PLACES; i++)
+        on->owed_then[i] = atomic_load(&on->owed[i]);
+}
+
 static void nothing(void *ctx)
 {
     (void)ctx; /* the end of the turn does it */
 }
 
 /* Whoever owes an answer from another thread posts it first and is counted out then: what was
- * posted before the count was seen at zero arrives in the next turn, so two quiet turns are needed.
+ * posted before the count was seen at zero arrives in the next turn, so two quiet turns are needed,
+ * with nothing begun between them. When it is late whose connection was owed nothing in two turns
+ * is kept.
  */
 static void leave_when_drained(struct broker_loop *on)
 {
@@ -127,13 +184,16 @@ static void leave_when_drained(struct broker_loop *on)
     if (again && late)
         forward_give_up(on);
     quiet = gate_waiting(on->gate) == 0 && !forward_owes(on, again) && atomic_load(&b->owed) == 0;
-    left = quiet && on->quiet;
-    on->quiet = quiet;
-    if (left && again)
+    left = on->done && (late || (quiet && owed_nothing_at_all(on)));
+    on->done = quiet || late;
+    /* Whose answer waits for the disk is not known by connection; who has ceased to be the master
+     * owes none of these. */
+    if (left && again && gate_waiting(on->gate) == 0)
         kept_take_connections(&b->settings->kept, on);
-    if (left || (late && !quiet))
+    note_owed(on);
+    if (left)
         loop_stop(on->loop);
-    else if (quiet || loop_timer_set(&on->drain, loop_now_ms(on->loop) + DRAIN_LOOK_MS) < 0)
+    else if (on->done || loop_timer_set(&on->drain, loop_now_ms(on->loop) + DRAIN_LOOK_MS) < 0)
         loop_again(on->loop);
 }
 

@@ -195,6 +195,7 @@ static void run_offloaded(void *ctx)
 {
     struct offloaded *o = ctx;
     struct broker *b = o->call.broker;
+    conn_id conn = o->call.to.conn;
     struct buf out = {0};
 
     o->call.out = &out;
@@ -212,10 +213,10 @@ static void run_offloaded(void *ctx)
             REMOTING_FRAME_MAX);
     }
     if (out.len > 0 && !out.failed)
-        broker_send(b, o->call.to.conn, buf_bytes(&out));
+        broker_send(b, conn, buf_bytes(&out));
     buf_destroy(&out);
     offloaded_free(o);
-    atomic_fetch_sub(&b->owed, 1);
+    broker_owes_no_more(b, conn);
 }
 
 static void offload(struct call *call, const struct handler *handler)
@@ -228,11 +229,11 @@ static void offload(struct call *call, const struct handler *handler)
         return;
     }
     if (r == 0) {
-        atomic_fetch_add(&call->broker->owed, 1);
+        broker_owes(call->broker, call->to.conn);
         r = store_run(call->broker->store, run_offloaded, o);
         if (r == 0)
             return;
-        atomic_fetch_sub(&call->broker->owed, 1);
+        broker_owes_no_more(call->broker, call->to.conn);
         offloaded_free(o);
     }
     refuse(call, handler, RESPONSE_SYSTEM_BUSY, "too many requests wait for a reader thread");

@@ -74,7 +74,7 @@ static void answer_code(struct durable_wait *wait, int32_t code, const char *rem
             broker_send(wait->broker, wait->to.conn, buf_bytes(&out));
         buf_destroy(&out);
     }
-    atomic_fetch_sub(&wait->broker->owed, 1);
+    broker_owes_no_more(wait->broker, wait->to.conn);
     free_wait(wait);
 }
 
@@ -220,11 +220,11 @@ static enum call_result wait_for(struct call *call, uint64_t sequence, uint64_t 
         .registration = registration,
         .due_ms = copies ? clock_mono_ms() + b->settings->config.slave_timeout : 0,
     };
-    atomic_fetch_add(&b->owed, 1);
+    broker_owes(b, call->to.conn);
     pthread_mutex_lock(&d->lock);
     if (d->count == DURABLE_WAITS_MAX) {
         pthread_mutex_unlock(&d->lock);
-        atomic_fetch_sub(&b->owed, 1);
+        broker_owes_no_more(b, call->to.conn);
         free(wait);
         return call_error(
             call, RESPONSE_SYSTEM_BUSY,

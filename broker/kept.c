@@ -77,7 +77,7 @@ static struct kept_connection *new_kept(struct kept_loop *list)
     return &list->at[list->count];
 }
 
-/* Without memory it stays where it is, and is closed with its loop. */
+/* Without memory, or owed an answer, it stays where it is and is closed with its loop. */
 static void take(struct conn *c, void *arg)
 {
     struct taking *t = arg;
@@ -85,7 +85,7 @@ static void take(struct conn *c, void *arg)
     struct kept_connection *kept = new_kept(t->list);
     struct buf input = {0};
 
-    if (!kept)
+    if (!kept || !broker_owed_nothing(t->on, conn_id_of(c)))
         return;
     kept->main_port = port->main_port;
     kept->id = conn_id_of(c);

@@ -514,6 +514,7 @@ static void run_job(void *ctx)
 {
     struct pull_job *job = ctx;
     struct broker *b = job->broker;
+    conn_id conn = job->request.to.conn;
     struct rates_turn done = {0};
     struct store_found found;
     struct buf out = {0};
@@ -521,7 +522,7 @@ static void run_job(void *ctx)
 
     outcome = pull_evaluate(b, &job->request, job->suspend, true, &found, &out, &done);
     if (outcome == PULL_NOTHING) {
-        unsigned index = conn_loop_index(job->request.to.conn);
+        unsigned index = conn_loop_index(conn);
 
         if (loop_post(b->loops[index], &(struct loop_message){
                                            .run = park_again, .ctx = &b->on[index], .p = job}) == 0)
@@ -538,12 +539,12 @@ static void run_job(void *ctx)
         remoting_end(&w);
     }
     if (outcome == PULL_ANSWERED && !out.failed && !job->request.to.oneway)
-        broker_send(b, job->request.to.conn, buf_bytes(&out));
+        broker_send(b, conn, buf_bytes(&out));
     rates_add(b->rates, &done, clock_wall_ms());
     buf_destroy(&out);
     if (job)
         job_free(job);
-    atomic_fetch_sub(&b->owed, 1);
+    broker_owes_no_more(b, conn);
 }
 
 int pull_offload(struct broker *b, const struct pull_request *request, bool suspend)
@@ -556,11 +557,11 @@ int pull_offload(struct broker *b, const struct pull_request *request, bool susp
     *job = (struct pull_job){.broker = b, .request = *request, .suspend = suspend};
     r = tag_filter_copy(&job->request.filter, &request->filter);
     if (r == 0) {
-        atomic_fetch_add(&b->owed, 1);
+        broker_owes(b, request->to.conn);
         r = store_run(b->store, run_job, job);
         if (r == 0)
             return 0;
-        atomic_fetch_sub(&b->owed, 1);
+        broker_owes_no_more(b, request->to.conn);
         tag_filter_destroy(&job->request.filter);
     }
     free(job);

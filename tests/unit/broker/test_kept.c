@@ -1,0 +1,269 @@
+/* A broker that begins again: its clients keep their connections, each with what it had asked for
+ * and with what was said of it. */
+#include "broker_fixture.h"
+#include "moved_clock.h"
+
+#include "broker/clients.h"
+#include "broker/forward.h"
+
+#define JOURNAL "tern/meta"
+#define NONE bytes_of(NULL, 0)
+
+enum { CLIENTS = 6 };
+
+static struct client clients[CLIENTS];
+
+static void begin_kept(const char *threads)
+{
+    begin();
+    start_broker("flushDiskType=ASYNC_FLUSH", threads, NULL);
+    for (int i = 0; i < CLIENTS; i++)
+        client_open(&clients[i]);
+    make_topic(&clients[0], "T", "1");
+}
+
+static void end_kept(void)
+{
+    for (int i = 0; i < CLIENTS; i++)
+        client_close(&clients[i]);
+    end();
+}
+
+static void broker_ends(void)
+{
+    pthread_join(broker_thread, NULL);
+    broker_runs = false;
+    ck_assert(broker_wants_restart(broker));
+}
+
+static void next_broker(void)
+{
+    struct err err = {0};
+
+    ck_assert_int_eq(broker_free(broker), 0);
+    ck_assert_msg(broker_new(&broker, &settings, &extra, &err) == 0, "%s", err.text);
+    run();
+}
+
+static void begins_again(void)
+{
+    broker_restart(broker);
+    broker_ends();
+    next_broker();
+}
+
+static bool is_draining(void *arg)
+{
+    (void)arg;
+    return broker_is_draining(broker);
+}
+
+static int32_t ask_topic(struct client *c, const char *topic)
+{
+    return ask(c, REQUEST_UPDATE_AND_CREATE_TOPIC, 0, NONE, "topic", topic, "defaultTopic",
+               "TBW102", "readQueueNums", "1", "writeQueueNums", "1", "perm", "6",
+               "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order", "false", NULL);
+}
+
+START_TEST(nobody_but_who_is_owed_an_answer_for_too_long_loses_a_connection)
+{
+    begin_kept("ioThreads=2");
+    disk_hold(&disk_sync, JOURNAL);
+    ask_topic(&clients[0], "New");
+    disk_wait(&disk_sync);
+    broker_restart(broker);
+    wait_until(is_draining, NULL);
+    move_clock(60000);
+    broker_ends();
+    disk_release(&disk_sync);
+    next_broker();
+    ck_assert(!next_frame(&clients[0]));
+    for (int i = 1; i < CLIENTS; i++)
+        nothing_came(&clients[i]);
+    end_kept();
+}
+END_TEST
+
+START_TEST(an_answer_that_is_owed_not_too_long_is_given_before_the_connection_moves)
+{
+    int32_t made;
+
+    begin_kept("ioThreads=2");
+    disk_hold(&disk_sync, JOURNAL);
+    made = ask_topic(&clients[0], "New");
+    disk_wait(&disk_sync);
+    broker_restart(broker);
+    wait_until(is_draining, NULL);
+    disk_release(&disk_sync);
+    broker_ends();
+    next_broker();
+    ck_assert_int_eq(answer(&clients[0], made), 0);
+    for (int i = 0; i < CLIENTS; i++)
+        nothing_came(&clients[i]);
+    end_kept();
+}
+END_TEST
+
+/* --- requests that wait --- */
+
+static bool wait_three(void *arg)
+{
+    struct forward_stats stats;
+
+    (void)arg;
+    forward_stats(broker->forward, &stats);
+    return stats.waiting == 3;
+}
+
+START_TEST(what_waits_for_a_master_and_what_came_behind_it_is_handled_in_order)
+{
+    struct client *c = &clients[0];
+    int32_t sent[4];
+    struct buf last = {0};
+    int spare;
+
+    begin();
+    make_broker("flushDiskType=ASYNC_FLUSH", "forwardWaitMillis=60000", NULL);
+    snprintf(settings.config.group_members, sizeof(settings.config.group_members), "%s",
+             "1@127.0.0.1:1;2@127.0.0.1:2");
+    forward_free(broker->forward);
+    broker->forward = forward_new(broker); /* does not lead */
+    ck_assert_ptr_nonnull(broker->forward);
+    settings.config.group_members[0] = '\0'; /* and the next one is alone */
+    run();
+    for (int i = 0; i < CLIENTS; i++)
+        client_open(&clients[i]);
+    make_topic(c, "T", "1");
+    for (int i = 0; i < 3; i++)
+        sent[i] = ask_send(c, "T", "0", NULL, "waits");
+    wait_until(wait_three, NULL);
+
+    /* The last one comes in two pieces: the second when the next broker is there. */
+    spare = c->fd;
+    c->fd = -1;
+    {
+        int pair[2];
+        uint8_t bytes[4096];
+        ssize_t n;
+
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        c->fd = pair[0];
+        sent[3] = ask_send(c, "T", "0", NULL, "half of it");
+        n = recv(pair[1], bytes, sizeof(bytes), 0);
+        ck_assert_int_gt(n, 100);
+        buf_add(&last, bytes, (size_t)n);
+        close(pair[0]);
+        close(pair[1]);
+    }
+    c->fd = spare;
+    client_write(c, bytes_of(last.data, 100));
+    begins_again();
+    client_write(c, bytes_of(last.data + 100, last.len - 100));
+    buf_destroy(&last);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(answer(c, sent[i]), 0);
+        ck_assert_int_eq(number(c, "queueOffset"), i);
+    }
+    end_kept();
+}
+END_TEST
+
+/* --- what is known of clients --- */
+
+static void beat(struct client *c, const char *id)
+{
+    char body[200];
+    int32_t opaque;
+
+    snprintf(body, sizeof(body),
+             "{\"clientID\":\"%s\",\"consumerDataSet\":[{\"groupName\":\"G\","
+             "\"subscriptionDataSet\":[{\"topic\":\"T\",\"subString\":\"*\"}]}]}",
+             id);
+    opaque = ask(c, REQUEST_HEART_BEAT, 0, bytes_str(body), NULL);
+    do
+        ck_assert(next_frame(c));
+    while (!remoting_is_response(&c->frame));
+    ck_assert_int_eq(c->frame.opaque, opaque);
+}
+
+/* An answer behind any number of notifications. How many these were. */
+static int notified_before(struct client *c, int32_t opaque)
+{
+    int count = 0;
+
+    for (;; count++) {
+        ck_assert(next_frame(c));
+        if (remoting_is_response(&c->frame))
+            break;
+        ck_assert_int_eq(c->frame.code, REQUEST_NOTIFY_CONSUMER_IDS_CHANGED);
+    }
+    ck_assert_int_eq(c->frame.opaque, opaque);
+    return count;
+}
+
+START_TEST(clients_of_several_loops_are_known_again_and_hear_of_who_has_gone_meanwhile)
+{
+    const char *names[CLIENTS] = {"0", "1", "2", "3", "4", "5"};
+
+    begin_kept("ioThreads=4");
+    for (int i = 0; i < CLIENTS; i++)
+        beat(&clients[i], names[i]);
+    for (int i = 0; i < CLIENTS; i++)
+        notified_before(&clients[i], ask(&clients[i], 9999, 0, NONE, NULL));
+    for (int round = 0; round < 3; round++) {
+        broker_restart(broker);
+        broker_ends();
+        client_close(&clients[round]);
+        next_broker();
+        for (int i = round + 1; i < CLIENTS; i++) {
+            ck_assert(next_frame(&clients[i]));
+            ck_assert_int_eq(clients[i].frame.code, REQUEST_NOTIFY_CONSUMER_IDS_CHANGED);
+        }
+        ck_assert_uint_eq(clients_count(broker->clients), CLIENTS - 1 - round);
+        ck_assert_uint_eq(atomic_load(&broker->connections), CLIENTS - 1 - round);
+    }
+    for (int i = 0; i < 3; i++)
+        client_open(&clients[i]);
+    end_kept();
+}
+END_TEST
+
+START_TEST(a_broker_that_is_stopped_while_it_is_to_begin_again_closes_what_it_has_kept)
+{
+    begin_kept("ioThreads=2");
+    disk_hold(&disk_sync, JOURNAL);
+    ask_topic(&clients[0], "New");
+    disk_wait(&disk_sync);
+    broker_restart(broker);
+    wait_until(is_draining, NULL);
+    broker_stop(broker);
+    move_clock(60000);
+    pthread_join(broker_thread, NULL);
+    broker_runs = false;
+    ck_assert(!broker_wants_restart(broker));
+    disk_release(&disk_sync);
+    ck_assert_int_eq(end_broker(), 0);
+    for (int i = 0; i < CLIENTS; i++)
+        ck_assert(!next_frame(&clients[i]));
+    end_kept();
+}
+END_TEST
+
+static Suite *kept_suite(void)
+{
+    Suite *suite = suite_create("kept");
+    TCase *tests = tcase_create("kept");
+
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, nobody_but_who_is_owed_an_answer_for_too_long_loses_a_connection);
+    tcase_add_test(tests, an_answer_that_is_owed_not_too_long_is_given_before_the_connection_moves);
+    tcase_add_test(tests, what_waits_for_a_master_and_what_came_behind_it_is_handled_in_order);
+    tcase_add_test(tests,
+                   clients_of_several_loops_are_known_again_and_hear_of_who_has_gone_meanwhile);
+    tcase_add_test(tests,
+                   a_broker_that_is_stopped_while_it_is_to_begin_again_closes_what_it_has_kept);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
+
+UNIT_MAIN(kept_suite)
