@@ -181,9 +181,8 @@ static void leave_when_drained(struct broker_loop *on)
     }
     if (again)
         kept_rest(on);
-    if (again && late)
-        forward_give_up(on);
-    quiet = gate_waiting(on->gate) == 0 && !forward_owes(on, again) && atomic_load(&b->owed) == 0;
+    quiet = gate_waiting(on->gate) == 0 && atomic_load(&b->owed) == 0 &&
+            (again || !forward_owes(on)); /* the next one goes on with these */
     left = on->done && (late || (quiet && owed_nothing_at_all(on)));
     on->done = quiet || late;
     /* Whose answer waits for the disk is not known by connection; who has ceased to be the master

@@ -549,7 +549,7 @@ void clients_join(struct clients *c, struct broker *b)
     c->broker = b;
 }
 
-void clients_move(struct clients *c, const struct client_move *moves, size_t count)
+void clients_move(struct clients *c, const struct conn_move *moves, size_t count)
 {
     struct channel *stay = NULL;
     struct buf left = {0};

@@ -36,11 +36,8 @@ struct clients *clients_free(struct clients *c);
 void clients_part(struct clients *c);
 /* Belongs to this broker now, whose loops exist and do not run. Each connection has another id:
  * those that are not named are gone, and who stays in their groups is told. */
-struct client_move {
-    conn_id from, to;
-};
 void clients_join(struct clients *c, struct broker *b);
-void clients_move(struct clients *c, const struct client_move *moves, size_t count);
+void clients_move(struct clients *c, const struct conn_move *moves, size_t count);
 
 /* --- coming and going --- */
 struct client_identity {

@@ -174,7 +174,7 @@ static bool takes_more(struct forward_loop *l)
 {
     int64_t now = loop_now_ms(l->on->loop);
 
-    /* One that begins again gives them back. */
+    /* One that begins again leaves them to the next. */
     if (!broker_is_ending(l->on->broker))
         return true;
     if (l->draining_ms == 0)
@@ -292,54 +292,9 @@ bool forward_hold(const struct call *call)
     return false;
 }
 
-bool forward_owes(const struct broker_loop *on, bool sent)
+bool forward_owes(const struct broker_loop *on)
 {
-    const struct forward_loop *l = &on->broker->forward->loops[loop_index(on->loop)];
-
-    return sent ? !TAILQ_EMPTY(&l->sent) : l->used > 0;
-}
-
-void forward_give_up(struct broker_loop *on)
-{
-    struct forward_loop *l = &on->broker->forward->loops[loop_index(on->loop)];
-    struct entry *e;
-
-    while ((e = TAILQ_FIRST(&l->sent)) != NULL) {
-        forward_refuse(l, &e->request.to, RESPONSE_SERVICE_NOT_AVAILABLE, NO_ANSWER);
-        forward_entry_free(l, &l->sent, e);
-    }
-}
-
-/* As it was when it came: without our mark, or with that of the member before us. */
-static void add_original(struct buf *out, const struct forward_request *request)
-{
-    char text[FORWARD_MARK_TEXT] = "";
-    struct remoting_frame frame;
-    const struct bytes *mark;
-    struct record_host host;
-    const char *why;
-    int32_t hops;
-
-    if (remoting_decode(buf_at(&request->frame), request->frame.len, &frame, &why) != 0)
-        return;
-    mark = request->final ? NULL : remoting_field(&frame, FORWARD_BORN_HOST);
-    if (mark && forward_mark_read(*mark, &hops, &host) && hops > 1)
-        forward_mark_write(text, hops - 1, &host);
-    forward_frame_copy(out, &frame, request->to.opaque, frame.flag, mark ? text : NULL);
-}
-
-void forward_give_back(struct broker_loop *on, conn_id id, struct buf *out)
-{
-    struct forward_loop *l = &on->broker->forward->loops[loop_index(on->loop)];
-    struct entry *e, *next;
-
-    for (e = TAILQ_FIRST(&l->waiting); e; e = next) {
-        next = TAILQ_NEXT(e, next);
-        if (e->request.to.conn != id || e->request.copy)
-            continue;
-        add_original(out, &e->request);
-        forward_entry_free(l, &l->waiting, e);
-    }
+    return on->broker->forward->loops[loop_index(on->loop)].used > 0;
 }
 
 /* --- life --- */
@@ -389,11 +344,8 @@ struct forward *forward_free(struct forward *f)
 {
     if (!f)
         return NULL;
-    for (unsigned i = 0; i < LOOP_MAX; i++) {
-        for (unsigned n = 0; f->loops[i].table && n < FORWARD_REQUESTS_MAX; n++)
-            buf_destroy(&f->loops[i].table[n].request.frame);
-        free(f->loops[i].table);
-    }
+    for (unsigned i = 0; i < LOOP_MAX; i++)
+        forward_table_free(&f->loops[i]);
     conn_dialler_free(f->dialler);
     pthread_mutex_destroy(&f->lock);
     free(f);

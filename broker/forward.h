@@ -5,8 +5,8 @@
  * main port of the master, over one connection per loop, and gives the answer back. While the
  * master is not known or not reached (the moment of a hand-over), requests wait, each at most
  * forwardWaitMillis; then they are carried out here after all, which refuses them by name, or
- * stores them when this member leads by then. When the broker begins again they go back to their
- * connections, which outlive it (kept.h).
+ * stores them when this member leads by then. When the broker begins again the next one goes on
+ * with all of them, those that were sent on too: they outlive it as connections do (kept.h).
  *
  * What was sent on once is never sent again: when the connection is lost before the answer, the
  * client is told, and decides. The header field ternBornHost says who asked, and how often a
@@ -55,14 +55,18 @@ static inline bool forward_is_on(const struct broker *b)
 bool forward_take(struct call *call);
 /* Sends a copy on when a master is known; nobody waits for an answer. */
 void forward_copy(const struct call *call);
-/* Requests of this loop are owed an answer; `sent`: some that were sent on. */
-bool forward_owes(const struct broker_loop *on, bool sent);
-/* Nobody waits any longer for answers to what was sent on: who asked is told that it may have been
- * done. */
-void forward_give_up(struct broker_loop *on);
-/* The broker begins again: requests of the connection that wait are added to `out` as they have
- * come, and are not held here any more. */
-void forward_give_back(struct broker_loop *on, conn_id id, struct buf *out);
+/* Requests of this loop are owed an answer. */
+bool forward_owes(const struct broker_loop *on);
+
+/* --- from one broker to the next of this process (kept.h) --- */
+/* What a loop has: its requests, and the connections on which some have been sent on. NULL: none.
+ * Thread of the loop. */
+struct forward_kept *forward_part(struct broker_loop *on);
+/* Goes on with it, before the loop runs. `moves`: the ids that the clients' connections had and
+ * have, in ascending order of what they had; who is not named is gone. Takes `k`. */
+void forward_join(struct broker_loop *on, struct forward_kept *k, const struct conn_move *moves,
+                  size_t count);
+struct forward_kept *forward_kept_free(struct forward_kept *k); /* returns NULL; NULL is fine */
 
 /* The store takes no writes just now: the request is to wait until it does, or another master is
  * known. True: it waits, answer CALL_LATER. False: refuse it. Any thread that runs a handler. */

@@ -2,6 +2,7 @@
  * those below it only:
  *
  *   forward.c         requests: they come, wait and end; life
+ *   forward_kept.c    they outlive a broker
  *   forward_link.c    the connection to the master
  *   forward_table.c   the table of requests      forward_place.c   where the master is
  *   forward_frame.c   frames (forward_frame.h)
@@ -35,10 +36,27 @@ struct entry {
 };
 TAILQ_HEAD(entries, entry);
 
+enum { KEPT_LINKS = 8 }; /* to so many members: a loop has one, and those to earlier masters */
+
+/* Of a loop whose broker has ended. */
+struct forward_kept {
+    struct entry *table;
+    struct entries free, waiting, sent;
+    unsigned used;
+    int32_t round;
+    size_t bytes;
+    struct kept_link {
+        struct conn_kept conn;
+        conn_id id; /* that it had */
+    } links[KEPT_LINKS];
+    unsigned link_count;
+};
+
 struct forward_loop {
     struct forward *forward;
     struct broker_loop *on;
-    struct entry *table; /* FORWARD_REQUESTS_MAX, made when first needed */
+    struct entry *table;       /* FORWARD_REQUESTS_MAX, made when first needed, */
+    struct forward_kept *kept; /* and where it goes when the broker begins again */
     struct entries free, waiting, sent;
     unsigned used;
     int32_t round;
@@ -86,6 +104,9 @@ void forward_take_place(struct forward_loop *l);
 /* --- forward_table.c --- */
 /* NULL: too many. The frame is the entry's from then on; the caller puts it on a list. */
 struct entry *forward_entry_new(struct forward_loop *l, const struct forward_request *request);
+/* With all that is in it. */
+void forward_table_free(struct forward_loop *l);
+void forward_entries_destroy(struct entry *table); /* their frames; NULL is fine */
 void forward_entry_drop_frame(struct forward_loop *l, struct entry *e);
 void forward_entry_free(struct forward_loop *l, struct entries *from, struct entry *e);
 /* Answers who asked, if anybody waits for it. */

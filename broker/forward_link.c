@@ -15,7 +15,7 @@ struct conn *forward_link_to_master(struct forward_loop *l)
     struct conn *c;
     int r;
 
-    /* Whose broker begins again would not wait for the answer. */
+    /* A new master has this member's copy only when the next broker is there. */
     if (!l->known || broker_wants_restart(l->on->broker))
         return NULL;
     if (l->link_version != l->version)

@@ -16,11 +16,29 @@ static bool make_table(struct forward_loop *l)
     if (l->table)
         return true;
     l->table = calloc(FORWARD_REQUESTS_MAX, sizeof(*l->table));
-    if (!l->table)
+    l->kept = malloc(sizeof(*l->kept));
+    if (!l->table || !l->kept) {
+        forward_table_free(l);
         return false;
+    }
     for (unsigned i = 0; i < FORWARD_REQUESTS_MAX; i++)
         TAILQ_INSERT_TAIL(&l->free, &l->table[i], next);
     return true;
+}
+
+void forward_entries_destroy(struct entry *table)
+{
+    for (unsigned i = 0; table && i < FORWARD_REQUESTS_MAX; i++)
+        buf_destroy(&table[i].request.frame);
+    free(table);
+}
+
+void forward_table_free(struct forward_loop *l)
+{
+    forward_entries_destroy(l->table);
+    l->table = NULL;
+    free(l->kept);
+    l->kept = NULL;
 }
 
 /* NULL: too many. */

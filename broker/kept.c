@@ -26,6 +26,7 @@ void kept_drop(struct kept *k)
         for (size_t n = 0; n < k->loops[i].count; n++)
             conn_kept_drop(&k->loops[i].at[n].conn);
         free(k->loops[i].at);
+        forward_kept_free(k->loops[i].requests);
         k->loops[i] = (struct kept_loop){.at = NULL};
     }
     k->clients = clients_free(k->clients);
@@ -83,22 +84,13 @@ static void take(struct conn *c, void *arg)
     struct taking *t = arg;
     const struct broker_port *port = conn_ctx(c);
     struct kept_connection *kept = new_kept(t->list);
-    struct buf input = {0};
 
     if (!kept || !broker_owed_nothing(t->on, conn_id_of(c)))
         return;
     kept->main_port = port->main_port;
     kept->id = conn_id_of(c);
-    forward_give_back(t->on, conn_id_of(c), &input);
     conn_keep(c, &kept->conn);
-    if (input.len > 0) {
-        buf_add(&input, buf_at(&kept->conn.input), kept->conn.input.len);
-        buf_destroy(&kept->conn.input);
-        kept->conn.input = input;
-    }
-    if (kept->conn.fd < 0 || input.failed)
-        conn_kept_drop(&kept->conn);
-    else
+    if (kept->conn.fd >= 0)
         t->list->count++;
 }
 
@@ -108,6 +100,8 @@ void kept_take_connections(struct kept *k, struct broker_loop *on)
 
     loop_each_conn(on->loop, &on->broker->port, take, &t);
     loop_each_conn(on->loop, &on->broker->vip_port, take, &t);
+    if (!t.list->requests)
+        t.list->requests = forward_part(on);
 }
 
 void kept_take_clients(struct kept *k, struct broker *b)
@@ -130,16 +124,24 @@ struct clients *kept_give_clients(struct kept *k, struct broker *b)
     return c;
 }
 
+static int by_from(const void *a, const void *b)
+{
+    const struct conn_move *left = a, *right = b;
+
+    return (left->from > right->from) - (left->from < right->from);
+}
+
+/* Without memory all are closed, and nobody is known any more. */
 void kept_give_connections(struct kept *k, struct broker *b)
 {
-    struct client_move *moves = NULL;
+    struct conn_move *moves = NULL;
     size_t count = 0, moved = 0;
 
     for (unsigned i = 0; i < LOOP_MAX; i++)
         count += k->loops[i].count;
     if (count > 0)
-        moves = calloc(count, sizeof(*moves)); /* without memory nobody is known any more */
-    for (unsigned i = 0; i < b->loop_count; i++) {
+        moves = calloc(count, sizeof(*moves));
+    for (unsigned i = 0; i < b->loop_count && moves; i++) {
         struct kept_loop *list = &k->loops[i];
 
         for (size_t n = 0; n < list->count; n++) {
@@ -147,11 +149,18 @@ void kept_give_connections(struct kept *k, struct broker *b)
             struct listener *l = kept->main_port ? b->listener : b->vip_listener;
             conn_id id;
 
-            if (listener_adopt(l, b->loops[i], &kept->conn, &id) == 0 && moves)
-                moves[moved++] = (struct client_move){kept->id, id};
+            if (listener_adopt(l, b->loops[i], &kept->conn, &id) == 0)
+                moves[moved++] = (struct conn_move){kept->id, id};
         }
     }
+    if (moved > 0)
+        qsort(moves, moved, sizeof(*moves), by_from);
     clients_move(b->clients, moves, moved);
+    for (unsigned i = 0; i < b->loop_count; i++) {
+        if (k->loops[i].requests)
+            forward_join(&b->on[i], k->loops[i].requests, moves, moved);
+        k->loops[i].requests = NULL;
+    }
     free(moves);
     kept_drop(k);
 }

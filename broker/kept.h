@@ -2,10 +2,9 @@
  * its listening sockets, the connections of its clients, and what is known of these (clients.h).
  *
  * A client notices nothing but a pause. Who connects in between waits in the backlog; who is
- * connected waits with its next request in the socket, and a request that waits for a master
- * (forward.h) is handled once more, as if it had just come. Nothing that was carried out or sent on
- * is repeated: who waits for another master for too long is told so, and a connection that is owed
- * any other answer when the broker ends is closed.
+ * connected waits with its next request in the socket, and requests that wait for a master, or for
+ * its answer (forward.h), go on to. Nothing is repeated: a connection that is still owed any other
+ * answer when the broker ends is closed.
  */
 #ifndef TERN_BROKER_KEPT_H
 #define TERN_BROKER_KEPT_H
@@ -15,8 +14,8 @@
 
 struct broker;
 struct broker_loop;
-
 struct clients;
+struct forward_kept;
 
 enum { KEPT_MAIN, KEPT_VIP, KEPT_SOCKETS };
 
@@ -30,6 +29,7 @@ struct kept {
             bool main_port;
         } * at;
         size_t count, cap;
+        struct forward_kept *requests; /* NULL: none */
     } loops[LOOP_MAX];
     struct clients *clients; /* NULL: none */
     /* Where the members of the group were found, in the order of groupMembers (forward.h): requests

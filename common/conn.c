@@ -371,6 +371,12 @@ void conn_origin_release(struct conn_origin *origin)
         free(origin);
 }
 
+void conn_origin_enter(struct conn_origin *origin)
+{
+    atomic_fetch_add(&origin->refs, 1);
+    atomic_fetch_add(origin->connections, 1);
+}
+
 void conn_origin_leave(struct conn_origin *origin)
 {
     atomic_fetch_sub(origin->connections, 1);

@@ -89,6 +89,9 @@ struct conn_dialler;
 /* 0 or -ENOMEM. Both outlive the loops that have connections of it, `remoting` and ctx too. */
 int conn_dialler_new(struct conn_dialler **out, const struct remoting_handler *remoting, void *ctx);
 struct conn_dialler *conn_dialler_free(struct conn_dialler *d); /* returns NULL; NULL is fine */
+/* As listener_adopt(), for a connection that was made by another one. */
+int conn_dialler_adopt(struct conn_dialler *d, struct loop *loop, struct conn_kept *kept,
+                       conn_id *id);
 /* Begins to connect and does not wait: what is written to it meanwhile leaves once it stands. When
  * that fails it closes like any other connection. `from`: numeric address to come from, NULL: any.
  * `lost_ms`: closed when what was sent is not acknowledged for so long. 0 with *id, or -errno.
@@ -137,6 +140,10 @@ void conn_hand_over(struct conn *c, void (*give)(void *ctx, int fd), void *ctx);
 struct conn_kept {
     int fd; /* -1: none */
     struct buf input, output;
+};
+/* The id that it had, and the one that it has. */
+struct conn_move {
+    conn_id from, to;
 };
 void conn_rest(struct conn *c);
 void conn_keep(struct conn *c, struct conn_kept *kept);

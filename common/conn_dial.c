@@ -46,6 +46,13 @@ struct conn_dialler *conn_dialler_free(struct conn_dialler *d)
     return NULL;
 }
 
+int conn_dialler_adopt(struct conn_dialler *d, struct loop *loop, struct conn_kept *kept,
+                       conn_id *id)
+{
+    conn_origin_enter(d->origin);
+    return conn_adopt(loop, d->origin, kept, id);
+}
+
 int conn_dial(struct conn_dialler *d, struct loop *loop, const struct sockaddr_storage *to,
               const char *from, unsigned lost_ms, conn_id *id)
 {
@@ -64,8 +71,7 @@ int conn_dial(struct conn_dialler *d, struct loop *loop, const struct sockaddr_s
         dial_come_from(fd, from, address);
     if (connect(fd, address, len) < 0 && errno != EINPROGRESS && errno != EINTR)
         goto fail;
-    atomic_fetch_add(&d->origin->refs, 1);
-    atomic_fetch_add(d->origin->connections, 1);
+    conn_origin_enter(d->origin);
     return conn_new(loop, fd, d->origin, to, id);
 
 fail:

@@ -50,12 +50,6 @@ void listener_message_discard(struct loop_message *message)
     }
 }
 
-static void count_one_more(struct conn_origin *origin)
-{
-    atomic_fetch_add(&origin->refs, 1);
-    atomic_fetch_add(origin->connections, 1);
-}
-
 static void hand_over(struct listener *l, int fd)
 {
     struct loop *loop = l->loops[l->next];
@@ -64,7 +58,7 @@ static void hand_over(struct listener *l, int fd)
     l->next = (l->next + 1) % l->loop_count;
     /* Fails only for a peer that is gone already, which the first read will tell. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    count_one_more(l->origin);
+    conn_origin_enter(l->origin);
     struct loop_message message = {
         .run = socket_arrived, .ctx = l->origin, .p = loop, .a = (uint64_t)fd};
     if (loop == l->loops[0]) {
@@ -215,7 +209,7 @@ int listener_dup(const struct listener *l)
 
 int listener_adopt(struct listener *l, struct loop *loop, struct conn_kept *kept, conn_id *id)
 {
-    count_one_more(l->origin);
+    conn_origin_enter(l->origin);
     return conn_adopt(loop, l->origin, kept, id);
 }
 

@@ -171,7 +171,8 @@ struct conn_origin {
     void *ctx;
 };
 void conn_origin_release(struct conn_origin *origin);
-/* Likewise for a connection, which is then counted no more. */
+/* For a connection, which is then counted, or counted no more. */
+void conn_origin_enter(struct conn_origin *origin);
 void conn_origin_leave(struct conn_origin *origin);
 
 /* CLOSING is entered by conn_close(); at the end of the turn the protocol is told, the id dies, and

@@ -304,7 +304,7 @@ def a_client_keeps_its_connection_though_another_master_owes_it_an_answer():
         group.trusted(3)
         send(client, "T", b"by way of member 1")
         group.brokers[2].freeze()
-        lost = client.send(codes.SEND_V2, messages.send_fields("T"), b"nobody answers")
+        late = client.send(codes.SEND_V2, messages.send_fields("T"), b"nobody answers yet")
         client.round_trip()  # it has been sent on
         group.promote(1)
         group.trusted(3)
@@ -312,10 +312,12 @@ def a_client_keeps_its_connection_though_another_master_owes_it_an_answer():
         equal(group.ask(1, HAND_OVER, {"to": 3}).code, 0)
         group.role(3, "master")
         until(lambda: group.starts(1) > starts, "member 1 begins again")
-        equal(client.reply(lost).code, codes.NOT_AVAILABLE)
         send(client, "T", b"over the same connection")
-        client.close()
+        true(not client.has_reply(late), "the member that it was sent on to stands still")
         group.brokers[2].thaw()
+        # It takes it for the master's still, or has learnt meanwhile who that is.
+        true(client.reply(late).code in (0, codes.NOT_AVAILABLE), "it is answered")
+        client.close()
 
 
 @claims.claim

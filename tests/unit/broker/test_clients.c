@@ -310,7 +310,7 @@ START_TEST(who_moves_to_another_broker_is_not_silent_while_that_one_begins)
     make_broker(NULL);
     move_clock(CLIENT_SILENCE_MS);
     clients_join(registry, broker);
-    clients_move(registry, (struct client_move[]){{1, 11}, {3, 1}}, 2);
+    clients_move(registry, (struct conn_move[]){{1, 11}, {3, 1}}, 2);
     take_a_turn();
     ck_assert_int_eq(consumers_of("G"), 1);
     ck_assert_uint_eq(clients_count(registry), 2);

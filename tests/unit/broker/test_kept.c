@@ -5,6 +5,7 @@
 
 #include "broker/clients.h"
 #include "broker/forward.h"
+#include "broker/kept.h"
 
 #define JOURNAL "tern/meta"
 #define NONE bytes_of(NULL, 0)
@@ -36,20 +37,18 @@ static void broker_ends(void)
     ck_assert(broker_wants_restart(broker));
 }
 
-static void next_broker(void)
+static void make_next(void)
 {
     struct err err = {0};
 
     ck_assert_int_eq(broker_free(broker), 0);
     ck_assert_msg(broker_new(&broker, &settings, &extra, &err) == 0, "%s", err.text);
-    run();
 }
 
-static void begins_again(void)
+static void next_broker(void)
 {
-    broker_restart(broker);
-    broker_ends();
-    next_broker();
+    make_next();
+    run();
 }
 
 static bool is_draining(void *arg)
@@ -104,15 +103,74 @@ START_TEST(an_answer_that_is_owed_not_too_long_is_given_before_the_connection_mo
 }
 END_TEST
 
-/* --- requests that wait --- */
+/* --- requests for the master --- */
 
-static bool wait_three(void *arg)
+/* The broker takes itself for a member of a group that does not lead. */
+static void run_as_member(void)
 {
+    snprintf(settings.config.group_members, sizeof(settings.config.group_members), "%s",
+             "1@127.0.0.1:1;2@127.0.0.1:2");
+    forward_free(broker->forward);
+    broker->forward = forward_new(broker);
+    ck_assert_ptr_nonnull(broker->forward);
+    settings.config.group_members[0] = '\0';
+    run();
+}
+
+static void begin_member(const char *threads)
+{
+    begin();
+    make_broker("flushDiskType=ASYNC_FLUSH", "forwardWaitMillis=60000", threads, NULL);
+    run_as_member();
+    for (int i = 0; i < CLIENTS; i++)
+        client_open(&clients[i]);
+    make_topic(&clients[0], "T", "1");
+}
+
+static void begins_again_as_member(void)
+{
+    broker_restart(broker);
+    broker_ends();
+    make_next();
+    run_as_member();
+}
+
+struct asked {
+    unsigned waiting, forwarded;
+};
+
+static bool is_so(void *arg)
+{
+    const struct asked *asked = arg;
     struct forward_stats stats;
 
-    (void)arg;
     forward_stats(broker->forward, &stats);
-    return stats.waiting == 3;
+    return stats.waiting == asked->waiting && stats.forwarded == asked->forwarded;
+}
+
+static void wait_for_requests(unsigned waiting, unsigned forwarded)
+{
+    wait_until(is_so, &(struct asked){waiting, forwarded});
+}
+
+/* A send in pieces: its bytes, and its opaque. */
+static int32_t send_as_bytes(struct client *c, struct buf *out)
+{
+    int real = c->fd, pair[2];
+    uint8_t bytes[4096];
+    int32_t opaque;
+    ssize_t n;
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    c->fd = pair[0];
+    opaque = ask_send(c, "T", "0", NULL, "in pieces");
+    c->fd = real;
+    n = recv(pair[1], bytes, sizeof(bytes), 0);
+    ck_assert_int_gt(n, 100);
+    buf_add(out, bytes, (size_t)n);
+    close(pair[0]);
+    close(pair[1]);
+    return opaque;
 }
 
 START_TEST(what_waits_for_a_master_and_what_came_behind_it_is_handled_in_order)
@@ -120,50 +178,128 @@ START_TEST(what_waits_for_a_master_and_what_came_behind_it_is_handled_in_order)
     struct client *c = &clients[0];
     int32_t sent[4];
     struct buf last = {0};
-    int spare;
 
-    begin();
-    make_broker("flushDiskType=ASYNC_FLUSH", "forwardWaitMillis=60000", NULL);
-    snprintf(settings.config.group_members, sizeof(settings.config.group_members), "%s",
-             "1@127.0.0.1:1;2@127.0.0.1:2");
-    forward_free(broker->forward);
-    broker->forward = forward_new(broker); /* does not lead */
-    ck_assert_ptr_nonnull(broker->forward);
-    settings.config.group_members[0] = '\0'; /* and the next one is alone */
-    run();
-    for (int i = 0; i < CLIENTS; i++)
-        client_open(&clients[i]);
-    make_topic(c, "T", "1");
+    begin_member("ioThreads=2");
     for (int i = 0; i < 3; i++)
         sent[i] = ask_send(c, "T", "0", NULL, "waits");
-    wait_until(wait_three, NULL);
-
-    /* The last one comes in two pieces: the second when the next broker is there. */
-    spare = c->fd;
-    c->fd = -1;
-    {
-        int pair[2];
-        uint8_t bytes[4096];
-        ssize_t n;
-
-        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-        c->fd = pair[0];
-        sent[3] = ask_send(c, "T", "0", NULL, "half of it");
-        n = recv(pair[1], bytes, sizeof(bytes), 0);
-        ck_assert_int_gt(n, 100);
-        buf_add(&last, bytes, (size_t)n);
-        close(pair[0]);
-        close(pair[1]);
-    }
-    c->fd = spare;
+    wait_for_requests(3, 0);
+    sent[3] = send_as_bytes(c, &last);
     client_write(c, bytes_of(last.data, 100));
-    begins_again();
+    for (int i = 0; i < 2; i++) {
+        begins_again_as_member();
+        wait_for_requests(3, 0);
+    }
     client_write(c, bytes_of(last.data + 100, last.len - 100));
-    buf_destroy(&last);
+    wait_for_requests(4, 0);
+    begins_again_as_member();
+    wait_for_requests(4, 0);
+    forward_leads(broker->forward, true);
     for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(answer(c, sent[i]), 0);
         ck_assert_int_eq(number(c, "queueOffset"), i);
     }
+    buf_destroy(&last);
+    end_kept();
+}
+END_TEST
+
+static struct client master; /* its end of the broker's connection */
+
+static int listens(char address[64])
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    ck_assert_int_eq(listen(fd, 4), 0);
+    snprintf(address, 64, "127.0.0.1:%d", ntohs(at.sin_port));
+    return fd;
+}
+
+static void master_answers(int32_t opaque, const char *value)
+{
+    struct reply_to to = {.opaque = opaque};
+    struct remoting_writer w;
+    struct buf out = {0};
+
+    reply_begin(&w, &out, &to, 0, NONE, true);
+    remoting_put_str(&w, "queueOffset", value);
+    remoting_end(&w);
+    client_write(&master, buf_bytes(&out));
+    buf_destroy(&out);
+}
+
+START_TEST(answers_to_what_was_sent_on_come_to_who_asked_by_way_of_the_next_broker)
+{
+    static const char *const values[CLIENTS] = {"10", "11", "12", "13", "14", "15"};
+    int32_t sent[CLIENTS], there[CLIENTS];
+    char address[64];
+    int fd = listens(address);
+
+    begin_member("ioThreads=1");
+    forward_master(broker->forward, address);
+    for (int i = 0; i < CLIENTS; i++) {
+        sent[i] = ask_send(&clients[i], "T", "0", NULL, values[i]);
+        if (i == 0) {
+            memset(&master, 0, sizeof(master));
+            master.fd = accept(fd, NULL, NULL);
+        }
+        ck_assert(next_frame(&master));
+        ck_assert(bytes_is(master.frame.body, values[i]));
+        there[i] = master.frame.opaque;
+    }
+    broker_restart(broker);
+    broker_ends(); /* waits for none of them */
+    client_close(&clients[0]);
+    master_answers(there[1], values[1]);
+    make_next();
+    run_as_member();
+    master_answers(there[0], values[0]);
+    for (int i = CLIENTS - 1; i > 1; i--)
+        master_answers(there[i], values[i]);
+    for (int i = 1; i < CLIENTS; i++) {
+        ck_assert_int_eq(answer(&clients[i], sent[i]), 0);
+        ck_assert(bytes_is(*remoting_field(&clients[i].frame, "queueOffset"), values[i]));
+    }
+    wait_for_requests(0, 0);
+    client_open(&clients[0]);
+
+    /* One more, whose connection is lost before the next broker is there. */
+    forward_master(broker->forward, address);
+    sent[1] = ask_send(&clients[1], "T", "0", NULL, "lost");
+    wait_for_requests(1, 1);
+    broker_restart(broker);
+    broker_ends();
+    close(fd);
+    client_close(&master);
+    make_next();
+    run_as_member();
+    for (int i = 0; i < 2; i++) {
+        if (i == 0)
+            ck_assert_int_eq(answer(&clients[1], sent[1]), RESPONSE_SERVICE_NOT_AVAILABLE);
+        nothing_came(&clients[i]);
+    }
+    end_kept();
+}
+END_TEST
+
+START_TEST(requests_end_with_a_broker_that_is_stopped)
+{
+    begin_member("ioThreads=2");
+    for (int i = 0; i < CLIENTS; i++)
+        ask_send(&clients[i], "T", "0", NULL, "waits");
+    wait_for_requests(CLIENTS, 0);
+    broker_restart(broker);
+    broker_ends();
+    make_next();
+    kept_drop(&settings.kept);
+    run_as_member();
+    wait_for_requests(0, 0);
+    for (int i = 0; i < CLIENTS; i++)
+        ck_assert(!next_frame(&clients[i]));
     end_kept();
 }
 END_TEST
@@ -258,6 +394,8 @@ static Suite *kept_suite(void)
     tcase_add_test(tests, nobody_but_who_is_owed_an_answer_for_too_long_loses_a_connection);
     tcase_add_test(tests, an_answer_that_is_owed_not_too_long_is_given_before_the_connection_moves);
     tcase_add_test(tests, what_waits_for_a_master_and_what_came_behind_it_is_handled_in_order);
+    tcase_add_test(tests, answers_to_what_was_sent_on_come_to_who_asked_by_way_of_the_next_broker);
+    tcase_add_test(tests, requests_end_with_a_broker_that_is_stopped);
     tcase_add_test(tests,
                    clients_of_several_loops_are_known_again_and_hear_of_who_has_gone_meanwhile);
     tcase_add_test(tests,
