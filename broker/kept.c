@@ -78,14 +78,14 @@ static struct kept_connection *new_kept(struct kept_loop *list)
     return &list->at[list->count];
 }
 
-/* Without memory, or owed an answer, it stays where it is and is closed with its loop. */
-static void take(struct conn *c, void *arg)
+/* Without memory it stays where it is, and is closed with its loop. */
+static void take_any(struct conn *c, void *arg)
 {
     struct taking *t = arg;
     const struct broker_port *port = conn_ctx(c);
     struct kept_connection *kept = new_kept(t->list);
 
-    if (!kept || !broker_owed_nothing(t->on, conn_id_of(c)))
+    if (!kept)
         return;
     kept->main_port = port->main_port;
     kept->id = conn_id_of(c);
@@ -94,12 +94,24 @@ static void take(struct conn *c, void *arg)
         t->list->count++;
 }
 
+/* So it does when it is owed an answer. */
+static void take(struct conn *c, void *arg)
+{
+    const struct taking *t = arg;
+
+    if (broker_owed_nothing(t->on, conn_id_of(c)))
+        take_any(c, arg);
+}
+
 void kept_take_connections(struct kept *k, struct broker_loop *on)
 {
     struct taking t = {&k->loops[loop_index(on->loop)], on};
+    struct broker_port *ports[KEPT_SOCKETS] = {&on->broker->port, &on->broker->vip_port};
 
-    loop_each_conn(on->loop, &on->broker->port, take, &t);
-    loop_each_conn(on->loop, &on->broker->vip_port, take, &t);
+    for (unsigned i = 0; i < KEPT_SOCKETS; i++) {
+        loop_each_conn(on->loop, ports[i], take, &t);
+        loop_each_closed_conn(on->loop, ports[i], take_any, &t);
+    }
     if (!t.list->requests)
         t.list->requests = forward_part(on);
 }

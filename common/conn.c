@@ -124,15 +124,27 @@ struct conn *loop_conn(struct loop *loop, conn_id id)
     return c && c->state == CONN_OPEN ? c : NULL;
 }
 
-void loop_each_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg), void *arg)
+static void each_in_state(struct loop *loop, enum conn_state state, void *ctx,
+                          void (*fn)(struct conn *c, void *arg), void *arg)
 {
     struct conn *c, *next;
 
     for (c = TAILQ_FIRST(&loop->conns); c; c = next) {
         next = TAILQ_NEXT(c, all);
-        if (c->state == CONN_OPEN && c->ctx == ctx)
+        if (c->state == state && c->ctx == ctx)
             fn(c, arg);
     }
+}
+
+void loop_each_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg), void *arg)
+{
+    each_in_state(loop, CONN_OPEN, ctx, fn, arg);
+}
+
+void loop_each_closed_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg),
+                           void *arg)
+{
+    each_in_state(loop, CONN_LINGERING, ctx, fn, arg);
 }
 
 /* ---- timeouts ---- */
@@ -488,6 +500,10 @@ void conn_let_go(struct conn *c)
         c->write_event = NULL;
     }
     count_waiting(c);
+    if (c->state == CONN_LINGERING) {
+        bury(c);
+        return;
+    }
     c->state = CONN_CLOSING;
     close_now(c);
 }

@@ -135,10 +135,13 @@ void conn_hand_over(struct conn *c, void (*give)(void *ctx, int fd), void *ctx);
  * conn_rest(): the peer is not read any more; what it sends waits in its socket, and all output
  * goes on. For good. Not from the protocol's input.
  * conn_keep(): takes it out of its loop, with what was read of it and not handled, and what was not
- * written. The protocol's closed() is called as for any other end. Without effect (fd -1) on one
- * that closes already. Whoever has a kept one gives it to listener_adopt() or conn_kept_drop(). */
+ * written. The protocol's closed() is called as for any other end. One that has been closed is kept
+ * for its output only, and closes when the next loop has written that; without effect (fd -1) on
+ * one that is just about to. Whoever has a kept one gives it to listener_adopt() or
+ * conn_kept_drop(). */
 struct conn_kept {
     int fd; /* -1: none */
+    bool closed;
     struct buf input, output;
 };
 /* The id that it had, and the one that it has. */
@@ -153,6 +156,10 @@ void conn_kept_drop(struct conn_kept *kept); /* closes the socket */
 struct conn *loop_conn(struct loop *loop, conn_id id);
 /* Calls fn for every connection of the loop whose ctx is `ctx`; fn may end the one that it has. */
 void loop_each_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg), void *arg);
+/* Likewise for those that have been closed and whose output is still being written. They have no id
+ * any more. */
+void loop_each_closed_conn(struct loop *loop, void *ctx, void (*fn)(struct conn *c, void *arg),
+                           void *arg);
 /* Sends a ready frame to a connection of any loop, from any thread; loops[i] has index i, or is
  * NULL once it is freed. Copies when it must cross. 0; -ENOENT when gone (only known on its own
  * loop); -EAGAIN when that loop's mailbox is full, -ESHUTDOWN when it has ended; -ENOMEM. */

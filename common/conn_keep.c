@@ -32,7 +32,8 @@ static void keep_socket(void *ctx, int fd)
 void conn_keep(struct conn *c, struct conn_kept *kept)
 {
     *kept = (struct conn_kept){.fd = -1};
-    if (c->state != CONN_OPEN || c->out.failed)
+    kept->closed = c->state == CONN_LINGERING;
+    if ((c->state != CONN_OPEN && !kept->closed) || c->give || c->out.failed)
         return;
     kept->input = (struct buf){.data = c->in.data, .len = c->in_len, .cap = c->in.cap};
     loop_count(&c->loop->waiting_in, -(uint64_t)c->in.cap);
@@ -80,6 +81,8 @@ int conn_adopt(struct loop *loop, struct conn_origin *origin, struct conn_kept *
         kept->output = (struct buf){0};
         conn_mark(c);
     }
+    if (kept->closed)
+        conn_close(c, NULL);
     conn_kept_drop(kept);
     loop_again(loop);
     return 0;

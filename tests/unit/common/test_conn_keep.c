@@ -59,6 +59,7 @@ enum { IDLE_MS = 600 * 1000 };
 static int adopt(struct server *s, struct keeping *k, unsigned connections_max)
 {
     static struct conn_protocol protocol;
+    bool closed = k->kept.closed;
     conn_id id = 0;
     int r;
 
@@ -72,7 +73,7 @@ static int adopt(struct server *s, struct keeping *k, unsigned connections_max)
     s->f.loops[0]->now_ms -= IDLE_MS;
     fixture_listen(&s->f, &protocol, NULL, s, connections_max);
     r = listener_adopt(s->f.listener, s->f.loops[0], &k->kept, &id);
-    ck_assert(r < 0 || loop_conn(s->f.loops[0], id));
+    ck_assert(r < 0 || closed == !loop_conn(s->f.loops[0], id));
     ck_assert_int_eq(k->kept.fd, -1);
     ck_assert_ptr_null(k->kept.input.data);
     ck_assert_ptr_null(k->kept.output.data);
@@ -200,6 +201,50 @@ START_TEST(a_rested_connection_is_not_read_whatever_becomes_of_its_output)
 }
 END_TEST
 
+static void keep_closed(void *arg)
+{
+    struct keeping *k = arg;
+
+    loop_each_closed_conn(k->server->f.loops[0], k->server, keep, k);
+}
+
+START_TEST(one_that_asks_no_more_gets_the_rest_of_its_answers)
+{
+    enum { ORDERS = 200 };
+    static struct conn_protocol protocol;
+    uint8_t orders[ORDERS][8], *bytes = malloc(MANY_BYTES);
+    struct server old, new;
+    struct keeping k = {.server = &old};
+    int fd;
+
+    ck_assert_ptr_nonnull(bytes);
+    protocol = test_protocol;
+    protocol.output_max = (size_t)ORDERS * MANY_BYTES; /* it is read to its end */
+    start(&old, 1, &protocol);
+    fd = start_client(&old);
+    for (int i = 0; i < ORDERS; i++)
+        memcpy(orders[i], (uint8_t[8]){0, 0, 0, 4, MANY}, sizeof(orders[i]));
+    client_send(fd, orders, sizeof(orders));
+    shutdown(fd, SHUT_WR);
+    fixture_wait(&old.closed);
+    fixture_on_loop(old.f.loops[0], keep_all, &k);
+    ck_assert_int_eq(k.kept.fd, 0); /* there is none that is open */
+    fixture_on_loop(old.f.loops[0], keep_closed, &k);
+    ck_assert_int_gt(k.kept.fd, 0);
+    ck_assert(k.kept.closed);
+    stop(&old);
+
+    ck_assert_int_eq(adopt(&new, &k, 100), 0);
+    for (int i = 0; i < ORDERS; i++)
+        client_receive(fd, bytes, MANY_BYTES);
+    client_expect_end(fd);
+    fixture_wait(&new.closed);
+    free(bytes);
+    close(fd);
+    stop(&new);
+}
+END_TEST
+
 static void close_and_keep(struct conn *c, void *arg)
 {
     struct keeping *k = arg;
@@ -250,6 +295,7 @@ static Suite *conn_suite(void)
     tcase_add_test(tc, half_a_frame_and_half_an_answer_move_with_the_socket);
     tcase_add_test(tc, whole_frames_that_were_read_need_no_more_bytes);
     tcase_add_test(tc, a_rested_connection_is_not_read_whatever_becomes_of_its_output);
+    tcase_add_test(tc, one_that_asks_no_more_gets_the_rest_of_its_answers);
     tcase_add_test(tc, one_that_closes_is_not_kept_and_one_whose_peer_is_gone_ends);
     suite_add_tcase(suite, tc);
     return suite;
