@@ -474,7 +474,10 @@ void clients_notify(struct clients *c, struct bytes group)
         return;
     pthread_mutex_lock(&c->lock);
     g = clients_find_group(c->consumers, group);
-    if (g)
+    /* Another loop may have ended already, with connections that the next broker will have. */
+    if (g && broker_is_draining(c->broker))
+        g->untold = true;
+    else if (g)
         ids = malloc(g->members * sizeof(*ids));
     if (ids) {
         for (const struct membership *m = g->first; m; m = m->group_next)
@@ -492,17 +495,24 @@ void clients_notify(struct clients *c, struct bytes group)
     free(ids);
 }
 
-/* Takes one out; the consumer groups where others stay are named in *left (0-terminated names in a
- * row), each once a round. The channel goes with its last group. Under the lock. */
+/* Its members are to be told: it is named in *left (0-terminated names in a row), once a round. */
+static void name_group(const struct clients *c, struct group *g, struct buf *left)
+{
+    if (g->left_in == c->round)
+        return;
+    buf_add(left, g->name, strlen(g->name) + 1);
+    g->left_in = c->round;
+}
+
+/* Takes one out; the consumer groups where others stay are named in *left. The channel goes with
+ * its last group. Under the lock. */
 static void remove_member(struct clients *c, struct membership *m, struct buf *left)
 {
     struct channel *ch = m->channel;
     struct group *g = m->group;
 
-    if (g->consumers && g->members > 1 && g->left_in != c->round) {
-        buf_add(left, g->name, strlen(g->name) + 1);
-        g->left_in = c->round;
-    }
+    if (g->consumers && g->members > 1)
+        name_group(c, g, left);
     leave(c, m);
     release_group(c, g);
     release_channel(c, ch);
@@ -568,6 +578,11 @@ void clients_move(struct clients *c, const struct conn_move *moves, size_t count
     while (c->channels)
         remove_member(c, c->channels->first, &left);
     c->channels = stay;
+    for (struct group *g = c->consumers; g; g = g->hh.next) {
+        if (g->untold)
+            name_group(c, g, &left);
+        g->untold = false;
+    }
     /* What they sent meanwhile has not been read. */
     for (struct membership *m = c->oldest; m; m = m->newer)
         m->heard_ms = clock_mono_ms();

@@ -54,6 +54,7 @@ struct group {
     struct subscription *subscriptions; /* uthash by topic */
     struct membership *first;
     unsigned members;
+    bool untold;      /* members are told of a change by the next broker */
     uint64_t left_in; /* the round in which it was last put on a list of groups that were left */
     UT_hash_handle hh;
 };
