@@ -3,6 +3,9 @@ the file of an old master needs no change, and logs end up the same byte for byt
 import collections
 import json
 import os
+import random
+import socket
+import struct
 import threading
 
 from lib import admin, claims, codes, dialect, messages, process, remoting
@@ -256,10 +259,10 @@ def hand_overs_fail_no_send(group, hand_overs, known=(1,)):
     with remoting.Client(group.ports[known[0]]) as client:
         true(int(admin.runtime_info(client)["ternForwarded"]) > 0, f"they went by way of member {known[0]}")
     with remoting.Client(group.ports[hand_overs[-1][1]]) as client:
-        stored = bodies(client, "T")
-    for body in {b for producer in producers for b in producer.acknowledged}:
-        true(stored.count(body) >= sum(p.acknowledged.count(body) for p in producers),
-             f"{body} is there as often as it was acknowledged")
+        stored = collections.Counter(bodies(client, "T"))
+    acknowledged = collections.Counter(body for producer in producers for body in producer.acknowledged)
+    for body, count in acknowledged.items():
+        true(stored[body] >= count, f"{body} is there as often as it was acknowledged")
     return sum(p.alone for p in producers)
 
 
@@ -289,6 +292,76 @@ def a_strict_pair_hands_over_without_refusing_a_send_for_want_of_its_second_copy
 def a_pair_hands_over_and_every_send_has_its_second_copy():
     with Group(forwardWaitMillis=60000) as group:
         equal(hand_overs_fail_no_send(group, [(1, 2), (2, 1), (1, 2)], known=(1, 2)), 0)
+
+
+class Vandal(threading.Thread):
+    """Connections to one member that end as they should not: in the middle of a frame, of an answer, with a
+    reset, or with their sending half only."""
+
+    def __init__(self, port, seed):
+        super().__init__(daemon=True)
+        self.port, self.random, self.end, self.count = port, random.Random(seed), False, 0
+
+    def run(self):
+        while not self.end:
+            sockets = []
+            try:
+                for _ in range(self.random.randint(1, 8)):
+                    sockets.append(socket.create_connection(("127.0.0.1", self.port), timeout=60))
+                    sockets[-1].setblocking(False)
+                    self.speak(sockets[-1])
+                for each in sockets:
+                    self.leave(each)
+            except OSError:
+                pass  # the member had enough of it
+            for each in sockets:
+                each.close()
+            with remoting.Client(self.port) as client:
+                client.round_trip()  # they have been looked at
+            self.count += 1
+
+    def speak(self, to):
+        one = remoting.encode(remoting.Frame(codes.SEND_V2, messages.send_fields("V"), b"v" * 2000, opaque=1))
+        pull = remoting.encode(remoting.Frame(codes.PULL, {
+            "consumerGroup": "V", "topic": "V", "queueId": 0, "queueOffset": 0, "maxMsgNums": 32, "sysFlag": 6,
+            "commitOffset": 0, "suspendTimeoutMillis": 15000, "subscription": "*", "subVersion": 1}, opaque=2))
+        to.send(self.random.choice((one * 5, one * 3 + one[:1500], one[:5], pull * 30, one + pull,
+                                    b"\0\xff\xff\xff\0\0\0\x0a" + b"?" * 100000)))
+
+    def leave(self, one):
+        how = self.random.randrange(3)
+        if how == 0:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif how == 1:
+            one.shutdown(socket.SHUT_WR)
+
+
+@claims.claim
+def a_hand_over_fails_no_send_whatever_other_clients_do():
+    with Group(size=3, ioThreads=3, forwardWaitMillis=60000, mappedFileSizeCommitLog=64 << 20) as group:
+        group.role(1, "master")
+        with remoting.Client(group.ports[1]) as client:
+            admin.make_topic(client, "V", 1)
+        vandals = [Vandal(group.ports[n], n) for n in (1, 2)]
+        for vandal in vandals:
+            vandal.start()
+        hand_overs_fail_no_send(group, [(1, 2), (2, 1), (1, 2), (2, 3), (3, 1), (1, 3)], known=(1, 2))
+        for vandal in vandals:
+            vandal.end = True
+        for vandal in vandals:
+            vandal.join()
+            true(vandal.count > 0, "it has come and gone")
+        for number in (1, 2):
+            with remoting.Client(group.ports[number]) as client:
+                until(lambda: connections(group, number) <= 1 + 2 * 3 + 3,
+                      f"who has gone is gone: {connections(group, number)} are left")
+
+
+def connections(group, number):
+    """To its main port, as the kernel knows them: from clients, and from loops of the other members."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in list(table)[1:]]
+    return sum(int(row[1].split(":")[1], 16) == group.ports[number] and row[3] in ("01", "08") for row in rows)
 
 
 @claims.claim
