@@ -23,7 +23,8 @@
 struct conn;
 struct listener;
 
-/* The id of a connection: loop index in the top 8 bits, never reused in a process. 0 is none. */
+/* The id of a connection: loop index in the top 8 bits, never reused by a loop; the loops of
+ * another broker of the process begin anew. 0 is none. */
 typedef uint64_t conn_id;
 
 /* What a kind of connection does with its bytes. */
