@@ -296,9 +296,11 @@ static void *group_main(void *arg)
 
             if (p->in.fd >= 0 && !p->held)
                 fds[count++] = (struct pollfd){.fd = p->in.fd, .events = POLLIN};
+            /* Nothing comes over it but its end. Between two followers that would else be seen only
+             * with the next word to the other, which is then lost. */
             if (p->out.fd >= 0)
-                fds[count++] = (struct pollfd){.fd = p->out.fd,
-                                               .events = (short)(p->out.blocked ? POLLOUT : 0)};
+                fds[count++] = (struct pollfd){
+                    .fd = p->out.fd, .events = (short)(POLLRDHUP | (p->out.blocked ? POLLOUT : 0))};
         }
         /* Whoever moves a watermark after our look sees that we sleep. */
         atomic_exchange(&g->sleeping, true);
@@ -320,7 +322,7 @@ static void *group_main(void *arg)
             for (nfds_t k = 1; k < count && n > 0; k++) {
                 if (fds[k].fd != p->out.fd || p->out.fd < 0 || fds[k].revents == 0)
                     continue;
-                if (fds[k].revents & (POLLERR | POLLHUP))
+                if (fds[k].revents & (POLLERR | POLLHUP | POLLRDHUP))
                     lose_out(g, p);
                 else
                     p->out.blocked = false;

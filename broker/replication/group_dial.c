@@ -18,7 +18,11 @@
 #include "common/log.h"
 #include "common/rpc.h"
 
-enum { GREET_MS = 2000, LASTED_MS = 1000 };
+enum {
+    GREET_MS = 2000,
+    LASTED_MS = 1000,
+    SAID_AFTER_MS = 250, /* a member that begins again is back before */
+};
 
 struct group_dial {
     struct group_dial_options options;
@@ -31,6 +35,7 @@ struct group_dial {
     /* The thread's own. */
     struct rpc *rpc;
     int64_t wait_ms;
+    int64_t failed_ms; /* the first of the failures since the last success, or 0 */
     bool said;
 };
 
@@ -115,10 +120,13 @@ static void link_up(struct group_dial *d)
             r = err_say(&err, -EPROTO, "more than an answer came");
     }
     if (r < 0) {
-        if (!d->said && r != -ECANCELED)
+        if (d->failed_ms == 0)
+            d->failed_ms = clock_mono_ms();
+        if (!d->said && r != -ECANCELED && clock_mono_ms() - d->failed_ms >= SAID_AFTER_MS) {
+            d->said = true;
             log_warn("member %u at %s cannot be greeted: %s; trying again",
                      (unsigned)d->options.to.id, d->options.to.address, err.text);
-        d->said = true;
+        }
         d->rpc = rpc_free(d->rpc);
         d->wait_ms =
             d->wait_ms * 2 < DIAL_RETRY_FIRST_MS ? (int64_t)DIAL_RETRY_FIRST_MS : d->wait_ms * 2;
@@ -129,6 +137,7 @@ static void link_up(struct group_dial *d)
     if (d->said)
         log_info("member %u at %s answers", (unsigned)d->options.to.id, d->options.to.address);
     d->said = false;
+    d->failed_ms = 0;
     d->rpc = rpc_free(d->rpc);
     bound_silence(d, fd);
     pthread_mutex_lock(&d->lock);

@@ -464,6 +464,31 @@ START_TEST(a_new_member_gets_everything_and_a_master_goes_on_after_a_restart)
 }
 END_TEST
 
+/* Between the two there is nothing to say until one of them asks for promises; each has to see by
+ * itself that the other one's process is another. */
+static bool have_links(const struct member *a, unsigned b)
+{
+    struct group_status status;
+
+    group_status(a->group, &status);
+    for (unsigned i = 0; i < status.member_count; i++) {
+        if (status.members[i].member.id == b)
+            return status.members[i].connected;
+    }
+    return false;
+}
+
+START_TEST(a_follower_that_begins_again_has_links_with_other_followers)
+{
+    begin(3, 2);
+    WAIT_FOR(leader() && have_links(&members[1], 3) && have_links(&members[2], 2));
+    stop(&members[1]);
+    start(&members[1]);
+    WAIT_FOR(have_links(&members[1], 3) && have_links(&members[2], 2));
+    end();
+}
+END_TEST
+
 static Suite *group_suite(void)
 {
     Suite *s = suite_create("group");
@@ -474,6 +499,7 @@ static Suite *group_suite(void)
     tcase_add_test(t, a_promoted_member_goes_on_and_the_old_master_follows_it);
     tcase_add_test(t, a_hand_over_leaves_nothing_behind);
     tcase_add_test(t, a_new_member_gets_everything_and_a_master_goes_on_after_a_restart);
+    tcase_add_test(t, a_follower_that_begins_again_has_links_with_other_followers);
     suite_add_tcase(s, t);
     return s;
 }
