@@ -125,8 +125,11 @@ void core_truncated(struct core *c)
 
 void core_opened(struct core *c, uint64_t first_end)
 {
-    if (c->role == CORE_MASTER)
-        c->epoch_first_end = first_end;
+    if (c->role != CORE_MASTER)
+        return;
+    c->epoch_first_end = first_end;
+    for (unsigned i = 0; i < c->peer_count; i++) /* nobody has to wait for a beat */
+        core_welcome(c, &c->peers[i]);
 }
 
 void core_first(struct core *c, uint64_t first)
@@ -153,12 +156,15 @@ void core_link_new(struct core *c, uint16_t member)
     if (!p)
         return;
     p->away = false;
+    core_send_promises(c);
     if (p->following && p->next > p->received)
         p->next = p->received;
     if (c->role == CORE_LOOKING) /* nobody has to wait for a beat */
         core_put_table(c, core_send_to(c, member, CORE_FOLLOW));
     else if (c->role == CORE_MASTER && !p->following)
         core_welcome(c, p);
+    else if (c->role == CORE_ASKING && core_is_saved(c) && !p->promised)
+        core_send_ask(c, p);
 }
 
 void core_link_lost(struct core *c, uint16_t member)

@@ -45,6 +45,7 @@ bool core_may_go_on(const struct core *c);
 /* Of this member, in the term that it has promised; the state is saved first. */
 void core_begin_epoch(struct core *c);
 void core_ask_for_promises(struct core *c);
+void core_send_ask(struct core *c, const struct core_peer *p);
 void core_send_asks(struct core *c);
 void core_decide(struct core *c);
 void core_start_again(struct core *c);

@@ -111,7 +111,7 @@ void core_take_follow(struct core *c, struct core_peer *p, const struct core_mes
         if (c->disputed_ms == 0)
             c->disputed_ms = c->now_ms;
         if (is_disputed(c, m)) {
-            c->unclean = false;
+            c->unclean = c->handed = false;
             core_ask_for_promises(c);
         }
         return;

@@ -131,18 +131,21 @@ void core_ask_for_promises(struct core *c)
     c->waits_for = c->state.version;
 }
 
+void core_send_ask(struct core *c, const struct core_peer *p)
+{
+    struct core_message *m = core_send_to(c, p->member, CORE_PROMISE_ASK);
+
+    m->term = c->asked;
+    m->unclean = c->unclean;
+}
+
 /* Whose promise is not here yet: again with each beat, since a link that breaks loses what was on
  * its way. */
 void core_send_asks(struct core *c)
 {
     for (unsigned i = 0; i < c->peer_count; i++) {
-        struct core_message *m;
-
-        if (c->peers[i].promised)
-            continue;
-        m = core_send_to(c, c->peers[i].member, CORE_PROMISE_ASK);
-        m->term = c->asked;
-        m->unclean = c->unclean;
+        if (!c->peers[i].promised)
+            core_send_ask(c, &c->peers[i]);
     }
     c->asked_ms = c->now_ms;
 }
@@ -199,8 +202,11 @@ void core_decide(struct core *c)
             best_end = p->end;
         }
     }
-    if (promises < (c->unclean ? 1 : core_promises_needed(c)) ||
-        (all < c->state.member_count && c->now_ms - c->since_ms < c->options.ask_wait_ms))
+    if (promises < (c->unclean ? 1 : core_promises_needed(c)))
+        return;
+    /* Who was handed the lead has all of the master's log: nobody who is waited for has more. */
+    if (all < c->state.member_count && !c->handed &&
+        c->now_ms - c->since_ms < c->options.ask_wait_ms)
         return;
     if (best) {
         core_look(c);
@@ -222,14 +228,14 @@ void core_promote(struct core *c, bool unclean)
 
 /* --- promises --- */
 
-/* Promises leave when they are durable. */
+/* Promises leave when they are durable, and there is a link for them. */
 void core_send_promises(struct core *c)
 {
     for (unsigned i = 0; i < c->peer_count && core_is_saved(c); i++) {
         struct core_peer *p = &c->peers[i];
         struct core_message *m;
 
-        if (p->owed == 0)
+        if (p->owed == 0 || p->away)
             continue;
         m = core_send_to(c, p->member, CORE_PROMISE);
         m->asked = p->owed;

@@ -51,6 +51,83 @@ START_TEST(a_promise_that_does_not_come_is_asked_for_again)
 }
 END_TEST
 
+/* Both are said as soon as there is a link again, not with the next beat. */
+START_TEST(a_new_link_is_told_what_it_has_missed)
+{
+    const struct core_state state = {
+        .version = 1, .member = 3, .members = {1, 2, 3}, .member_count = 3, .copies = 1};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 0, false, 1000);
+    core_promote(&c, false);
+    core_saved(&c, c.state.version);
+    c.order_count = 0;
+    core_link_lost(&c, 2);
+    core_link_new(&c, 2);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE_ASK), 1u << 2);
+
+    core_link_lost(&c, 2);
+    core_receive(&c, &(struct core_message){.type = CORE_PROMISE_ASK,
+                                            .from = 2,
+                                            .term = c.asked + (1 << CORE_MEMBER_BITS)});
+    core_saved(&c, c.state.version);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE), 0);
+    core_link_new(&c, 2);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE), 1u << 2);
+    core_link_new(&c, 2);
+    ck_assert_uint_eq(sent_to(&c, CORE_PROMISE), 0);
+}
+END_TEST
+
+/* It has all of the master's log, so that a third one, which may hang, is not waited for; and all
+ * others hear of the new epoch as soon as it is there. */
+START_TEST(who_was_handed_the_lead_begins_when_promises_enough_are_there)
+{
+    const uint64_t epoch = 1ull << 36 | 1ull << 20, term = 1 << CORE_MEMBER_BITS | 1;
+    const struct core_state state = {.version = 1,
+                                     .member = 2,
+                                     .members = {1, 2, 3},
+                                     .member_count = 3,
+                                     .copies = 2,
+                                     .promised = term,
+                                     .epoch_count = 1,
+                                     .epochs = {{epoch, 0}}};
+    const struct core_message welcome = {.type = CORE_WELCOME,
+                                         .from = 1,
+                                         .term = term,
+                                         .epoch = epoch,
+                                         .end = 10,
+                                         .epoch_count = 1,
+                                         .epochs = {{epoch, 0}}};
+    static struct core c;
+
+    for (int handed = 0; handed < 2; handed++) {
+        struct core_message promise = {
+            .type = CORE_PROMISE, .from = 1, .granted = true, .last_epoch = epoch, .end = 10};
+
+        core_init(&c, &times, &state, 0, 10, false, 1000);
+        core_receive(&c, &welcome);
+        core_saved(&c, c.state.version);
+        ck_assert_int_eq(c.role, CORE_FOLLOWING);
+        if (handed)
+            core_receive(&c,
+                         &(struct core_message){.type = CORE_TAKE_OVER, .from = 1, .term = term});
+        else
+            core_promote(&c, false);
+        core_saved(&c, c.state.version);
+        promise.asked = promise.term = c.asked;
+        core_receive(&c, &promise);
+        ck_assert_int_eq(c.role, handed ? CORE_STARTING : CORE_ASKING);
+    }
+    core_saved(&c, c.state.version);
+    ck_assert_int_eq(c.role, CORE_MASTER);
+    c.order_count = 0;
+    core_log(&c, 20, 10);
+    core_opened(&c, 20);
+    ck_assert_uint_eq(sent_to(&c, CORE_WELCOME), 1u << 1 | 1u << 3);
+}
+END_TEST
+
 START_TEST(the_order_to_begin_a_term_is_repeated_until_it_is_followed)
 {
     const struct core_state state = {.version = 1,
@@ -331,6 +408,8 @@ static Suite *steps_suite(void)
     TCase *t = tcase_create("steps");
 
     tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
+    tcase_add_test(t, a_new_link_is_told_what_it_has_missed);
+    tcase_add_test(t, who_was_handed_the_lead_begins_when_promises_enough_are_there);
     tcase_add_test(t, the_order_to_begin_a_term_is_repeated_until_it_is_followed);
     tcase_add_test(t, a_member_without_epochs_asks_in_a_term_that_it_has_hardly_had_before);
     tcase_add_test(t, no_term_is_asked_for_when_all_are_used_up);
