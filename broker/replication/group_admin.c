@@ -42,6 +42,9 @@ int group_hand_over(struct group *g, uint16_t to, int64_t wait_ms)
             core_hand_over(&g->core, to, wait_ms);
             group_run_orders(g);
             group_look_at_log(g);
+            /* Who has everything already will report nothing. */
+            core_log(&g->core, g->seen_written, g->seen_flushed);
+            group_run_orders(g);
             r = 0;
         }
     }
