@@ -176,6 +176,7 @@ struct core {
     bool handed;         /* a master that lives has handed over to us */
     uint16_t handing_to; /* 0: to whoever has everything first */
     int64_t handing_until, handed_ms;
+    int64_t heir_ms;     /* handing: when somebody who could take over was last there */
     int64_t disputed_ms; /* master: since when it is known that a higher term was promised */
     uint64_t cut_to;
     bool cut_anew;
@@ -244,8 +245,8 @@ bool core_deposes(const struct core *c, const struct core_message *m);
 /* An operator's word: ask for promises, and start the best of those who gave them. `unclean`: with
  * those that can be had, doubtful ones too. */
 void core_promote(struct core *c, bool unclean);
-/* Close writes; when member `to` (0: any) has everything it takes over; else, after wait_ms, writes
- * are open again. Of a master. */
+/* Close writes; when member `to` (0: any) has everything it takes over; else, after wait_ms or once
+ * it is gone, writes are open again. Of a master. */
 void core_hand_over(struct core *c, uint16_t to, int64_t wait_ms);
 /* Not master any more, and not by itself again. */
 void core_step_down(struct core *c);

@@ -161,10 +161,22 @@ void core_keep_handing(struct core *c)
     }
 }
 
+static bool has_heir(const struct core *c)
+{
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        const struct core_peer *p = &c->peers[i];
+
+        if ((c->handing_to == 0 || p->member == c->handing_to) && p->following && !p->away)
+            return true;
+    }
+    return false;
+}
+
 void core_hand_over(struct core *c, uint16_t to, int64_t wait_ms)
 {
     if (c->role != CORE_MASTER)
         return;
+    c->heir_ms = c->now_ms;
     c->handing = true;
     c->handing_to = to;
     c->handing_until = c->now_ms + wait_ms;
@@ -215,7 +227,11 @@ void core_take_report(struct core *c, struct core_peer *p, const struct core_mes
 void core_tick_master(struct core *c)
 {
     core_keep_handing(c);
-    if (c->handing && c->now_ms >= c->handing_until) {
+    if (has_heir(c))
+        c->heir_ms = c->now_ms;
+    /* Who is gone is not waited for: there are no sends meanwhile. */
+    if (c->handing &&
+        (c->now_ms >= c->handing_until || c->now_ms - c->heir_ms >= c->options.ask_wait_ms)) {
         c->handing = false;
         core_add_order(c, CORE_OPEN_WRITES)->again = true;
     }

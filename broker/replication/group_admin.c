@@ -7,6 +7,11 @@
 
 #include "common/clock.h"
 
+static bool is_connected(const struct peer *p)
+{
+    return p->out.fd >= 0 && p->in.fd >= 0;
+}
+
 int group_promote(struct group *g, bool unclean)
 {
     int r = -EALREADY;
@@ -25,19 +30,28 @@ int group_promote(struct group *g, bool unclean)
     return r;
 }
 
+/* There is a follower to hand over to. One that has just died still counts as following, and there
+ * would be no sends for as long as it is waited for. */
+static bool may_hand_over(struct group *g, uint16_t to)
+{
+    for (unsigned i = 0; i < g->peer_count; i++) {
+        const struct peer *p = &g->peers[i];
+
+        if ((to == 0 || p->member.id == to) && is_connected(p) &&
+            group_core_peer(g, p->member.id)->following)
+            return true;
+    }
+    return false;
+}
+
 int group_hand_over(struct group *g, uint16_t to, int64_t wait_ms)
 {
     int r = -EPERM;
 
     pthread_mutex_lock(&g->lock);
     if (g->core.role == CORE_MASTER && !g->opening) {
-        const struct core_peer *p = to ? group_core_peer(g, to) : NULL;
-        bool any = false;
-
-        for (unsigned i = 0; i < g->core.peer_count; i++)
-            any = any || g->core.peers[i].following;
         r = -ENOENT;
-        if (to ? p && p->following : any) {
+        if (may_hand_over(g, to)) {
             g->core.now_ms = clock_mono_ms();
             core_hand_over(&g->core, to, wait_ms);
             group_run_orders(g);
@@ -78,7 +92,7 @@ static void member_status(struct group *g, struct group_member_status *out)
         out->flushed = g->core.flushed;
         return;
     }
-    out->connected = p->out.fd >= 0 && p->in.fd >= 0;
+    out->connected = is_connected(p);
     out->following = c->following;
     out->received = c->received;
     out->flushed = c->flushed;

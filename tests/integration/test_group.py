@@ -518,6 +518,20 @@ def offsets_and_delayed_messages_go_with_the_master():
 
 
 @claims.claim
+def a_member_that_has_just_died_is_handed_nothing():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        group.brokers[2].kill()
+        until(lambda: not group.status(1)["members"][1]["connected"], "it is known to be gone")
+        for to in ({}, {"to": 2}):
+            refused = group.ask(1, HAND_OVER, to)
+            equal(refused.code, codes.SYSTEM_ERROR)
+            contains(refused.remark, "follows this master")
+        equal(group.status(1)["draining"], False)
+
+
+@claims.claim
 def another_list_of_members_or_number_of_copies_is_refused_at_the_start():
     with Group() as group:
         group.role(1, "master")

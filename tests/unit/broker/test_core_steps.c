@@ -51,6 +51,49 @@ START_TEST(a_promise_that_does_not_come_is_asked_for_again)
 }
 END_TEST
 
+/* There are no sends meanwhile. */
+START_TEST(a_hand_over_ends_when_nobody_is_there_to_take_over)
+{
+    const struct core_state state = {.version = 1,
+                                     .member = 1,
+                                     .members = {1, 2, 3},
+                                     .member_count = 3,
+                                     .copies = 2,
+                                     .promised = 1 << CORE_MEMBER_BITS | 1,
+                                     .written_term = 1 << CORE_MEMBER_BITS | 1,
+                                     .epoch_count = 1,
+                                     .epochs = {{1ull << 36 | 1ull << 20, 0}}};
+    struct core_message report = {.type = CORE_REPORT, .granted = true, .received = 10};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 10, false, 1000);
+    core_tick(&c, 1300);
+    core_saved(&c, c.state.version);
+    core_log(&c, 20, 20);
+    core_opened(&c, 20);
+    ck_assert_int_eq(c.role, CORE_MASTER);
+    report.epoch = c.epoch;
+    for (report.from = 2; report.from <= 3; report.from++)
+        core_receive(&c, &report);
+    core_hand_over(&c, 2, 30000);
+    core_tick(&c, 1390);
+    core_link_lost(&c, 2);
+    core_tick(&c, 1480); /* it may be back in a moment */
+    ck_assert(c.handing);
+    core_link_new(&c, 2);
+    core_tick(&c, 1500);
+    core_link_lost(&c, 2);
+    core_tick(&c, 1590);
+    ck_assert(c.handing);
+    c.order_count = 0;
+    core_tick(&c, 1600);
+    ck_assert(!c.handing);
+    ck_assert_int_eq(c.orders[0].type, CORE_OPEN_WRITES);
+    ck_assert(c.orders[0].again);
+    ck_assert_int_eq(c.role, CORE_MASTER);
+}
+END_TEST
+
 /* Both are said as soon as there is a link again, not with the next beat. */
 START_TEST(a_new_link_is_told_what_it_has_missed)
 {
@@ -408,6 +451,7 @@ static Suite *steps_suite(void)
     TCase *t = tcase_create("steps");
 
     tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
+    tcase_add_test(t, a_hand_over_ends_when_nobody_is_there_to_take_over);
     tcase_add_test(t, a_new_link_is_told_what_it_has_missed);
     tcase_add_test(t, who_was_handed_the_lead_begins_when_promises_enough_are_there);
     tcase_add_test(t, the_order_to_begin_a_term_is_repeated_until_it_is_followed);
