@@ -213,9 +213,9 @@ enum call_result serve_group_promote(struct call *call)
     group = group_of(call);
     if (!group)
         return CALL_DONE;
+    log_info("told to become the master%s", is_unclean ? ", by whatever promises there are" : "");
     if (group_promote(group, is_unclean) < 0)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "this member is the master already");
-    log_info("told to become the master%s", is_unclean ? ", by whatever promises there are" : "");
     return call_ok(call);
 }
 
@@ -234,6 +234,7 @@ enum call_result serve_group_hand_over(struct call *call)
     if (wait_ms < 1 || wait_ms > WAIT_MAX_MS)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "waitMillis is %lld, expected 1 to %d",
                           (long long)wait_ms, WAIT_MAX_MS);
+    log_info("told to hand over within %lld ms", (long long)wait_ms);
     r = group_hand_over(group, (uint16_t)to, wait_ms);
     if (r == -EPERM)
         return not_the_master(call);
@@ -244,7 +245,6 @@ enum call_result serve_group_hand_over(struct call *call)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "no member follows this master");
     if (r < 0)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "not handed over: %s", strerror(-r));
-    log_info("told to hand over within %lld ms", (long long)wait_ms);
     return call_ok(call);
 }
 
