@@ -131,9 +131,12 @@ static void put_member(struct json_out *j, const struct group_member_status *m)
     jout_object_end(j);
 }
 
-static void put_status(struct json_out *j, const struct group_status *s)
+static void put_status(struct json_out *j, const struct group_status *s,
+                       const struct broker_config *config)
 {
     jout_object(j);
+    jout_kv_str(j, "cluster", config->broker_cluster_name);
+    jout_kv_str(j, "broker", config->broker_name);
     jout_kv_str(j, "role", group_role_name(s->role));
     jout_kv_i64(j, "self", s->self);
     jout_kv_i64(j, "master", s->master);
@@ -184,7 +187,7 @@ enum call_result serve_group_status(struct call *call)
     call_begin(call, &w, RESPONSE_SUCCESS, false);
     remoting_body(&w);
     jout_begin(&j, call->out);
-    put_status(&j, &status);
+    put_status(&j, &status, &call->broker->settings->config);
     remoting_end(&w);
     return CALL_DONE;
 }

@@ -26,6 +26,8 @@ static void put_status(struct json_out *j, struct broker *b)
     bool slave = replication_slave_status(r, &follows, &metadata_age_ms);
 
     jout_object(j);
+    jout_kv_str(j, "cluster", b->settings->config.broker_cluster_name);
+    jout_kv_str(j, "broker", b->settings->config.broker_name);
     jout_kv_bool(j, "plain", true);
     /* One that has been told to step down is a slave when it has begun again. */
     jout_kv_str(j, "role", slave ? "slave" : "master");

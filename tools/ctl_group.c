@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/dial.h"
 #include "common/standard.h"
 #include "tools/show.h"
 
@@ -50,6 +51,25 @@ void group_step(struct ctl *ctl)
     buf_reset(&ctl->out);
 }
 
+static int check_members(const char *members, struct err *err)
+{
+    char list[2048], *save = NULL;
+
+    if (!members)
+        return TOOL_DONE;
+    if (strlen(members) >= sizeof(list))
+        return err_say(err, TOOL_USAGE, "--members is too long");
+    snprintf(list, sizeof(list), "%s", members);
+    for (char *at = strtok_r(list, ";", &save); at; at = strtok_r(NULL, ";", &save)) {
+        struct dial_address address;
+        struct err why = {0};
+
+        if (dial_parse(&address, at, &why) < 0)
+            return err_say(err, TOOL_USAGE, "--members %s: expected HOST:PORT[;HOST:PORT]", at);
+    }
+    return TOOL_DONE;
+}
+
 static int begin(struct ctl *ctl, const struct command *command, const struct option_spec *specs,
                  size_t count, int argc, char **argv, struct group_command *c, struct view *v)
 {
@@ -60,6 +80,9 @@ static int begin(struct ctl *ctl, const struct command *command, const struct op
         return r;
     if (!c->broker)
         return err_say(&ctl->err, TOOL_USAGE, "which group? --broker-name NAME is missing");
+    r = check_members(c->members, &ctl->err);
+    if (r != TOOL_DONE)
+        return r;
     r = view_find(ctl, c->cluster ? c->cluster : "DefaultCluster", c->broker, c->members, v);
     return r == TOOL_DONE ? CTL_GO_ON : r;
 }
@@ -103,7 +126,6 @@ static struct group_command no_command(void)
 
 static void add_member(struct table *t, struct view *v, struct view_member *m)
 {
-    const struct view_member *leader = view_leader(v);
     const char *state = m->alarm[0] ? m->alarm : m->doubtful ? "doubts its log" : "";
 
     if (view_is_outsider(m)) {
@@ -112,10 +134,16 @@ static void add_member(struct table *t, struct view *v, struct view_member *m)
         table_add(t, "no member");
         for (int i = 0; i < 5; i++)
             table_add(t, NULL);
-        table_add(t, "in no group, not counted");
+        if (m->foreign)
+            table_addf(t, "%s, not counted", m->why);
+        else
+            table_add(t, "in no group, not counted");
         return;
     }
-    table_addf(t, "%" PRId64, m->id);
+    if (m->id == 0)
+        table_add(t, NULL);
+    else
+        table_addf(t, "%" PRId64, m->id);
     table_add(t, m->address);
     if (!m->answers) {
         table_add(t, "no answer");
@@ -129,8 +157,8 @@ static void add_member(struct table *t, struct view *v, struct view_member *m)
     table_add_i64(t, m->written);
     table_add_i64(t, m->flushed);
     table_add_i64(t, m->confirmed);
-    if (leader)
-        table_add_i64(t, leader->written - m->written);
+    if (view_leader(v))
+        table_add_i64(t, view_lag(v, m));
     else
         table_add(t, NULL);
     table_add(t, state);
@@ -331,7 +359,10 @@ static void say_members(struct ctl *ctl, struct view *v)
                      m->id, m->address, m->role, m->last_epoch, m->written, m->confirmed,
                      m->doubtful ? "; it doubts its log, and its promise does not count" : "");
         else if (view_is_outsider(m))
-            buf_addf(&ctl->out, "broker at %s: in no group, it is not counted\n", m->address);
+            buf_addf(&ctl->out, "broker at %s: %s, not counted\n", m->address,
+                     m->foreign ? m->why : "in no group");
+        else if (m->id == 0)
+            buf_addf(&ctl->out, "%s: no answer (%s)\n", m->address, m->why);
         else
             buf_addf(&ctl->out, "member %" PRId64 " at %s: no answer (%s)\n", m->id, m->address,
                      m->why);

@@ -25,10 +25,10 @@ static void add_broker(struct table *t, const struct view_member *m)
         table_addf(t, "%" PRId64, m->broker_id);
     table_add(t, m->address);
     if (!m->plain) {
-        table_add(t, m->alive ? "not TernMQ" : "no answer");
+        table_add(t, m->foreign ? "another" : m->alive ? "not TernMQ" : "no answer");
         for (int i = 0; i < 4; i++)
             table_add(t, NULL);
-        table_add(t, m->alive ? "" : m->why);
+        table_add(t, m->alive && !m->foreign ? "" : m->why);
         return;
     }
     table_add(t, m->role);
@@ -104,7 +104,7 @@ static void say_broker(struct ctl *ctl, const struct view_member *m)
         return;
     }
     if (!m->plain) {
-        buf_add_str(&ctl->out, "answers, and is not TernMQ\n");
+        buf_addf(&ctl->out, "%s\n", m->foreign ? m->why : "answers, and is not TernMQ");
         return;
     }
     buf_addf(&ctl->out, "%s, log end %" PRId64, m->role, m->written);

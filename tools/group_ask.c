@@ -17,16 +17,16 @@ static void ask(struct ctl *ctl, struct view *v, struct view_member *m)
     int r = ctl_ask_json(ctl, v->broker, m->address, "tell of its group", REQUEST_TERN_GROUP_STATUS,
                          NULL, 0, -1, &status);
 
+    m->foreign = false;
+    snprintf(m->why, sizeof(m->why), "%.299s",
+             r == TOOL_DONE ? "its answer cannot be read" : ctl->err.text);
     taken = r == TOOL_DONE && view_take(v, m, status);
     m->plain = m->plain && taken;
     m->answers = taken && !m->plain;
     m->alive = r != TOOL_UNREACHABLE;
     m->silent = !m->alive && clock_mono_ms() - from_ms >= SILENT_MS;
-    if (!m->answers)
-        snprintf(m->why, sizeof(m->why), "%.299s",
-                 m->plain         ? "it is in no group"
-                 : r == TOOL_DONE ? "its answer cannot be read"
-                                  : ctl->err.text);
+    if (m->plain)
+        snprintf(m->why, sizeof(m->why), "it is in no group");
     ctl->err = before;
     json_decref(status);
 }

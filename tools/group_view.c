@@ -58,6 +58,20 @@ static bool take_plain(struct view_member *m, const json_t *status)
     return true;
 }
 
+/* A wrong address in --members may be that of another group: nothing of it counts here. */
+static bool is_foreign(const struct view *v, struct view_member *m, const json_t *status)
+{
+    const char *cluster = json_string_value(json_object_get(status, "cluster"));
+    const char *broker = json_string_value(json_object_get(status, "broker"));
+
+    m->foreign =
+        (cluster && strcmp(cluster, v->cluster) != 0) || (broker && strcmp(broker, v->broker) != 0);
+    if (m->foreign)
+        snprintf(m->why, sizeof(m->why), "it is broker %.120s of cluster %.120s",
+                 broker ? broker : "?", cluster ? cluster : "?");
+    return m->foreign;
+}
+
 bool view_take(struct view *v, struct view_member *m, const json_t *status)
 {
     const json_t *others = json_object_get(status, "members"), *other;
@@ -66,6 +80,8 @@ bool view_take(struct view *v, struct view_member *m, const json_t *status)
     bool plain = flag(status, "plain");
 
     m->plain = false;
+    if (is_foreign(v, m, status))
+        return false;
     if (!json_is_string(json_object_get(status, "role")) || (!plain && !json_is_array(others)))
         return false;
     text_of(status, "role", m->role, sizeof(m->role));
@@ -132,6 +148,30 @@ struct view_member *view_leader(struct view *v)
             leader = m;
     }
     return leader;
+}
+
+bool view_has_other(const struct view *v, const struct view_member *than)
+{
+    for (unsigned i = 0; i < v->count; i++) {
+        if (&v->members[i] != than && v->members[i].answers)
+            return true;
+    }
+    return false;
+}
+
+int64_t view_lag(struct view *v, const struct view_member *m)
+{
+    const struct view_member *leader = view_leader(v);
+
+    if (!leader)
+        return 0;
+    for (unsigned i = 0; i < leader->follower_count; i++) {
+        const struct view_follower *f = &leader->followers[i];
+
+        if (f->id == m->id && f->following && m->master == leader->id)
+            return leader->written - f->received;
+    }
+    return leader->written - m->written;
 }
 
 void view_join(struct view *v)

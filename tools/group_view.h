@@ -17,6 +17,7 @@ struct view_member {
     char address[VIEW_ADDRESS_MAX];
     bool answers;  /* as a member of a group */
     bool alive;    /* or in any other way */
+    bool foreign;  /* it answers, and is a broker of another name */
     bool silent;   /* it does not, and that took a while to find out */
     char why[300]; /* it does not */
     /* A broker of no group: it does not answer as a member. Of the numbers below it has epoch (of
@@ -65,13 +66,19 @@ void view_join(struct view *v);
 struct view_member *view_member(struct view *v, int64_t id);
 /* The one that writes, with the highest epoch; NULL. */
 struct view_member *view_leader(struct view *v);
+/* Another member than `than` answers. */
+bool view_has_other(const struct view *v, const struct view_member *than);
+/* How many bytes of the leader's log it lacks. Of a follower as the leader says: each member is
+ * asked at another time. */
+int64_t view_lag(struct view *v, const struct view_member *m);
 
-/* From the JSON of a GROUP_STATUS; false: it is no such answer. */
+/* From the JSON of a GROUP_STATUS; false: it is no such answer, or that of a broker of another name
+ * (`foreign`, `why`). */
 bool view_take(struct view *v, struct view_member *m, const json_t *status);
 /* Nobody answers as a member of a group, and some broker that is in none does. */
 bool view_is_plain(const struct view *v);
-/* It answers, and is no member of the group that others are in: a slave of no group, or one of
- * RocketMQ's. Nothing that it has or says counts. */
+/* It answers, and is no member of the group that others are in: a slave of no group, one of
+ * RocketMQ's, or a broker of another name. Nothing that it has or says counts. */
 bool view_is_outsider(const struct view_member *m);
 /* The slave of no group that has most; NULL: there is none. */
 struct view_member *view_plain_best(struct view *v);

@@ -148,6 +148,37 @@ START_TEST(brokers_of_no_group_are_judged_only_where_nobody_is_in_one)
 }
 END_TEST
 
+START_TEST(a_broker_of_another_name_is_no_member_whatever_its_id)
+{
+    struct view_member *m = view_know(&view, "other:1");
+
+    m->alive = true;
+    ck_assert(!take(m, "{\"cluster\":\"C\",\"broker\":\"x\",\"role\":\"master\",\"self\":1,"
+                       "\"members\":[]}"));
+    ck_assert(m->foreign && view_is_outsider(m));
+    ck_assert_str_eq(m->why, "it is broker x of cluster C");
+    ck_assert(!take(m, "{\"cluster\":\"D\",\"broker\":\"b\",\"plain\":true,\"role\":\"slave\"}"));
+    ck_assert(m->foreign && !m->plain);
+    ck_assert(take(m, "{\"cluster\":\"C\",\"broker\":\"b\",\"role\":\"master\",\"self\":1,"
+                      "\"members\":[]}"));
+    ck_assert(!m->foreign);
+}
+END_TEST
+
+/* One may be asked seconds after the other. */
+START_TEST(the_lag_of_a_follower_is_what_the_leader_says)
+{
+    answers(1, "master", 5, 900);
+    view_member(&view, 1)->followers[0] = (struct view_follower){2, true, true, true, 880};
+    view_member(&view, 1)->followers[1] = (struct view_follower){3, true, false, false, 10};
+    view_member(&view, 1)->follower_count = 2;
+    answers(2, "following", 5, 70000)->master = 1;
+    ck_assert_int_eq(view_lag(&view, view_member(&view, 2)), 20);
+    ck_assert_int_eq(view_lag(&view, answers(3, "looking", 5, 910)), -10);
+    ck_assert_int_eq(view_lag(&view, view_member(&view, 1)), 0);
+}
+END_TEST
+
 START_TEST(no_answer_makes_more_members_than_there_is_room_for)
 {
     struct buf text = {0};
@@ -250,6 +281,8 @@ static Suite *suite(void)
     TCase *c = tcase_create("view");
 
     tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, a_broker_of_another_name_is_no_member_whatever_its_id);
+    tcase_add_test(c, the_lag_of_a_follower_is_what_the_leader_says);
     tcase_add_test(c, a_member_tells_of_itself_and_of_members_that_nobody_knew);
     tcase_add_test(c, other_json_is_no_status);
     tcase_add_test(c, a_broker_of_no_group_is_no_member_and_tells_what_it_knows_of_its_master);
