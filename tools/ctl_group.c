@@ -248,9 +248,25 @@ int group_call(struct ctl *ctl, const struct view *v, const struct view_member *
     return client_need(ctl->client, m->address, whom, doing, &request, &reply, &ctl->err);
 }
 
+/* A name server may know the master by another address than ours (a host name, brokerIP1). */
+static bool is_that_master(struct ctl *ctl, const struct view *v, const struct view_member *m,
+                           const char *address)
+{
+    struct view there = {.cluster = v->cluster, .broker = v->broker};
+    struct view_member *other;
+
+    if (strcmp(address, m->address) == 0)
+        return true;
+    other = view_know(&there, address);
+    if (!other || m->plain)
+        return false;
+    view_ask(ctl, &there, other);
+    return other->answers && other->id == m->id && strcmp(other->role, "master") == 0;
+}
+
 enum { ROUTED, NOT_ROUTED, SILENT };
 static int routes_to(struct ctl *ctl, const char *name_server, const struct view *v,
-                     const char *address)
+                     const struct view_member *m)
 {
     struct rpc_request request = {.code = REQUEST_GET_BROKER_CLUSTER_INFO};
     struct remoting_frame reply;
@@ -268,7 +284,7 @@ static int routes_to(struct ctl *ctl, const char *name_server, const struct view
         return NOT_ROUTED;
     b = route_broker_named(&route, v->broker);
     master = b ? route_master(b) : NULL;
-    there = master && strcmp(master, address) == 0;
+    there = master && is_that_master(ctl, v, m, master);
     route_destroy(&route);
     return there ? ROUTED : NOT_ROUTED;
 }
@@ -282,11 +298,11 @@ int group_wait_for_routes(struct ctl *ctl, const struct view *v, const struct vi
 
     for (unsigned i = 0; i < count; i++) {
         const char *name_server = client_name_server(ctl->client, i);
-        int found = routes_to(ctl, name_server, v, m->address);
+        int found = routes_to(ctl, name_server, v, m);
 
         while (found == NOT_ROUTED && clock_mono_ms() < until_ms) {
             poll(NULL, 0, GROUP_LOOK_MS);
-            found = routes_to(ctl, name_server, v, m->address);
+            found = routes_to(ctl, name_server, v, m);
         }
         if (found == NOT_ROUTED)
             return err_say(&ctl->err, TOOL_REFUSED,
@@ -306,9 +322,10 @@ int group_wait_for_routes(struct ctl *ctl, const struct view *v, const struct vi
     return TOOL_DONE;
 }
 
-/* Until another member, or the same in a higher epoch, is the master. */
+/* Until another member, or the same in a higher epoch, is the master; or, `handing`, until the old
+ * one takes messages again. */
 static struct view_member *wait_for_leader(struct ctl *ctl, struct view *v, uint64_t above,
-                                           int64_t until_ms)
+                                           bool handing, int64_t until_ms)
 {
     for (;;) {
         struct view_member *m;
@@ -317,7 +334,7 @@ static struct view_member *wait_for_leader(struct ctl *ctl, struct view *v, uint
         m = view_leader(v);
         if (m && m->epoch > above && !m->draining)
             return m;
-        if (clock_mono_ms() >= until_ms)
+        if (clock_mono_ms() >= until_ms || (handing && m && m->epoch <= above && !m->draining))
             return NULL;
         poll(NULL, 0, GROUP_LOOK_MS);
     }
@@ -370,6 +387,19 @@ static void say_members(struct ctl *ctl, struct view *v)
     group_step(ctl);
 }
 
+/* --to. NULL with ctl->err: it is not there. */
+static struct view_member *named(struct ctl *ctl, struct view *v, int64_t id)
+{
+    struct view_member *m = view_member(v, id);
+
+    if (!m)
+        err_say(&ctl->err, TOOL_NOT_FOUND, "%s has no member %" PRId64, v->broker, id);
+    else if (!m->answers)
+        err_say(&ctl->err, TOOL_UNREACHABLE, "member %" PRId64 " of %s does not answer", id,
+                v->broker);
+    return m && m->answers ? m : NULL;
+}
+
 /* Says what is decided and from what. NULL with ctl->err: it cannot be done. */
 static struct view_member *decide(struct ctl *ctl, struct view *v, const struct group_command *c)
 {
@@ -377,12 +407,9 @@ static struct view_member *decide(struct ctl *ctl, struct view *v, const struct 
     unsigned promises = view_promises(v, c->unclean);
 
     if (c->to != GROUP_TO_UNSET) {
-        asks = view_member(v, c->to);
-        if (!asks || !asks->answers) {
-            err_say(&ctl->err, TOOL_NOT_FOUND, "member %" PRId64 " of %s does not answer", c->to,
-                    v->broker);
+        asks = named(ctl, v, c->to);
+        if (!asks)
             return NULL;
-        }
     }
     if (asks && asks == leader) {
         err_say(&ctl->err, TOOL_REFUSED, "member %" PRId64 " is the master already", asks->id);
@@ -489,7 +516,7 @@ static int promote(struct ctl *ctl, const struct command *command, int argc, cha
         return r;
     buf_addf(&ctl->out, "member %" PRId64 " asks for promises\n", id);
     group_step(ctl);
-    leader = wait_for_leader(ctl, &v, above, until);
+    leader = wait_for_leader(ctl, &v, above, false, until);
     asks = view_member(&v, id);
     if (asks)
         say_promises(ctl, &v, asks);
@@ -528,7 +555,7 @@ static int drain(struct ctl *ctl, const struct command *command, int argc, char 
     struct view_member *leader;
     struct view v;
     uint64_t above;
-    int64_t until, from;
+    int64_t until, from, began;
     int r = begin(ctl, command, specs, sizeof(specs) / sizeof(specs[0]), argc, argv, &c, &v);
 
     if (r != CTL_GO_ON)
@@ -546,6 +573,12 @@ static int drain(struct ctl *ctl, const struct command *command, int argc, char 
     from = leader->id;
     if (c.to == from)
         return err_say(&ctl->err, TOOL_REFUSED, "member %" PRId64 " is the master already", from);
+    /* There would be no sends for as long as one that hangs is waited for. */
+    if (c.to != GROUP_TO_UNSET && !named(ctl, &v, c.to))
+        return ctl->err.code;
+    if (!view_has_other(&v, leader))
+        return err_say(&ctl->err, TOOL_REFUSED,
+                       "no other member of %s answers: there is none to hand over to", v.broker);
     snprintf(to, sizeof(to), "%" PRId64, c.to == GROUP_TO_UNSET ? 0 : c.to);
     snprintf(wait, sizeof(wait), "%" PRId64, c.wait_ms);
     above = highest_epoch(&v);
@@ -556,19 +589,21 @@ static int drain(struct ctl *ctl, const struct command *command, int argc, char 
     buf_addf(&ctl->out, "member %" PRId64 " takes no more messages until %s has everything\n", from,
              c.to == GROUP_TO_UNSET ? "another" : "that member");
     group_step(ctl);
-    leader = wait_for_leader(ctl, &v, above, until);
+    began = clock_mono_ms();
+    leader = wait_for_leader(ctl, &v, above, true, until);
     if (!leader) {
+        double waited = (double)(clock_mono_ms() - began) / 1000;
         const struct view_member *old = view_member(&v, from);
 
         if (old && old->answers && strcmp(old->role, "master") == 0)
             return err_say(&ctl->err, TOOL_REFUSED,
                            "nobody has taken over within %.1f s; member %" PRId64
                            " goes on as the master",
-                           (double)c.wait_ms / 1000, from);
+                           waited, from);
         return err_say(&ctl->err, TOOL_REFUSED,
                        "nobody has taken over within %.1f s, and member %" PRId64
                        " is the master no more; make one with ternctl promote",
-                       (double)c.wait_ms / 1000, from);
+                       waited, from);
     }
     say_leader(ctl, &v, leader);
     return group_wait_for_routes(ctl, &v, leader, until);

@@ -8,7 +8,7 @@
 
 enum { SILENT_MS = 1000 };
 
-static void ask(struct ctl *ctl, struct view *v, struct view_member *m)
+void view_ask(struct ctl *ctl, struct view *v, struct view_member *m)
 {
     json_t *status = NULL;
     bool taken;
@@ -35,7 +35,7 @@ void view_refresh(struct ctl *ctl, struct view *v)
 {
     for (unsigned i = 0; i < v->count; i++) { /* grows while members name others */
         if (!v->members[i].silent)
-            ask(ctl, v, &v->members[i]);
+            view_ask(ctl, v, &v->members[i]);
     }
     view_join(v);
 }

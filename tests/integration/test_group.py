@@ -612,6 +612,63 @@ def a_slave_of_no_group_that_follows_one_does_not_take_its_place():
         outsider.stop()
 
 
+def ctl(group, command, *words):
+    code, out, err = process.run_program(
+        [process.CTL, command, "-b", "broker-a", *words, "-n", group.namesrv.address])
+    return code, out + err
+
+
+@claims.claim
+def ternctl_is_not_misled_by_a_wrong_address_or_another_name_of_a_right_one():
+    with Group() as group, Group(brokerName="another") as other:
+        for each in (group, other):
+            each.role(1, "master")
+            each.trusted(2)
+        elsewhere = f"127.0.0.1:{other.ports[1]}"
+        code, said = ctl(group, "group", "--members", elsewhere)
+        equal(code, 0, said)
+        contains(said, "it is broker another of cluster DefaultCluster, not counted")
+        group.brokers[1].kill()
+        code, said = ctl(group, "promote", "--members", elsewhere)
+        equal(code, 0, said)
+        contains(said, "promises that can be had: 1, needed: 1")
+        group.role(2, "master")
+        equal(other.status(1)["role"], "master")
+        code, said = ctl(other, "group", "--members", elsewhere)  # of broker-a, which it is not
+        equal(code, 3, said)
+        contains(said, "it is broker another of cluster DefaultCluster")
+        for words, status in ((["--members", "127.0.0.1"], 2), (["--members", ":1"], 2)):
+            code, said = ctl(group, "group", *words)
+            equal(code, status, said)
+            contains(said, "expected HOST:PORT")
+
+        group.start(1)
+        group.trusted(1)
+        group.namesrv.stop()  # name servers know members by numbers
+        group.namesrv = process.Namesrv(port=group.namesrv.port)
+        code, said = ctl(group, "drain", "--members", f"localhost:{group.ports[1]}")
+        equal(code, 0, said)
+        contains(said, f"member 1 at localhost:{group.ports[1]} is the master")
+
+
+@claims.claim
+def ternctl_hands_nothing_to_who_is_not_there():
+    with Group() as group:
+        group.role(1, "master")
+        group.trusted(2)
+        for command in ("promote", "drain"):
+            code, said = ctl(group, command, "--to", "7")
+            equal(code, 4, said)
+            contains(said, "broker-a has no member 7")
+        group.brokers[2].freeze()
+        for words, status in ((["--to", "2"], 3), ([], 1)):
+            code, said = ctl(group, "drain", *words)
+            equal(code, status, said)
+            contains(said, "answer")
+        equal(group.status(1)["draining"], False)
+        group.brokers[2].thaw()
+
+
 @claims.claim
 def a_topic_is_with_the_other_member_before_its_maker_hears_of_it():
     with Group(replicaAck="strict", slaveTimeout=10000) as group:
