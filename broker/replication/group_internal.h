@@ -83,6 +83,7 @@ struct group {
     int64_t retry_ms; /* of those two, when they failed; 0: not */
     uint16_t told_master;
     char alarm[200];
+    bool no_room; /* the alarm says so, and the log of the master waits */
     bool unclean;
     int64_t tick_ms;
     /* Metadata frames that are taken and not durable yet, oldest first. */

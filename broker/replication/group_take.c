@@ -70,6 +70,9 @@ static size_t append(struct group *g, struct peer *p, const struct core_message 
     }
     r = store_follow(store, m->offset, log, &used, &err);
     if (used > 0) {
+        if (g->no_room)
+            g->alarm[0] = '\0';
+        g->no_room = false;
         taken.size = used;
         core_receive(&g->core, &taken);
         group_run_orders(g);
@@ -81,6 +84,8 @@ static size_t append(struct group *g, struct peer *p, const struct core_message 
     if (r == -EAGAIN) {
         hold(p, MEMORY_MS);
     } else if (r == -ENOSPC) {
+        g->no_room = true;
+        snprintf(g->alarm, sizeof(g->alarm), "%.190s", err.text);
         log_warn_limited("member without room",
                          "the log of member %u waits: %s; it goes on by itself when there is",
                          (unsigned)p->member.id, err.text);

@@ -163,10 +163,10 @@ def a_slave_whose_disk_is_full():
         third = group.members[2]
         filler = os.path.join(disk, "filler")
         hosts.fill(filler)
-        until(lambda: not group.master().near(third) or "no room" in third.broker.log(),
-              "the slave has no room")
+        until(lambda: "no room" in third.status()["alarm"], "the slave says that it has no room")
         load.wait_acked(300)
         os.unlink(filler)
+        until(lambda: third.status()["alarm"] == "", "it goes on, and says nothing more")
         kept(group, load)
 
 
