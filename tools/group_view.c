@@ -279,7 +279,13 @@ void view_losses(const struct view *v, const struct view_member *to, struct buf 
     for (unsigned i = 0; i < v->count; i++) {
         const struct view_member *m = &v->members[i];
 
-        if (m->answers || view_is_outsider(m))
+        if (m->answers && m->doubtful && m != to)
+            buf_addf(out,
+                     "  member %" PRId64 " may have lost some or all of its log (a power cut under "
+                     "ASYNC_FLUSH, or its disk is new): acknowledged messages that only it had may "
+                     "be gone\n",
+                     m->id);
+        if (m->answers || view_is_outsider(m) || m->id == 0)
             continue;
         buf_addf(out,
                  "  member %" PRId64 " at %s does not answer: what only it and others that do not "

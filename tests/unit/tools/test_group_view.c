@@ -250,6 +250,9 @@ START_TEST(what_may_be_lost_is_with_those_that_do_not_answer_or_doubt)
     ck_assert_ptr_null(strstr(losses(one), "member 2"));
     answers(3, "looking", 5, 80);
     ck_assert_str_eq(losses(one), "");
+    view_member(&view, 2)->doubtful = true; /* a new disk: nobody else may have what it had */
+    ck_assert_ptr_nonnull(strstr(losses(one), "member 2 may have lost some or all of its log"));
+    view_member(&view, 2)->doubtful = false;
     one->doubtful = true;
     ck_assert_ptr_nonnull(strstr(losses(one), "member 1 does not know whether its log is whole"));
 }
