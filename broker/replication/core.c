@@ -202,7 +202,6 @@ void core_receive(struct core *c, const struct core_message *m)
     p->heard_ms = c->now_ms;
     switch (m->type) {
     case CORE_FOLLOW:
-        core_hear_of(c, m->term);
         core_take_follow(c, p, m);
         break;
     case CORE_WELCOME:

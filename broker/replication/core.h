@@ -99,7 +99,7 @@ enum core_order_type {
                           hand-over was given up, the epoch goes on */
     CORE_CLOSE_WRITES, /* at once. `handing`: to hand over; what is owed may still be answered */
     CORE_CONFIRM,      /* everything below `offset` is confirmed */
-    CORE_ALARM,        /* `why`: an operator has to look */
+    CORE_ALARM,        /* `why`: an operator has to look; empty: not any more */
 };
 
 struct core_order {
@@ -148,6 +148,7 @@ struct core_peer {
     bool owed_unclean;
     bool looks;   /* it was heard looking for a master since we look for one */
     bool has_log; /* it was heard to have a log, or a promise */
+    bool claims;  /* it was heard to claim the first epoch of a new group */
     bool blocked; /* its link takes no log bytes now */
     bool away;    /* there is no link to it */
 };
@@ -180,6 +181,7 @@ struct core {
     int64_t disputed_ms; /* master: since when it is known that a higher term was promised */
     uint64_t cut_to;
     bool cut_anew;
+    bool said_new;      /* the last alarm is why a new group has not begun */
     bool truncating;    /* ordered, and core_truncated() was not called yet */
     bool dropped;       /* bytes that came while the state was being saved are to come again */
     uint64_t waits_for; /* a version of the state, before the next step of STARTING or CUTTING */

@@ -26,6 +26,7 @@ void core_report(struct core *c, bool again)
 
 static void follow(struct core *c)
 {
+    core_unsay_new(c);
     core_enter(c, CORE_FOLLOWING);
     core_settle(c);
     core_report(c, true);

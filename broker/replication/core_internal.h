@@ -39,7 +39,10 @@ void core_put_table(const struct core *c, struct core_message *m);
 /* Into another role; a master that leaves its own closes writes. */
 void core_enter(struct core *c, enum core_role role);
 void core_look(struct core *c);
+/* The claim to the first epoch of a new group. */
+bool core_claims(const struct core *c);
 void core_drop_claim(struct core *c);
+void core_unsay_new(struct core *c);
 void core_ask_to_follow(struct core *c);
 bool core_may_go_on(const struct core *c);
 /* Of this member, in the term that it has promised; the state is saved first. */

@@ -99,6 +99,12 @@ static bool is_disputed(const struct core *c, const struct core_message *m)
 void core_take_follow(struct core *c, struct core_peer *p, const struct core_message *m)
 {
     p->looks = true;
+    p->claims = m->epoch_count == 0 && m->end == m->first && m->term == core_first_term(p->member);
+    if (p->claims && core_claims(c)) { /* nobody has promised that term to it */
+        p->has_log = true;
+        return;
+    }
+    core_hear_of(c, m->term);
     p->has_log = m->epoch_count > 0 || m->end > m->first || m->term != 0;
     if (p->has_log)
         core_drop_claim(c);

@@ -29,8 +29,7 @@ void core_look(struct core *c)
         c->peers[i].looks = false;
 }
 
-/* The claim to the first epoch of a new group. */
-static bool claims(const struct core *c)
+bool core_claims(const struct core *c)
 {
     return c->state.epoch_count == 0 && c->state.written_term != 0;
 }
@@ -39,13 +38,13 @@ static bool claims(const struct core *c)
  * the first epoch may have a new disk, until all others were heard. */
 bool core_is_certain(const struct core *c)
 {
-    return !c->doubtful && !claims(c);
+    return !c->doubtful && !core_claims(c);
 }
 
 /* The group is not new, this member is. */
 void core_drop_claim(struct core *c)
 {
-    if (!claims(c))
+    if (!core_claims(c))
         return;
     core_alarm(c, "the other members have a log, this one is new among them: it follows");
     c->state.written_term = 0;
@@ -53,8 +52,47 @@ void core_drop_claim(struct core *c)
     core_save(c);
 }
 
+/* Why a new group does not begin: an operator who waits for it has made a mistake in a file, or
+ * has not started all. */
+static void say_new(struct core *c)
+{
+    bool all = true, rival = false;
+
+    if (c->state.epoch_count > 0 || c->written > c->first ||
+        (c->state.promised != 0 && !core_claims(c)) ||
+        c->now_ms - c->since_ms < c->options.start_wait_ms)
+        return;
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        const struct core_peer *p = &c->peers[i];
+
+        if (p->has_log && !p->claims)
+            return;
+        all = all && p->looks;
+        rival = rival || (p->claims && core_claims(c));
+    }
+    c->said_new = true;
+    if (rival)
+        core_alarm(c, "a new group: two files say that theirs is the master, brokerRole is SLAVE "
+                      "in all but one");
+    else if (all && !core_claims(c))
+        core_alarm(c, "a new group: the file of one member has to say brokerRole=SYNC_MASTER or "
+                      "ASYNC_MASTER");
+    else
+        core_alarm(c, "a new group: it begins when all members have been heard; the log says "
+                      "who cannot be greeted");
+}
+
+/* There is a master now. */
+void core_unsay_new(struct core *c)
+{
+    if (c->said_new)
+        core_alarm(c, "");
+    c->said_new = false;
+}
+
 void core_ask_to_follow(struct core *c)
 {
+    say_new(c);
     for (unsigned i = 0; i < c->peer_count; i++)
         core_put_table(c, core_send_to(c, c->peers[i].member, CORE_FOLLOW));
     c->reported_ms = c->now_ms;
@@ -71,7 +109,7 @@ bool core_may_go_on(const struct core *c)
     }
     may = !c->doubtful && !c->truncating && c->state.written_term != 0 &&
           c->state.written_term == c->state.promised && c->highest <= c->state.promised;
-    if (claims(c))
+    if (core_claims(c))
         return may && all && empty;
     /* All others look for a master themselves, and none has promised more. */
     return may && (all || c->now_ms - c->since_ms >= c->options.start_wait_ms);
@@ -94,6 +132,7 @@ void core_begin_epoch(struct core *c)
         core_look(c);
         return;
     }
+    core_unsay_new(c);
     c->epoch = epoch;
     c->epoch_first_end = 0;
     c->doubtful = false;

@@ -260,7 +260,8 @@ static void run_order(struct group *g, const struct core_order *o)
         break;
     case CORE_ALARM:
         snprintf(g->alarm, sizeof(g->alarm), "%s", o->why);
-        log_warn_limited(o->why, "group %s: %s", g->options.broker_name, o->why);
+        if (o->why[0] != '\0')
+            log_warn_limited(o->why, "group %s: %s", g->options.broker_name, o->why);
         break;
     }
 }

@@ -71,6 +71,13 @@ static int check_members(const struct group_start *g, const struct broker_config
     return 0;
 }
 
+/* The member has taken part in nothing yet: it has an epoch from nobody and has promised nothing to
+ * another. A mistake in its file can be mended. */
+static bool is_unused(const struct core_state *s)
+{
+    return s->epoch_count == 0 && (s->promised == 0 || s->promised == s->written_term);
+}
+
 /* The role in the file says how a store without a state begins; that of a former group in a higher
  * term than any that name servers may know. */
 static int make_state(struct group_start *g, const struct broker_config *c, uint64_t told,
@@ -124,7 +131,7 @@ int group_start_prepare(struct group_start *g, const struct broker_config *c, ui
         return r;
     g->changed = false;
     r = group_state_load(&g->state, c->store_path_root_dir, err);
-    if (r == -ENOENT) {
+    if (r == -ENOENT || (r == 0 && is_unused(&g->state.core))) {
         r = make_state(g, c, told, err);
     } else {
         if (r == 0)

@@ -547,6 +547,28 @@ def another_list_of_members_or_number_of_copies_is_refused_at_the_start():
 
 
 @claims.claim
+def a_new_group_says_why_it_does_not_begin_and_a_mistake_in_a_file_can_be_mended():
+    slave = {"brokerRole": "SLAVE", "brokerId": 1}
+    for number, wrong, says in (
+            (2, {"brokerRole": "SYNC_MASTER", "brokerId": 0}, "two files say that theirs is the master"),
+            (1, slave, "the file of one member has to say brokerRole=SYNC_MASTER"),
+            (2, {"inSyncReplicas": 1}, "it begins when all members have been heard")):
+        with Group(size=0) as group:
+            group.ports = {n: process.free_port() for n in (1, 2)}
+            group.stores = {n: process.new_path("store") for n in group.ports}
+            group.start(3 - number)
+            group.start(number, **wrong)
+            for member in group.ports:
+                until(lambda: says in group.status(member).get("alarm", ""), "an operator is told why")
+            group.brokers[number].stop()
+            group.start(number)
+            group.role(1, "master")
+            group.trusted(2)
+            for member in group.ports:
+                equal(group.status(member)["alarm"], "", "nothing is left to look at")
+
+
+@claims.claim
 def another_group_of_the_same_messages_writes_in_higher_epochs_than_the_former():
     with Group() as group:
         group.role(1, "master")
