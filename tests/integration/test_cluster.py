@@ -67,6 +67,7 @@ def up_starts_a_cluster_that_takes_messages_on_both_masters():
     equal(running(), NAMES)
     contains(out, namesrvs())
     for name in ("broker-a", "broker-b"):
+        contains(out, f"{name}: the master is member 1 at")
         counted(name, 2)
     made = ctl("topic", "create", "orders")
     for name in ("broker-a", "broker-b"):
