@@ -165,6 +165,8 @@ void core_link_new(struct core *c, uint16_t member)
         core_welcome(c, p);
     else if (c->role == CORE_ASKING && core_is_saved(c) && !p->promised)
         core_send_ask(c, p);
+    else if (c->role == CORE_FOLLOWING && c->master == member)
+        core_report(c, true);
 }
 
 void core_link_lost(struct core *c, uint16_t member)

@@ -122,6 +122,33 @@ START_TEST(a_new_link_is_told_what_it_has_missed)
 }
 END_TEST
 
+/* Its master may be heard before there is a link to it. */
+START_TEST(a_follower_reports_as_soon_as_it_can)
+{
+    const uint64_t epoch = 1ull << 36 | 1ull << 20, term = 1 << CORE_MEMBER_BITS | 1;
+    const struct core_state state = {
+        .version = 1, .member = 2, .members = {1, 2, 3}, .member_count = 3, .copies = 2};
+    static struct core c;
+
+    core_init(&c, &times, &state, 0, 0, true, 1000);
+    core_link_lost(&c, 1);
+    core_receive(&c, &(struct core_message){.type = CORE_WELCOME,
+                                            .from = 1,
+                                            .term = term,
+                                            .epoch = epoch,
+                                            .end = 10,
+                                            .epoch_count = 1,
+                                            .epochs = {{epoch, 0}}});
+    core_saved(&c, c.state.version);
+    ck_assert_int_eq(c.role, CORE_FOLLOWING);
+    c.order_count = 0;
+    core_link_new(&c, 3);
+    ck_assert_uint_eq(sent_to(&c, CORE_REPORT), 0);
+    core_link_new(&c, 1);
+    ck_assert_uint_eq(sent_to(&c, CORE_REPORT), 1u << 1);
+}
+END_TEST
+
 /* It has all of the master's log, so that a third one, which may hang, is not waited for; and all
  * others hear of the new epoch as soon as it is there. */
 START_TEST(who_was_handed_the_lead_begins_when_promises_enough_are_there)
@@ -452,6 +479,7 @@ static Suite *steps_suite(void)
 
     tcase_add_test(t, a_promise_that_does_not_come_is_asked_for_again);
     tcase_add_test(t, a_hand_over_ends_when_nobody_is_there_to_take_over);
+    tcase_add_test(t, a_follower_reports_as_soon_as_it_can);
     tcase_add_test(t, a_new_link_is_told_what_it_has_missed);
     tcase_add_test(t, who_was_handed_the_lead_begins_when_promises_enough_are_there);
     tcase_add_test(t, the_order_to_begin_a_term_is_repeated_until_it_is_followed);
