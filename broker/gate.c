@@ -294,6 +294,7 @@ static void release_written(struct gate *g, uint64_t watermark)
 static void release_confirmed(struct gate *g, uint64_t watermark)
 {
     const struct replication *replication = g->on->broker->replication;
+    const struct broker_config *c = &g->on->broker->settings->config;
     struct ring *r = &g->confirmed;
 
     while (r->count > 0 && r->slots[r->first].reply.log_end <= watermark) {
@@ -301,8 +302,13 @@ static void release_confirmed(struct gate *g, uint64_t watermark)
         int32_t code = replication_verdict(replication, p->reply.log_end);
         const char *remark = NULL;
 
+        /* It was waited for, though nobody waits for it any more. */
+        if (code == RESPONSE_SLAVE_NOT_AVAILABLE &&
+            loop_now_ms(g->on->loop) - p->since_ms >= c->slave_timeout)
+            code = RESPONSE_FLUSH_SLAVE_TIMEOUT;
         if (code == RESPONSE_SLAVE_NOT_AVAILABLE)
-            remark = "stored, but there is no slave near enough to copy it";
+            remark =
+                "stored, but there are too few slaves that are near, and take what they are sent";
         else if (code != RESPONSE_SUCCESS)
             remark = SLAVE_TOO_SLOW;
         answer(g, r, p, code, remark);

@@ -97,6 +97,7 @@ static void member_status(struct group *g, struct group_member_status *out)
     out->received = c->received;
     out->flushed = c->flushed;
     out->near = c->following && out->connected &&
+                (p->counted < 0 || !quorum_is_silent(&g->quorum, p->counted)) &&
                 (c->received >= g->core.written ||
                  g->core.written - c->received < g->options.quorum.behind_max);
     out->heard_ms = c->heard_ms == 0 ? -1 : clock_mono_ms() - c->heard_ms;

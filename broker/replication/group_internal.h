@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "broker/replication/copies_said.h"
 #include "broker/replication/group.h"
 #include "broker/replication/group_dial.h"
 #include "broker/replication/group_link.h"
@@ -72,6 +73,7 @@ struct group {
     unsigned peer_count;
     struct meta_source *source;
     struct quorum quorum;
+    struct copies_said said;
     uint64_t told_limit;
     uint64_t seen_written, seen_flushed;
     bool led;        /* this broker was or is the master */

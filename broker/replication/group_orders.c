@@ -57,14 +57,14 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
             /* A process that has ended is not waited for until it counts as silent. */
             if (follows && p->counted < 0) {
                 snprintf(name, sizeof(name), "%u", (unsigned)p->member.id);
-                p->counted = quorum_connect(&g->quorum, name);
+                p->counted = quorum_connect(&g->quorum, name, now);
             } else if (!follows && p->counted >= 0) {
                 quorum_disconnect(&g->quorum, p->counted);
                 p->counted = -1;
             }
             if (p->counted >= 0)
                 quorum_report(&g->quorum, p->counted,
-                              g->options.times.count_flushed ? c->flushed : c->received);
+                              g->options.times.count_flushed ? c->flushed : c->received, now);
         }
         /* A limit that begins may not take back what was seen; and a hold that did not become one
          * would keep replies until the next flush. */
@@ -76,6 +76,7 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
          */
         atomic_store(&g->acked, g->core.confirmed);
         atomic_store(&g->enough, quorum_near(&g->quorum) + 1 >= g->options.quorum.copies);
+        copies_say(&g->said, &g->quorum, "other members");
         if (go_on && others > limit)
             limit = others;
     }
@@ -145,6 +146,7 @@ static void open_writes(struct group *g)
     for (unsigned i = 0; i < g->peer_count; i++)
         g->peers[i].counted = -1;
     quorum_init(&g->quorum, &g->options.quorum, g->core.confirmed);
+    g->said = (struct copies_said){.lack = false};
     g->quorum.open = false;
     log_info("this member, %u, is the master from now on: epoch %" PRIu64
              " begins at log offset %" PRIu64,

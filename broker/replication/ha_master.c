@@ -1,4 +1,5 @@
 /* ha_master.c - see ha_master.h. */
+#include "broker/replication/copies_said.h"
 #include "broker/replication/ha_master.h"
 
 #include <arpa/inet.h>
@@ -53,6 +54,7 @@ struct ha_master {
     struct slave slaves[QUORUM_MEMBERS_MAX];
     struct quorum quorum;
     uint64_t told_limit;
+    struct copies_said said;
     /* For others; written by the thread. */
     _Atomic uint64_t acked, slowest, sent_bytes, frames, refused;
     _Atomic unsigned connections, near;
@@ -76,6 +78,7 @@ static int64_t keep_quorum(struct ha_master *m, int64_t now)
     /* Before the limit: whoever sees his message confirmed asks at once whether that has copies. */
     atomic_store(&m->acked, m->quorum.acked);
     atomic_store(&m->near, quorum_near(&m->quorum));
+    copies_say(&m->said, &m->quorum, "slaves");
     store_limit_confirmed(store, limit);
     if (limit != m->told_limit) {
         m->told_limit = limit;
@@ -169,7 +172,7 @@ static void take_connection(struct ha_master *m, int64_t now)
     }
     *s = (struct slave){.fd = fd, .read_ms = now, .write_ms = now};
     name_of(&address, s->peer, host);
-    s->member = quorum_connect(&m->quorum, host);
+    s->member = quorum_connect(&m->quorum, host, now);
     if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
         log_warn_limited("HA port", "TCP_NODELAY: %s", strerror(errno));
     log_info("slave %s has connected", s->peer);
@@ -177,7 +180,7 @@ static void take_connection(struct ha_master *m, int64_t now)
 
 /* --- reports --- */
 
-static bool take_report(struct ha_master *m, struct slave *s, uint64_t report)
+static bool take_report(struct ha_master *m, struct slave *s, uint64_t report, int64_t now)
 {
     struct store *store = m->options.store;
     uint64_t written = store_written(store), min = store_min(store);
@@ -210,7 +213,7 @@ static bool take_report(struct ha_master *m, struct slave *s, uint64_t report)
         log_info("slave %s reports %" PRIu64 " and is sent the log from %" PRIu64 " on", s->peer,
                  report, s->next);
     s->reported = true;
-    quorum_report(&m->quorum, s->member, report);
+    quorum_report(&m->quorum, s->member, report, now);
     return true;
 }
 
@@ -237,7 +240,7 @@ static void take_input(struct ha_master *m, struct slave *s, int64_t now)
     uint64_t report = load_be64(s->in + whole - REPORT_BYTES);
     memmove(s->in, s->in + whole, s->in_len - whole);
     s->in_len -= whole;
-    (void)take_report(m, s, report);
+    (void)take_report(m, s, report, now);
 }
 
 /* --- streaming --- */

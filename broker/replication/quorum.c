@@ -15,14 +15,14 @@ void quorum_init(struct quorum *q, const struct quorum_options *options, uint64_
         q->acked = UINT64_MAX;
 }
 
-int quorum_connect(struct quorum *q, const char *identity)
+int quorum_connect(struct quorum *q, const char *identity, int64_t now_ms)
 {
     for (int i = 0; i < QUORUM_MEMBERS_MAX; i++) {
         struct quorum_connection *c = &q->connections[i];
 
         if (c->used)
             continue;
-        *c = (struct quorum_connection){.used = true};
+        *c = (struct quorum_connection){.used = true, .moved_ms = now_ms};
         snprintf(c->identity, sizeof(c->identity), "%s", identity);
         return i;
     }
@@ -34,12 +34,29 @@ void quorum_disconnect(struct quorum *q, int connection)
     q->connections[connection].used = false;
 }
 
-void quorum_report(struct quorum *q, int connection, uint64_t acked)
+static void set_target(const struct quorum *q, struct quorum_connection *c, int64_t now_ms)
+{
+    c->target = q->written;
+    c->target_ms = now_ms;
+}
+
+void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t now_ms)
 {
     struct quorum_connection *c = &q->connections[connection];
 
+    if (!c->reported || acked > c->acked)
+        c->moved_ms = now_ms;
     c->reported = true;
     c->acked = acked;
+    if (c->silent && acked >= c->target) {
+        c->silent = acked < q->written && now_ms - c->target_ms >= q->options.timeout_ms;
+        set_target(q, c, now_ms);
+    }
+}
+
+bool quorum_is_silent(const struct quorum *q, int connection)
+{
+    return q->connections[connection].silent;
 }
 
 struct member {
@@ -56,8 +73,8 @@ static unsigned members_of(const struct quorum *q, struct member members[QUORUM_
     for (int i = 0; i < QUORUM_MEMBERS_MAX; i++) {
         const struct quorum_connection *c = &q->connections[i];
         /* Who has not said yet where it is may be near: its first report tells. */
-        bool near =
-            !c->reported || c->acked >= q->written || q->written - c->acked < q->options.behind_max;
+        bool near = !c->silent && (!c->reported || c->acked >= q->written ||
+                                   q->written - c->acked < q->options.behind_max);
         uint64_t acked = c->reported ? c->acked : 0;
         unsigned m = 0;
 
@@ -149,13 +166,41 @@ static int64_t due_ms(const struct quorum *q, const struct quorum_sample *s)
     return s->ms + q->options.timeout_ms + QUORUM_SAMPLE_MS;
 }
 
+/* With so few that are near. */
+static bool nobody_waits(struct quorum *q, unsigned near)
+{
+    if (near + 1 >= q->options.copies)
+        return false;
+    q->open = true;
+    q->sample_count = 0;
+    return true;
+}
+
+/* What was written up to there has waited for too long. Whether somebody is silent now. */
+static bool note_silence(struct quorum *q, int64_t now_ms, uint64_t waited)
+{
+    bool any = false;
+
+    for (int i = 0; i < QUORUM_MEMBERS_MAX; i++) {
+        struct quorum_connection *c = &q->connections[i];
+
+        if (!c->used || c->silent || (c->reported && c->acked >= waited) ||
+            now_ms - c->moved_ms < q->options.timeout_ms)
+            continue;
+        c->silent = true;
+        set_target(q, c, now_ms);
+        any = true;
+    }
+    return any;
+}
+
 int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written)
 {
     struct member members[QUORUM_MEMBERS_MAX];
     struct quorum_sample *s;
     unsigned count;
     uint64_t held;
-    bool go_on = q->options.policy == QUORUM_GO_ON;
+    bool go_on = q->options.policy == QUORUM_GO_ON, silence = false;
 
     q->written = written;
     if (q->options.copies <= 1)
@@ -164,11 +209,8 @@ int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written)
     held = held_by(members, count, q->options.copies - 1);
     if (held > q->acked)
         q->acked = held;
-    if (go_on && count_near(members, count) + 1 < q->options.copies) {
-        q->open = true;
-        q->sample_count = 0;
+    if (go_on && nobody_waits(q, count_near(members, count)))
         return INT64_MAX;
-    }
     if (q->open) {
         /* What was written meanwhile has been seen. */
         q->open = false;
@@ -181,10 +223,13 @@ int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written)
         return INT64_MAX;
     add_sample(q, now_ms);
     while ((s = oldest(q)) != NULL && due_ms(q, s) <= now_ms) {
+        silence = note_silence(q, now_ms, s->written) || silence;
         if (s->written > q->limit)
             q->limit = s->written;
         drop_oldest(q);
     }
+    if (silence && nobody_waits(q, quorum_near(q)))
+        return INT64_MAX;
     while ((s = oldest(q)) != NULL && s->written <= q->limit)
         drop_oldest(q);
     return s ? due_ms(q, s) : INT64_MAX;

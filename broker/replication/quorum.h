@@ -4,9 +4,12 @@
  * identity, however many connections they have: of several the one that has acknowledged least
  * counts, since an old one may be that of a process that is gone.
  *
- * QUORUM_GO_ON (replicaAck=rocketmq): when too few members are near, nobody waits for them; when
- * one is near but silent for timeout_ms, what waited that long goes on without it. Such messages
- * are answered with another status than success. QUORUM_STRICT: nothing goes on without the copies.
+ * QUORUM_GO_ON (replicaAck=rocketmq): when too few members are near, nobody waits for them; what
+ * has waited for timeout_ms goes on without them. Such messages are answered with another status
+ * than success. A member that took nothing at all for so long, while messages waited for it, is
+ * silent: it hangs, or its disk is full, and each further message would wait as long. It is near
+ * again when it takes within timeout_ms what is written. QUORUM_STRICT: nothing goes on without
+ * the copies.
  *
  * One owner at a time; the owner locks. Times are monotonic ms, offsets are of the log.
  */
@@ -35,7 +38,12 @@ struct quorum_options {
 struct quorum_connection {
     char identity[QUORUM_IDENTITY_MAX];
     bool used, reported;
+    bool silent;
     uint64_t acked;
+    int64_t moved_ms; /* when it last took something */
+    /* Silent: what it has to take, and since when. */
+    uint64_t target;
+    int64_t target_ms;
 };
 
 struct quorum {
@@ -56,17 +64,18 @@ struct quorum {
 /* The log ends at `written`, all of which counts as confirmed (it was, or nobody was told). */
 void quorum_init(struct quorum *q, const struct quorum_options *options, uint64_t written);
 /* A connection; -1 when there are too many. */
-int quorum_connect(struct quorum *q, const char *identity);
+int quorum_connect(struct quorum *q, const char *identity, int64_t now_ms);
 void quorum_disconnect(struct quorum *q, int connection);
 /* The member has everything below `acked`. The owner has checked that it is not above the log's
  * end. */
-void quorum_report(struct quorum *q, int connection, uint64_t acked);
+void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t now_ms);
+bool quorum_is_silent(const struct quorum *q, int connection);
 /* Takes in what has happened. Returns when to call again at the latest; INT64_MAX: when something
  * happens. */
 int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written);
 /* What confirmed may be: UINT64_MAX when nobody is waited for. */
 uint64_t quorum_limit(const struct quorum *q);
-/* Members with a connection that is near: connected and not too far behind. */
+/* Members with a connection that is near: connected, not silent, and not too far behind. */
 unsigned quorum_near(const struct quorum *q);
 
 #endif

@@ -196,6 +196,24 @@ def with_a_slave_that_does_not_acknowledge_it_is_answered_12_and_goes_on():
 
 
 @claims.claim
+def a_slave_that_hangs_is_waited_for_once_and_again_when_it_keeps_up():
+    with Group() as group, group.slave() as slave:
+        slave.report(0)
+        near(group, 1)
+        send(group.client, "Hangs", b"waits", expect=12)
+        near(group, 0)
+        for i in range(200):
+            send(group.client, "Hangs", b"%d." % i, expect=11)
+        equal(admin.runtime_info(group.client)["ternSlaves"], "1", "it is connected")
+        slave.take(b"199.")
+        near(group, 1)
+        until(lambda: sent_and_copied(group, slave, "Hangs", b"copied") == 0,
+              "a send that is acknowledged in time is answered 0")
+        contains(group.broker.log(), "too few slaves take what is sent")
+        contains(group.broker.log(), "there are 2 copies of each message again")
+
+
+@claims.claim
 def a_slave_that_leaves_is_not_waited_for():
     with Group(slaveTimeout=60000) as group:
         with group.slave() as slave:
