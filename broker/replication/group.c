@@ -506,6 +506,11 @@ bool group_enough(const struct group *g)
     return g->options.quorum.copies <= 1 || atomic_load(&g->enough);
 }
 
+bool group_in_touch(const struct group *g)
+{
+    return g->options.quorum.copies <= 1 || atomic_load(&g->in_touch);
+}
+
 uint64_t group_meta_copied(const struct group *g)
 {
     return atomic_load(&g->meta_copied);

@@ -56,6 +56,8 @@ uint64_t group_epoch(const struct group *g); /* of the writer that is known; 0: 
 /* So many copies of everything below exist; enough members are near. Of a leader. */
 uint64_t group_acked(const struct group *g);
 bool group_enough(const struct group *g);
+/* Enough follow, and would say so if there were another master, however much they have. */
+bool group_in_touch(const struct group *g);
 /* The sequence of the metadata journal that k members have; UINT64_MAX when k is 1. */
 uint64_t group_meta_copied(const struct group *g);
 /* Somebody (a name server) knows a higher epoch than ours. */

@@ -58,7 +58,7 @@ struct group {
     pthread_t thread;
     bool started;
     int wake_fd;
-    _Atomic bool stop, sleeping, leads, enough;
+    _Atomic bool stop, sleeping, leads, enough, in_touch;
     _Atomic uint64_t epoch, acked, meta_copied;
 
     pthread_mutex_t post_lock; /* leaf: for `arrivals` and `orders` */

@@ -45,6 +45,7 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
     if (g->options.quorum.copies <= 1) {
         limit = UINT64_MAX;
     } else {
+        unsigned following = 0;
         uint64_t others;
         bool closes;
 
@@ -62,6 +63,7 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
                 quorum_disconnect(&g->quorum, p->counted);
                 p->counted = -1;
             }
+            following += follows;
             if (p->counted >= 0)
                 quorum_report(&g->quorum, p->counted,
                               g->options.times.count_flushed ? c->flushed : c->received, now);
@@ -76,6 +78,7 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
          */
         atomic_store(&g->acked, g->core.confirmed);
         atomic_store(&g->enough, quorum_near(&g->quorum) + 1 >= g->options.quorum.copies);
+        atomic_store(&g->in_touch, following + 1 >= g->options.quorum.copies);
         copies_say(&g->said, &g->quorum, "other members");
         if (go_on && others > limit)
             limit = others;

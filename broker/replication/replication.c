@@ -450,7 +450,7 @@ bool replication_may_lock(const struct replication *r)
 
     if (r->quorum.copies <= 1 || !replication_is_member(r))
         return true;
-    return group && group_leads(group) && group_enough(group);
+    return group && group_leads(group) && group_in_touch(group);
 }
 
 /* --- life --- */

@@ -36,8 +36,7 @@ uint64_t replication_metadata_kept(const struct replication *r);
 /* The metadata journal has moved: topics that came from the master are told to name servers. The
  * metadata thread. */
 void replication_metadata_moved(struct replication *r);
-/* False of a master without enough members near for a change of a lock to be kept: another one may
- * be the master already. */
+/* False of a master that has lost touch with its members: another one may be the master already. */
 bool replication_may_lock(const struct replication *r);
 /* Around store_open(): how the store is to be opened in the role that this broker has, and that it
  * was. The store folder is locked, the metadata are there. */

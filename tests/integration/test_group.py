@@ -533,6 +533,7 @@ def a_member_that_hangs_is_waited_for_once_and_again_when_it_keeps_up():
             equal({answer() for _ in range(200)}, {11})
             members = {m["id"]: m for m in group.status(1)["members"]}
             equal((members[2]["connected"], members[2]["near"]), (True, False))
+            equal(lock(client, "a", 0), [0], "ordered consumers go on")
             group.brokers[2].thaw()
             until(lambda: answer() == 0, "a send has its copy again")
         contains(group.brokers[1].log(), "too few other members take what is sent")
