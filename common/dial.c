@@ -28,6 +28,8 @@ int dial_parse(struct dial_address *out, const char *address, struct err *err)
             host = bytes_of(host.at + 1, host.len - 2);
         else if (host.len && memchr(host.at, ':', host.len))
             host.len = 0; /* an IPv6 address without brackets: where does the port begin? */
+        if (host.len && (memchr(host.at, '[', host.len) || memchr(host.at, ']', host.len)))
+            host.len = 0;
     }
     if (host.len == 0 || !bytes_to_cstr(host, out->host, sizeof(out->host)) ||
         !bytes_to_i32(bytes_str(colon + 1), &port) || port < 1 || port > 65535)

@@ -47,8 +47,9 @@ static int listen_here(void)
 
 START_TEST(an_address_is_a_host_and_a_port)
 {
-    static const char *const bad[] = {"",     "host",    "host:", ":1",        "host:0",
-                                      "h:-1", "h:65536", "h:1x",  "::1:10911", "[]:1"};
+    static const char *const bad[] = {"[[]]:6", "[a:6",      "a]:6",   "",     "host",
+                                      "host:",  ":1",        "host:0", "h:-1", "h:65536",
+                                      "h:1x",   "::1:10911", "[]:1"};
 
     ck_assert_int_eq(dial_parse(&to, "localhost:10911", &err), 0);
     ck_assert_str_eq(to.host, "localhost");
