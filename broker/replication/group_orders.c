@@ -46,8 +46,7 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
         limit = UINT64_MAX;
     } else {
         unsigned following = 0;
-        uint64_t others;
-        bool closes;
+        uint64_t others, written;
 
         for (unsigned i = 0; i < g->peer_count; i++) {
             struct peer *p = &g->peers[i];
@@ -68,11 +67,12 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
                 quorum_report(&g->quorum, p->counted,
                               g->options.times.count_flushed ? c->flushed : c->received, now);
         }
-        /* A limit that begins may not take back what was seen; and a hold that did not become one
-         * would keep replies until the next flush. */
-        closes = g->quorum.open && go_on && quorum_near(&g->quorum) + 1 >= g->options.quorum.copies;
-        next = quorum_update(&g->quorum, now,
-                             closes ? store_hold_confirmed(store) : store_written(store));
+        /* A hold that does not become a limit is taken back. */
+        if (quorum_may_close(&g->quorum))
+            written = g->told_limit = store_hold_confirmed(store);
+        else
+            written = store_written(store);
+        next = quorum_update(&g->quorum, now, written);
         others = quorum_limit(&g->quorum);
         /* Before the limit: whoever sees his message confirmed asks at once whether it has copies.
          */

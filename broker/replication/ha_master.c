@@ -71,8 +71,10 @@ static int64_t keep_quorum(struct ha_master *m, int64_t now)
 
     if (m->quorum.options.copies <= 1)
         return INT64_MAX;
-    /* A limit that begins may not take back what was seen. */
-    written = m->quorum.open ? store_hold_confirmed(store) : store_written(store);
+    if (quorum_may_close(&m->quorum))
+        written = m->told_limit = store_hold_confirmed(store);
+    else
+        written = store_written(store);
     next = quorum_update(&m->quorum, now, written);
     limit = quorum_limit(&m->quorum);
     /* Before the limit: whoever sees his message confirmed asks at once whether that has copies. */

@@ -127,6 +127,11 @@ unsigned quorum_near(const struct quorum *q)
     return count_near(members, count);
 }
 
+bool quorum_may_close(const struct quorum *q)
+{
+    return q->open && quorum_near(q) + 1 >= q->options.copies;
+}
+
 /* A sample is as old as its newest message: when there is no room, the last one takes more in, and
  * with that some messages wait a little longer. */
 static void add_sample(struct quorum *q, int64_t now_ms)

@@ -70,6 +70,9 @@ void quorum_disconnect(struct quorum *q, int connection);
  * end. */
 void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t now_ms);
 bool quorum_is_silent(const struct quorum *q, int connection);
+/* Nobody is waited for, and the next update may change that: it is told what is held as confirmed
+ * from then on (store_hold_confirmed()), since what was seen may not be taken back. */
+bool quorum_may_close(const struct quorum *q);
 /* Takes in what has happened. Returns when to call again at the latest; INT64_MAX: when something
  * happens. */
 int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written);
