@@ -62,7 +62,8 @@ bool quorum_is_silent(const struct quorum *q, int connection)
 struct member {
     const char *identity;
     uint64_t acked;
-    bool near, reported;
+    bool near;
+    enum { SAYS_NOTHING, IS_SILENT, TAKES } state;
 };
 
 /* One line for each identity; how many. */
@@ -76,20 +77,22 @@ static unsigned members_of(const struct quorum *q, struct member members[QUORUM_
         bool near = !c->silent && (!c->reported || c->acked >= q->written ||
                                    q->written - c->acked < q->options.behind_max);
         uint64_t acked = c->reported ? c->acked : 0;
+        int state = !c->reported ? SAYS_NOTHING : c->silent ? IS_SILENT : TAKES;
         unsigned m = 0;
 
         if (!c->used)
             continue;
         while (m < count && strcmp(members[m].identity, c->identity) != 0)
             m++;
-        if (m == count || (c->reported && !members[m].reported)) {
-            members[m] = (struct member){c->identity, acked, near, c->reported};
+        if (m == count || state > (int)members[m].state) {
+            members[m] = (struct member){c->identity, acked, near, state};
             count += m == count;
-        } else if (c->reported == members[m].reported) {
+        } else if (state == (int)members[m].state) {
             if (acked < members[m].acked)
                 members[m].acked = acked;
             members[m].near = members[m].near || near;
-        } /* else it says nothing, beside one that does: it may be no slave at all */
+        } /* else it says nothing, beside one that does: it may be no slave at all; or is silent,
+             beside one that takes what is written: its process may be gone */
     }
     return count;
 }

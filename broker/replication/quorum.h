@@ -2,7 +2,8 @@
  *
  * A message is safe when `copies` members have it, this one included. Members are counted by
  * identity, however many connections they have: of several the one that has acknowledged least
- * counts, since an old one may be that of a process that is gone.
+ * counts, since an old one may be that of a process that is gone; and none that is silent beside
+ * one that is not.
  *
  * QUORUM_GO_ON (replicaAck=rocketmq): when too few members are near, nobody waits for them; what
  * has waited for timeout_ms goes on without them. Such messages are answered with another status

@@ -214,6 +214,28 @@ START_TEST(who_takes_nothing_is_waited_for_once)
 }
 END_TEST
 
+/* The connection of a machine that has gone, and the one that it made when it was back. */
+START_TEST(who_is_silent_on_one_connection_and_takes_on_another_is_not_waited_for)
+{
+    int64_t now = TIMEOUT + QUORUM_SAMPLE_MS;
+    int back;
+
+    start(2, QUORUM_GO_ON, 0);
+    member("a", 0);
+    back = member("a", 0);
+    ck_assert_uint_eq(limit_at(0, 0), 0);
+    ck_assert_uint_eq(limit_at(0, 100), 0);
+    quorum_report(&q, back, 100, 1);
+    ck_assert_uint_eq(limit_at(1, 100), 0); /* the lesser of the two */
+    ck_assert_uint_eq(limit_at(now, 100), 100);
+    ck_assert_uint_eq(limit_at(now, 200), 100);
+    quorum_report(&q, back, 200, now + 1);
+    ck_assert_uint_eq(limit_at(now + 1, 200), 200);
+    ck_assert_uint_eq(q.acked, 200);
+    ck_assert_uint_eq(quorum_near(&q), 1);
+}
+END_TEST
+
 START_TEST(what_is_acknowledged_in_time_is_no_longer_timed)
 {
     start(2, QUORUM_GO_ON, 0);
@@ -273,6 +295,7 @@ static Suite *quorum_suite(void)
     tcase_add_test(t, without_a_member_that_is_near_nobody_waits_unless_strict);
     tcase_add_test(t, what_has_waited_for_the_timeout_goes_on);
     tcase_add_test(t, who_takes_nothing_is_waited_for_once);
+    tcase_add_test(t, who_is_silent_on_one_connection_and_takes_on_another_is_not_waited_for);
     tcase_add_test(t, what_is_acknowledged_in_time_is_no_longer_timed);
     tcase_add_test(t, a_long_wait_with_many_writes_stays_bounded_and_in_order);
     tcase_add_test(t, too_many_connections_are_refused);
