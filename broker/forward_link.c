@@ -64,6 +64,11 @@ void forward_send_waiting(struct forward_loop *l)
         next = TAILQ_NEXT(e, next);
         if (e->request.final)
             continue;
+        /* Whose connection has ended asks again over another one. */
+        if (!e->request.to.oneway && !loop_conn(l->on->loop, e->request.to.conn)) {
+            forward_entry_free(l, &l->waiting, e);
+            continue;
+        }
         c = forward_link_to_master(l);
         if (!c)
             return;

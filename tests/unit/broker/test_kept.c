@@ -335,6 +335,42 @@ START_TEST(answers_to_what_was_sent_on_come_to_who_asked_by_way_of_the_next_brok
 }
 END_TEST
 
+/* It asks again over another connection. */
+START_TEST(what_waits_for_one_whose_connection_has_ended_is_not_sent_on)
+{
+    int32_t sent;
+    char address[64];
+    int fd = listens(address);
+
+    begin_member("ioThreads=1");
+    disk_hold(&disk_sync, JOURNAL);
+    ask_send(&clients[0], "T", "0", NULL, "gone");
+    ask_topic(&clients[0], "New");
+    sent = ask_send(&clients[1], "T", "0", NULL, "waits");
+    disk_wait(&disk_sync);
+    wait_for_requests(2, 0);
+    broker_restart(broker);
+    wait_until(is_draining, NULL);
+    move_clock(5000); /* the topic takes too long */
+    broker_ends();
+    disk_release(&disk_sync);
+    make_next();
+    run_as_member();
+    ck_assert(!next_frame(&clients[0]));
+    forward_master(broker->forward, address);
+    memset(&master, 0, sizeof(master));
+    master.fd = accept(fd, NULL, NULL);
+    ck_assert(next_frame(&master));
+    ck_assert(bytes_is(master.frame.body, "waits"));
+    master_answers(master.frame.opaque, "0");
+    ck_assert_int_eq(answer(&clients[1], sent), 0);
+    wait_for_requests(0, 1);
+    close(fd);
+    client_close(&master);
+    end_kept();
+}
+END_TEST
+
 START_TEST(requests_end_with_a_broker_that_is_stopped)
 {
     begin_member("ioThreads=2");
@@ -483,6 +519,7 @@ static Suite *kept_suite(void)
     tcase_add_test(tests, one_that_asks_no_more_gets_the_rest_of_its_answers);
     tcase_add_test(tests, what_waits_for_a_master_and_what_came_behind_it_is_handled_in_order);
     tcase_add_test(tests, answers_to_what_was_sent_on_come_to_who_asked_by_way_of_the_next_broker);
+    tcase_add_test(tests, what_waits_for_one_whose_connection_has_ended_is_not_sent_on);
     tcase_add_test(tests, requests_end_with_a_broker_that_is_stopped);
     tcase_add_test(tests,
                    clients_of_several_loops_are_known_again_and_hear_of_who_has_gone_meanwhile);
