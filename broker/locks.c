@@ -203,6 +203,25 @@ bool locks_take(struct locks *l, struct bytes group, struct bytes topic, int32_t
     return q != NULL;
 }
 
+bool locks_renew(struct locks *l, struct bytes group, struct bytes topic, int32_t queue_id,
+                 struct bytes client_id, int64_t now_ms, uint64_t copied)
+{
+    char key[KEY_MAX];
+    size_t key_len = make_key(key, group, topic, queue_id);
+    struct queue_lock *q = NULL;
+
+    if (key_len == 0)
+        return false;
+    pthread_mutex_lock(&l->lock);
+    HASH_FIND(hh, l->table, key, key_len, q);
+    if (q && (!bytes_is(client_id, q->client_id) || q->sequence > copied))
+        q = NULL;
+    if (q)
+        q->taken_ms = now_ms;
+    pthread_mutex_unlock(&l->lock);
+    return q != NULL;
+}
+
 void locks_release(struct locks *l, struct bytes group, struct bytes topic, int32_t queue_id,
                    struct bytes client_id)
 {
@@ -296,9 +315,11 @@ static bool read_request(struct call *call, struct lock_request *r)
 }
 
 /* The answer; *sequence: of the newest holder in it. */
-static void write_granted(struct call *call, const struct lock_request *request, bool may_lock,
-                          struct buf *out, uint64_t *sequence)
+static void write_granted(struct call *call, const struct lock_request *request,
+                          enum lock_leave leave, uint64_t copied, struct buf *out,
+                          uint64_t *sequence)
 {
+    struct locks *locks = call->broker->locks;
     int64_t now = clock_mono_ms();
     struct remoting_writer w;
     struct json_out j;
@@ -315,9 +336,12 @@ static void write_granted(struct call *call, const struct lock_request *request,
     {
         struct json_mq mq;
 
-        if (may_lock && json_mq_of(item, &mq) &&
-            locks_take(call->broker->locks, request->group, mq.topic, mq.queue_id,
-                       request->client_id, now, sequence))
+        if (leave == LOCKS_NONE || !json_mq_of(item, &mq))
+            continue;
+        if (leave == LOCKS_ANY ? locks_take(locks, request->group, mq.topic, mq.queue_id,
+                                            request->client_id, now, sequence)
+                               : locks_renew(locks, request->group, mq.topic, mq.queue_id,
+                                             request->client_id, now, copied))
             jout_mq(&j, mq.broker_name, mq.queue_id, mq.topic);
     }
     jout_array_end(&j);
@@ -331,16 +355,18 @@ enum call_result serve_lock_batch(struct call *call)
     enum call_result result = CALL_DONE;
     struct lock_request request;
     struct buf later = {0};
-    uint64_t sequence = 0;
+    uint64_t sequence = 0, copied;
 
     if (replication_is_member(replication) && replication_is_slave(replication))
         return call_error(call, RESPONSE_SYSTEM_ERROR, "this broker is not the master");
     if (!read_request(call, &request))
         return CALL_DONE;
     if (!replication_is_member(replication) || replication_copies(replication) <= 1) {
-        write_granted(call, &request, true, call->out, &sequence);
+        write_granted(call, &request, LOCKS_ANY, UINT64_MAX, call->out, &sequence);
     } else {
-        write_granted(call, &request, replication_may_lock(replication), &later, &sequence);
+        enum lock_leave leave = replication_lock_leave(replication, &copied);
+
+        write_granted(call, &request, leave, copied, &later, &sequence);
         if (later.failed)
             result = call_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
         else if (sequence > replication_metadata_kept(replication))

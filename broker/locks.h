@@ -23,6 +23,9 @@ int locks_begin_reign(struct locks *l, struct metadata *m, int64_t now_ms);
  * journal with which it holds it. */
 bool locks_take(struct locks *l, struct bytes group, struct bytes topic, int32_t queue_id,
                 struct bytes client_id, int64_t now_ms, uint64_t *sequence);
+/* Likewise, when client holds it already by a record of the journal up to `copied`. */
+bool locks_renew(struct locks *l, struct bytes group, struct bytes topic, int32_t queue_id,
+                 struct bytes client_id, int64_t now_ms, uint64_t copied);
 void locks_release(struct locks *l, struct bytes group, struct bytes topic, int32_t queue_id,
                    struct bytes client_id);
 

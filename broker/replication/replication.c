@@ -444,13 +444,17 @@ void replication_metadata_moved(struct replication *r)
     r->topics_told = mark.change;
 }
 
-bool replication_may_lock(const struct replication *r)
+enum lock_leave replication_lock_leave(const struct replication *r, uint64_t *copied)
 {
     const struct group *group = replication_group(r);
 
+    *copied = UINT64_MAX;
     if (r->quorum.copies <= 1 || !replication_is_member(r))
-        return true;
-    return group && group_leads(group) && group_in_touch(group);
+        return LOCKS_ANY;
+    if (!group || !group_leads(group) || !group_in_touch(group))
+        return LOCKS_NONE;
+    *copied = group_meta_copied(group);
+    return group_enough(group) ? LOCKS_ANY : LOCKS_HELD;
 }
 
 /* --- life --- */

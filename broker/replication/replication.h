@@ -36,8 +36,11 @@ uint64_t replication_metadata_kept(const struct replication *r);
 /* The metadata journal has moved: topics that came from the master are told to name servers. The
  * metadata thread. */
 void replication_metadata_moved(struct replication *r);
-/* False of a master that has lost touch with its members: another one may be the master already. */
-bool replication_may_lock(const struct replication *r);
+/* Of a master that has lost touch with its members: no lock, another one may be the master already.
+ * While members that are there take nothing, only to whom the record of the metadata journal up to
+ * *copied has it: nobody else would know of a new holder. */
+enum lock_leave { LOCKS_NONE, LOCKS_HELD, LOCKS_ANY };
+enum lock_leave replication_lock_leave(const struct replication *r, uint64_t *copied);
 /* Around store_open(): how the store is to be opened in the role that this broker has, and that it
  * was. The store folder is locked, the metadata are there. */
 int replication_prepare(struct replication *r, struct store_options *options, struct err *err);

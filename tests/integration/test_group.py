@@ -528,12 +528,14 @@ def a_member_that_hangs_is_waited_for_once_and_again_when_it_keeps_up():
 
             admin.make_topic(client, "T", 1)
             until(lambda: answer() == 0, "a send has its copy")
+            until(lambda: lock(client, "a", 0) == [0], "a lock has its copy")
             group.brokers[2].freeze()
             until(lambda: answer() == 11, "the other member is not waited for any more")
             equal({answer() for _ in range(200)}, {11})
             members = {m["id"]: m for m in group.status(1)["members"]}
             equal((members[2]["connected"], members[2]["near"]), (True, False))
-            equal(lock(client, "a", 0), [0], "ordered consumers go on")
+            equal(lock(client, "a", 0), [0], "who has a queue goes on")
+            equal(lock(client, "b", 1), [], "of a new holder the other member would not know")
             group.brokers[2].thaw()
             until(lambda: answer() == 0, "a send has its copy again")
         contains(group.brokers[1].log(), "too few other members take what is sent")

@@ -187,6 +187,21 @@ START_TEST(a_new_holder_has_a_sequence_and_a_renewal_repeats_it)
 }
 END_TEST
 
+START_TEST(a_renewal_alone_makes_no_holder_and_asks_for_the_record)
+{
+    uint64_t taken = 0;
+
+    ck_assert(!locks_renew(l, G, T, 0, BYTES_LIT("a"), 1, UINT64_MAX));
+    ck_assert(locks_take(l, G, T, 0, BYTES_LIT("a"), 1000, &taken));
+    ck_assert_uint_gt(taken, 0);
+    ck_assert(!locks_renew(l, G, T, 0, BYTES_LIT("a"), 2000, taken - 1));
+    ck_assert(!locks_renew(l, G, T, 0, BYTES_LIT("b"), 2000, taken));
+    ck_assert(!locks_renew(l, G, T, 0, BYTES_LIT("b"), 1001 + LOCK_LIFE_MS, taken));
+    ck_assert(locks_renew(l, G, T, 0, BYTES_LIT("a"), 50000, taken));
+    ck_assert(!locks_take(l, G, T, 0, BYTES_LIT("b"), 50000 + LOCK_LIFE_MS, &sequence));
+}
+END_TEST
+
 START_TEST(a_lock_that_the_journal_does_not_take_is_not_granted)
 {
     atomic_store(&m->started, true);
@@ -229,6 +244,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_holder_that_does_not_come_back_loses_it_after_a_minute);
     tcase_add_test(t, what_was_released_is_free_in_the_next_reign);
     tcase_add_test(t, a_new_holder_has_a_sequence_and_a_renewal_repeats_it);
+    tcase_add_test(t, a_renewal_alone_makes_no_holder_and_asks_for_the_record);
     tcase_add_test(t, a_lock_that_the_journal_does_not_take_is_not_granted);
     tcase_add_test(t, expired_locks_leave_the_journal_when_they_are_swept);
     suite_add_tcase(s, t);
