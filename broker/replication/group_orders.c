@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -106,6 +107,18 @@ void group_keep_segments(struct group *g)
     store_keep_from(g->options.store, STORE_READER_MEMBERS, keep);
 }
 
+/* Another thread's turn may be at it, and writes ours too; it is not long. */
+static bool write_to(struct store *store, uint64_t end)
+{
+    const struct timespec pause = {.tv_nsec = 20000};
+    char reason[160];
+
+    store_write(store);
+    while (store_written(store) < end && !store_stopped(store, reason))
+        nanosleep(&pause, NULL);
+    return store_written(store) >= end;
+}
+
 /* The log goes on in our epoch: its first record says so. */
 static void open_writes(struct group *g)
 {
@@ -131,9 +144,7 @@ static void open_writes(struct group *g)
     }
     store_lead(store);
     r = store_append(store, &message, 1, &position, &full);
-    if (r == 0)
-        store_write(store);
-    if (r != 0 || store_written(store) < position.log_end) {
+    if (r != 0 || !write_to(store, position.log_end)) {
         store_close_writes(store);
         log_warn_limited("epoch", "the first record of epoch %" PRIu64 " cannot be written: %s",
                          g->core.epoch,

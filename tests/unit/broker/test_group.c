@@ -37,6 +37,8 @@ struct member {
     struct store *store;
     _Atomic int leads, halts, restarts;
     _Atomic(struct group *) told; /* for the store's threads */
+    pthread_t turner;
+    _Atomic bool turned;
 };
 
 static char base[256];
@@ -44,6 +46,7 @@ static struct member members[MEMBERS];
 static unsigned count, copies;
 static bool go_on;          /* replicaAck=rocketmq */
 static uint64_t behind_max; /* 0: whatever it lacks, a member is near */
+static bool turns;          /* a thread writes what others append, as loops do with each turn */
 
 /* --- a main port --- */
 
@@ -172,6 +175,15 @@ static void first_state(struct member *m, struct group_state *state)
         state->core.promised = state->core.written_term = core_first_term(1);
 }
 
+static void *turn(void *arg)
+{
+    struct member *m = arg;
+
+    while (!atomic_load(&m->turned))
+        store_write(m->store);
+    return NULL;
+}
+
 static void start(struct member *m)
 {
     struct metadata_options metadata = {.root_dir = m->dir, .export_interval_ms = 1000};
@@ -241,6 +253,9 @@ static void start(struct member *m)
     options.store = m->store;
     options.metadata = m->metadata;
     atomic_store(&m->restarts, 0);
+    atomic_store(&m->turned, false);
+    if (turns)
+        ck_assert_int_eq(pthread_create(&m->turner, NULL, turn, m), 0);
     pthread_mutex_lock(&m->lock);
     ck_assert_msg(group_new(&m->group, &options, &err) == 0, "%s", err.text);
     pthread_mutex_unlock(&m->lock);
@@ -259,6 +274,9 @@ static void stop(struct member *m)
     m->group = NULL;
     pthread_mutex_unlock(&m->lock);
     group_stop(g);
+    atomic_store(&m->turned, true);
+    if (turns)
+        pthread_join(m->turner, NULL);
     ck_assert_int_eq(store_close(m->store), 0);
     ck_assert_int_eq(metadata_close(m->metadata), 0);
     atomic_store(&m->told, NULL);
@@ -470,6 +488,22 @@ START_TEST(a_hand_over_leaves_nothing_behind)
 }
 END_TEST
 
+START_TEST(an_epoch_begins_with_one_record_whoever_writes_it)
+{
+    uint64_t one = 0;
+
+    for (int i = 0; i < 20; i++) {
+        turns = i > 0;
+        begin(2, 2);
+        WAIT_FOR(leader());
+        if (i == 0)
+            one = store_end(leader()->store);
+        ck_assert_uint_eq(store_end(leader()->store), one);
+        end();
+    }
+}
+END_TEST
+
 START_TEST(a_new_member_gets_everything_and_a_master_goes_on_after_a_restart)
 {
     uint64_t to = 0;
@@ -529,6 +563,7 @@ static Suite *group_suite(void)
     tcase_add_test(t, a_member_that_keeps_up_with_yesterday_holds_nothing_up);
     tcase_add_test(t, a_promoted_member_goes_on_and_the_old_master_follows_it);
     tcase_add_test(t, a_hand_over_leaves_nothing_behind);
+    tcase_add_test(t, an_epoch_begins_with_one_record_whoever_writes_it);
     tcase_add_test(t, a_new_member_gets_everything_and_a_master_goes_on_after_a_restart);
     tcase_add_test(t, a_follower_that_begins_again_has_links_with_other_followers);
     suite_add_tcase(s, t);
