@@ -3,7 +3,7 @@
  *
  * A client notices nothing but a pause. Who connects in between waits in the backlog; who is
  * connected waits with its next request in the socket, and requests that wait for a master, or for
- * its answer (forward.h), go on to. Nothing is repeated: a connection that is still owed any other
+ * its answer (forward.h), go on too. Nothing is repeated: a connection that is still owed any other
  * answer when the broker ends is closed.
  */
 #ifndef TERN_BROKER_KEPT_H
