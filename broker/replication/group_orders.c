@@ -65,6 +65,8 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
             }
             following += follows;
             if (p->counted >= 0)
+                quorum_heard(&g->quorum, p->counted, c->heard_ms);
+            if (p->counted >= 0)
                 quorum_report(&g->quorum, p->counted,
                               g->options.times.count_flushed ? c->flushed : c->received, now);
         }

@@ -215,6 +215,7 @@ static bool take_report(struct ha_master *m, struct slave *s, uint64_t report, i
         log_info("slave %s reports %" PRIu64 " and is sent the log from %" PRIu64 " on", s->peer,
                  report, s->next);
     s->reported = true;
+    quorum_heard(&m->quorum, s->member, now);
     quorum_report(&m->quorum, s->member, report, now);
     return true;
 }

@@ -54,6 +54,11 @@ void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t now
     }
 }
 
+void quorum_heard(struct quorum *q, int connection, int64_t ms)
+{
+    q->connections[connection].heard_ms = ms;
+}
+
 bool quorum_is_silent(const struct quorum *q, int connection)
 {
     return q->connections[connection].silent;
@@ -184,7 +189,22 @@ static bool nobody_waits(struct quorum *q, unsigned near)
     return true;
 }
 
-/* What was written up to there has waited for too long. Whether somebody is silent now. */
+/* The same member takes more over another connection: this one is that of a process that is gone.
+ */
+static bool is_left_over(const struct quorum *q, const struct quorum_connection *c)
+{
+    for (int i = 0; i < QUORUM_MEMBERS_MAX; i++) {
+        const struct quorum_connection *other = &q->connections[i];
+
+        if (other->used && other->reported && other->acked > c->acked &&
+            strcmp(other->identity, c->identity) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What was written up to there has waited for too long. Whether somebody is silent now: who lives
+ * and takes nothing. Who was not heard lately may be cut off, or this master may be. */
 static bool note_silence(struct quorum *q, int64_t now_ms, uint64_t waited)
 {
     bool any = false;
@@ -193,7 +213,8 @@ static bool note_silence(struct quorum *q, int64_t now_ms, uint64_t waited)
         struct quorum_connection *c = &q->connections[i];
 
         if (!c->used || c->silent || (c->reported && c->acked >= waited) ||
-            now_ms - c->moved_ms < q->options.timeout_ms)
+            now_ms - c->moved_ms < q->options.timeout_ms ||
+            (now_ms - c->heard_ms > q->options.timeout_ms / 2 && !is_left_over(q, c)))
             continue;
         c->silent = true;
         set_target(q, c, now_ms);

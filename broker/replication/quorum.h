@@ -7,10 +7,11 @@
  *
  * QUORUM_GO_ON (replicaAck=rocketmq): when too few members are near, nobody waits for them; what
  * has waited for timeout_ms goes on without them. Such messages are answered with another status
- * than success. A member that took nothing at all for so long, while messages waited for it, is
- * silent: it hangs, or its disk is full, and each further message would wait as long. It is near
- * again when it takes within timeout_ms what is written. QUORUM_STRICT: nothing goes on without
- * the copies.
+ * than success. A member that is heard of and took nothing at all for so long, while messages
+ * waited for it, is silent: its disk is full, and each further message would wait as long. It is
+ * near again when it takes within timeout_ms what is written. One that is not heard of may be at
+ * the other end of a cable that is cut, where there is another master perhaps: messages that go on
+ * without it are gone then, so they are few. QUORUM_STRICT: nothing goes on without the copies.
  *
  * One owner at a time; the owner locks. Times are monotonic ms, offsets are of the log.
  */
@@ -41,7 +42,7 @@ struct quorum_connection {
     bool used, reported;
     bool silent;
     uint64_t acked;
-    int64_t moved_ms; /* when it last took something */
+    int64_t moved_ms, heard_ms; /* when it last took something; was last heard of */
     /* Silent: what it has to take, and since when. */
     uint64_t target;
     int64_t target_ms;
@@ -70,6 +71,7 @@ void quorum_disconnect(struct quorum *q, int connection);
 /* The member has everything below `acked`. The owner has checked that it is not above the log's
  * end. */
 void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t now_ms);
+void quorum_heard(struct quorum *q, int connection, int64_t ms);
 bool quorum_is_silent(const struct quorum *q, int connection);
 /* Nobody is waited for, and the next update may change that: it is told what is held as confirmed
  * from then on (store_hold_confirmed()), since what was seen may not be taken back. */

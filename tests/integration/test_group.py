@@ -521,31 +521,6 @@ def offsets_and_delayed_messages_go_with_the_master():
 
 
 @claims.claim
-def a_member_that_hangs_is_waited_for_once_and_again_when_it_keeps_up():
-    with Group(slaveTimeout=300, haHousekeepingInterval=600000) as group:
-        group.role(1, "master")
-        group.trusted(2)
-        with remoting.Client(group.ports[1]) as client:
-            def answer():
-                return client.call(codes.SEND_V2, messages.send_fields("T"), b"x").code
-
-            admin.make_topic(client, "T", 1)
-            until(lambda: answer() == 0, "a send has its copy")
-            until(lambda: lock(client, "a", 0) == [0], "a lock has its copy")
-            group.brokers[2].freeze()
-            until(lambda: answer() == 11, "the other member is not waited for any more")
-            equal({answer() for _ in range(200)}, {11})
-            members = {m["id"]: m for m in group.status(1)["members"]}
-            equal((members[2]["connected"], members[2]["near"]), (True, False))
-            equal(lock(client, "a", 0), [0], "who has a queue goes on")
-            equal(lock(client, "b", 1), [], "of a new holder the other member would not know")
-            group.brokers[2].thaw()
-            until(lambda: answer() == 0, "a send has its copy again")
-        contains(group.brokers[1].log(), "too few other members take what is sent")
-        group.same_logs()
-
-
-@claims.claim
 def a_member_that_has_just_died_is_handed_nothing():
     with Group() as group:
         group.role(1, "master")
