@@ -5,13 +5,13 @@
 
 void copies_say(struct copies_said *c, const struct quorum *q, const char *members)
 {
-    unsigned near = quorum_near(q), copies = q->options.copies;
-    bool enough = near + 1 >= copies;
+    unsigned copies = q->options.copies;
+    bool enough = q->near + 1 >= copies;
 
     if (c->enough && !enough) {
         c->lack = true;
         log_warn("too few %s take what is sent (%u, for %u copies of each message): %s", members,
-                 near, copies,
+                 q->near, copies,
                  q->options.policy == QUORUM_STRICT
                      ? "sends are refused with 14 (replicaAck=strict)"
                      : "sends are stored here and answered with 11 (replicaAck=rocketmq)");

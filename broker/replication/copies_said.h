@@ -8,8 +8,8 @@
 struct copies_said {
     bool enough, lack; /* there were enough; it was said that there are not */
 };
-/* Logs a change since the last call. `members`: "slaves" or what they are called. The owner of the
- * quorum's thread. */
+/* After quorum_update(): logs a change since the last call. `members`: "slaves" or what they are
+ * called. The owner of the quorum's thread. */
 void copies_say(struct copies_said *c, const struct quorum *q, const char *members);
 
 #endif

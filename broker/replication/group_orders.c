@@ -65,10 +65,9 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
             }
             following += follows;
             if (p->counted >= 0)
-                quorum_heard(&g->quorum, p->counted, c->heard_ms);
-            if (p->counted >= 0)
                 quorum_report(&g->quorum, p->counted,
-                              g->options.times.count_flushed ? c->flushed : c->received, now);
+                              g->options.times.count_flushed ? c->flushed : c->received,
+                              c->heard_ms);
         }
         /* A hold that does not become a limit is taken back. */
         if (quorum_may_close(&g->quorum))
@@ -80,7 +79,7 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
         /* Before the limit: whoever sees his message confirmed asks at once whether it has copies.
          */
         atomic_store(&g->acked, g->core.confirmed);
-        atomic_store(&g->enough, quorum_near(&g->quorum) + 1 >= g->options.quorum.copies);
+        atomic_store(&g->enough, g->quorum.near + 1 >= g->options.quorum.copies);
         atomic_store(&g->in_touch, following + 1 >= g->options.quorum.copies);
         copies_say(&g->said, &g->quorum, "other members");
         if (go_on && others > limit)

@@ -79,7 +79,7 @@ static int64_t keep_quorum(struct ha_master *m, int64_t now)
     limit = quorum_limit(&m->quorum);
     /* Before the limit: whoever sees his message confirmed asks at once whether that has copies. */
     atomic_store(&m->acked, m->quorum.acked);
-    atomic_store(&m->near, quorum_near(&m->quorum));
+    atomic_store(&m->near, m->quorum.near);
     copies_say(&m->said, &m->quorum, "slaves");
     store_limit_confirmed(store, limit);
     if (limit != m->told_limit) {
@@ -215,7 +215,6 @@ static bool take_report(struct ha_master *m, struct slave *s, uint64_t report, i
         log_info("slave %s reports %" PRIu64 " and is sent the log from %" PRIu64 " on", s->peer,
                  report, s->next);
     s->reported = true;
-    quorum_heard(&m->quorum, s->member, now);
     quorum_report(&m->quorum, s->member, report, now);
     return true;
 }

@@ -40,23 +40,19 @@ static void set_target(const struct quorum *q, struct quorum_connection *c, int6
     c->target_ms = now_ms;
 }
 
-void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t now_ms)
+void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t heard_ms)
 {
     struct quorum_connection *c = &q->connections[connection];
 
+    c->heard_ms = heard_ms;
     if (!c->reported || acked > c->acked)
-        c->moved_ms = now_ms;
+        c->moved_ms = heard_ms;
     c->reported = true;
     c->acked = acked;
     if (c->silent && acked >= c->target) {
-        c->silent = acked < q->written && now_ms - c->target_ms >= q->options.timeout_ms;
-        set_target(q, c, now_ms);
+        c->silent = acked < q->written && heard_ms - c->target_ms >= q->options.timeout_ms;
+        set_target(q, c, heard_ms);
     }
-}
-
-void quorum_heard(struct quorum *q, int connection, int64_t ms)
-{
-    q->connections[connection].heard_ms = ms;
 }
 
 bool quorum_is_silent(const struct quorum *q, int connection)
@@ -180,9 +176,9 @@ static int64_t due_ms(const struct quorum *q, const struct quorum_sample *s)
 }
 
 /* With so few that are near. */
-static bool nobody_waits(struct quorum *q, unsigned near)
+static bool nobody_waits(struct quorum *q)
 {
-    if (near + 1 >= q->options.copies)
+    if (q->near + 1 >= q->options.copies)
         return false;
     q->open = true;
     q->sample_count = 0;
@@ -238,7 +234,8 @@ int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written)
     held = held_by(members, count, q->options.copies - 1);
     if (held > q->acked)
         q->acked = held;
-    if (go_on && nobody_waits(q, count_near(members, count)))
+    q->near = count_near(members, count);
+    if (go_on && nobody_waits(q))
         return INT64_MAX;
     if (q->open) {
         /* What was written meanwhile has been seen. */
@@ -257,8 +254,11 @@ int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written)
             q->limit = s->written;
         drop_oldest(q);
     }
-    if (silence && nobody_waits(q, quorum_near(q)))
-        return INT64_MAX;
+    if (silence) {
+        q->near = quorum_near(q);
+        if (nobody_waits(q))
+            return INT64_MAX;
+    }
     while ((s = oldest(q)) != NULL && s->written <= q->limit)
         drop_oldest(q);
     return s ? due_ms(q, s) : INT64_MAX;

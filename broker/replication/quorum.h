@@ -54,6 +54,7 @@ struct quorum {
     uint64_t written; /* as last told */
     uint64_t acked;   /* so many copies exist of everything below; never falls */
     uint64_t limit;   /* what may be confirmed; never falls while it is finite */
+    unsigned near;    /* members that were near at the last update */
     bool open;        /* too few members are near: `limit` does not count */
     /* What was written when, of what is above `limit`. */
     struct quorum_sample {
@@ -68,10 +69,9 @@ void quorum_init(struct quorum *q, const struct quorum_options *options, uint64_
 /* A connection; -1 when there are too many. */
 int quorum_connect(struct quorum *q, const char *identity, int64_t now_ms);
 void quorum_disconnect(struct quorum *q, int connection);
-/* The member has everything below `acked`. The owner has checked that it is not above the log's
- * end. */
-void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t now_ms);
-void quorum_heard(struct quorum *q, int connection, int64_t ms);
+/* The member has everything below `acked`, or said so when it was last heard of. The owner has
+ * checked that it is not above the log's end. */
+void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t heard_ms);
 bool quorum_is_silent(const struct quorum *q, int connection);
 /* Nobody is waited for, and the next update may change that: it is told what is held as confirmed
  * from then on (store_hold_confirmed()), since what was seen may not be taken back. */
@@ -81,7 +81,7 @@ bool quorum_may_close(const struct quorum *q);
 int64_t quorum_update(struct quorum *q, int64_t now_ms, uint64_t written);
 /* What confirmed may be: UINT64_MAX when nobody is waited for. */
 uint64_t quorum_limit(const struct quorum *q);
-/* Members with a connection that is near: connected, not silent, and not too far behind. */
+/* Members with a connection that is near now: connected, not silent, and not too far behind. */
 unsigned quorum_near(const struct quorum *q);
 
 #endif

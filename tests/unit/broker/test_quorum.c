@@ -155,7 +155,7 @@ START_TEST(who_takes_nothing_is_waited_for_once)
     limit_at(5000, 100); /* there was nothing to take before */
     ck_assert_uint_eq(limit_at(6000, 200), 0);
     ck_assert_uint_eq(quorum_near(&q), 1);
-    quorum_heard(&q, a, 7000);
+    quorum_report(&q, a, 0, 7000);
     ck_assert_uint_eq(limit_at(5000 + TIMEOUT + QUORUM_SAMPLE_MS, 300), UINT64_MAX);
     ck_assert_uint_eq(quorum_near(&q), 0);
     quorum_report(&q, a, 0, 8500); /* heard of, but that is all */
@@ -171,7 +171,7 @@ START_TEST(who_takes_nothing_is_waited_for_once)
 
     /* What took it longer would take a new message as long. */
     ck_assert_uint_eq(limit_at(10000, 700), 600);
-    quorum_heard(&q, a, 12500);
+    quorum_report(&q, a, 600, 12500);
     ck_assert_uint_eq(limit_at(10000 + TIMEOUT + QUORUM_SAMPLE_MS, 700), UINT64_MAX);
     ck_assert_uint_eq(limit_at(20000, 1500), UINT64_MAX);
     quorum_report(&q, a, 700, 20000);
@@ -188,7 +188,7 @@ START_TEST(who_takes_nothing_is_waited_for_once)
     limit_at(0, 0);
     limit_at(0, 100);
     quorum_report(&q, b, 50, 1000);
-    quorum_heard(&q, a, 2500);
+    quorum_report(&q, a, 0, 2500);
     ck_assert_uint_eq(limit_at(1000, 100), 50);
     ck_assert_uint_eq(limit_at(TIMEOUT + QUORUM_SAMPLE_MS, 200), 100);
     ck_assert_uint_eq(quorum_near(&q), 1);
@@ -202,7 +202,7 @@ START_TEST(who_takes_nothing_is_waited_for_once)
     a = member("a", 0);
     limit_at(0, 0);
     limit_at(0, 100);
-    quorum_heard(&q, a, 2500);
+    quorum_report(&q, a, 0, 2500);
     ck_assert_uint_eq(limit_at(TIMEOUT + QUORUM_SAMPLE_MS, 100), UINT64_MAX);
     quorum_disconnect(&q, a);
     a = quorum_connect(&q, "a", TIMEOUT + 500);
@@ -215,7 +215,7 @@ START_TEST(who_takes_nothing_is_waited_for_once)
     a = member("a", 0);
     limit_at(0, 0);
     limit_at(5000, 100);
-    quorum_heard(&q, a, 5000);
+    quorum_report(&q, a, 0, 5000);
     ck_assert_uint_eq(limit_at(7000, 200), 0);
     ck_assert_uint_eq(limit_at(5000 + TIMEOUT + QUORUM_SAMPLE_MS, 200), 100);
     ck_assert_uint_eq(quorum_near(&q), 1);
