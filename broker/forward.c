@@ -87,9 +87,9 @@ static void run_here(struct forward_loop *l, struct entry *e)
         .held_final = request.final,
     };
 
-    l->bytes -= request.frame.len;
+    l->requests.bytes -= request.frame.len;
     e->request.frame = (struct buf){0};
-    forward_entry_free(l, &l->waiting, e);
+    forward_entry_free(l, &l->requests.waiting, e);
     if (!request.copy && (call.conn || request.to.oneway) &&
         remoting_decode(buf_at(&request.frame), request.frame.len, &frame, &why) == 0)
         dispatch_run(&call, request.handler);
@@ -99,8 +99,8 @@ static void run_here(struct forward_loop *l, struct entry *e)
 static void run_all_here(struct forward_loop *l)
 {
     /* What has to wait again comes to the end of the list. */
-    for (unsigned n = l->used; n > 0 && !TAILQ_EMPTY(&l->waiting); n--)
-        run_here(l, TAILQ_FIRST(&l->waiting));
+    for (unsigned n = l->requests.used; n > 0 && !TAILQ_EMPTY(&l->requests.waiting); n--)
+        run_here(l, TAILQ_FIRST(&l->requests.waiting));
 }
 
 static void expire(struct forward_loop *l)
@@ -108,7 +108,7 @@ static void expire(struct forward_loop *l)
     int64_t now = loop_now_ms(l->on->loop);
     struct entry *e, *next;
 
-    for (e = TAILQ_FIRST(&l->sent); e; e = next) {
+    for (e = TAILQ_FIRST(&l->requests.sent); e; e = next) {
         next = TAILQ_NEXT(e, next);
         if (!loop_conn(l->on->loop, e->request.sent_on))
             forward_refuse(
@@ -119,12 +119,12 @@ static void expire(struct forward_loop *l)
             forward_refuse(l, &e->request.to, RESPONSE_SERVICE_NOT_AVAILABLE, NO_ANSWER);
         else
             continue;
-        forward_entry_free(l, &l->sent, e);
+        forward_entry_free(l, &l->requests.sent, e);
     }
     /* Without a master nobody waits for one while the broker ends for good. */
     bool ends = broker_is_ending(l->on->broker) && !l->known;
-    for (unsigned n = l->used; n > 0; n--) {
-        for (e = TAILQ_FIRST(&l->waiting);
+    for (unsigned n = l->requests.used; n > 0; n--) {
+        for (e = TAILQ_FIRST(&l->requests.waiting);
              e && now < e->request.until_ms && !ends && !(e->request.final && l->known);)
             e = TAILQ_NEXT(e, next);
         if (!e)
@@ -144,7 +144,7 @@ static void look(void *ctx)
     else
         forward_send_waiting(l);
     expire(l);
-    if (l->used > 0)
+    if (l->requests.used > 0)
         loop_timer_set(&l->look, loop_now_ms(l->on->loop) + LOOK_MS);
 }
 
@@ -192,7 +192,7 @@ bool forward_take(struct call *call)
     forward_take_place(l);
     if (l->leads || !fits(call->frame) || (request.final && l->known) || !takes_more(l))
         return false;
-    if (!request.final && TAILQ_EMPTY(&l->waiting))
+    if (!request.final && TAILQ_EMPTY(&l->requests.waiting))
         c = forward_link_to_master(l);
     if (!c)
         request_frame(&request.frame, call, 0, call->frame->flag);
@@ -207,14 +207,14 @@ bool forward_take(struct call *call)
         return true;
     }
     if (!c) {
-        TAILQ_INSERT_TAIL(&l->waiting, e, next);
+        TAILQ_INSERT_TAIL(&l->requests.waiting, e, next);
         return true;
     }
-    TAILQ_INSERT_TAIL(&l->sent, e, next);
+    TAILQ_INSERT_TAIL(&l->requests.sent, e, next);
     request_frame(conn_out(c), call, e->opaque, call->frame->flag);
     if (conn_out(c)->failed) {
         conn_close(c, "no memory for what is passed on");
-        forward_entry_free(l, &l->sent, e);
+        forward_entry_free(l, &l->requests.sent, e);
         return false;
     }
     forward_now_sent(l, e, c);
@@ -238,7 +238,7 @@ void forward_copy(const struct call *call)
         buf_destroy(&request.frame);
         return;
     }
-    TAILQ_INSERT_TAIL(&l->waiting, e, next);
+    TAILQ_INSERT_TAIL(&l->requests.waiting, e, next);
     forward_send_waiting(l);
 }
 
@@ -248,7 +248,7 @@ static void insert(struct forward_loop *l, struct forward_request *request)
     struct entry *e = forward_entry_new(l, request);
 
     if (e) {
-        TAILQ_INSERT_TAIL(&l->waiting, e, next);
+        TAILQ_INSERT_TAIL(&l->requests.waiting, e, next);
         return;
     }
     buf_destroy(&request->frame);
@@ -294,7 +294,7 @@ bool forward_hold(const struct call *call)
 
 bool forward_owes(const struct broker_loop *on)
 {
-    return on->broker->forward->loops[loop_index(on->loop)].used > 0;
+    return on->broker->forward->loops[loop_index(on->loop)].requests.used > 0;
 }
 
 /* --- life --- */
@@ -330,9 +330,7 @@ struct forward *forward_new(struct broker *b)
         l->forward = f;
         l->on = &b->on[i];
         l->dialled_ms = INT64_MIN / 2;
-        TAILQ_INIT(&l->free);
-        TAILQ_INIT(&l->waiting);
-        TAILQ_INIT(&l->sent);
+        forward_requests_init(&l->requests);
         loop_timer_init(&l->look, b->loops[i], look, l);
         loop_on_signal(b->loops[i], BROKER_SIGNAL_FORWARD, look, l);
     }
@@ -344,8 +342,10 @@ struct forward *forward_free(struct forward *f)
 {
     if (!f)
         return NULL;
-    for (unsigned i = 0; i < LOOP_MAX; i++)
-        forward_table_free(&f->loops[i]);
+    for (unsigned i = 0; i < LOOP_MAX; i++) {
+        forward_requests_destroy(&f->loops[i].requests);
+        free(f->loops[i].kept);
+    }
     conn_dialler_free(f->dialler);
     pthread_mutex_destroy(&f->lock);
     free(f);

@@ -36,15 +36,19 @@ struct entry {
 };
 TAILQ_HEAD(entries, entry);
 
+struct requests {
+    struct entry *table; /* FORWARD_REQUESTS_MAX, made when first needed */
+    struct entries free, waiting, sent;
+    unsigned used;
+    int32_t round;
+    size_t bytes; /* of the frames that wait */
+};
+
 enum { KEPT_LINKS = 8 }; /* to so many members: a loop has one, and those to earlier masters */
 
 /* Of a loop whose broker has ended. */
 struct forward_kept {
-    struct entry *table;
-    struct entries free, waiting, sent;
-    unsigned used;
-    int32_t round;
-    size_t bytes;
+    struct requests requests;
     struct kept_link {
         struct conn_kept conn;
         conn_id id; /* that it had */
@@ -55,12 +59,8 @@ struct forward_kept {
 struct forward_loop {
     struct forward *forward;
     struct broker_loop *on;
-    struct entry *table;       /* FORWARD_REQUESTS_MAX, made when first needed, */
-    struct forward_kept *kept; /* and where it goes when the broker begins again */
-    struct entries free, waiting, sent;
-    unsigned used;
-    int32_t round;
-    size_t bytes; /* of the frames that wait */
+    struct requests requests;
+    struct forward_kept *kept; /* where they go when the broker begins again; made with the table */
     struct loop_timer look;
     conn_id link; /* 0: none */
     bool link_up; /* it is connected */
@@ -104,9 +104,10 @@ void forward_take_place(struct forward_loop *l);
 /* --- forward_table.c --- */
 /* NULL: too many. The frame is the entry's from then on; the caller puts it on a list. */
 struct entry *forward_entry_new(struct forward_loop *l, const struct forward_request *request);
-/* With all that is in it. */
-void forward_table_free(struct forward_loop *l);
-void forward_entries_destroy(struct entry *table); /* their frames; NULL is fine */
+void forward_requests_init(struct requests *r);
+/* `to` is empty, and `from` is then. */
+void forward_requests_move(struct requests *to, struct requests *from);
+void forward_requests_destroy(struct requests *r);
 void forward_entry_drop_frame(struct forward_loop *l, struct entry *e);
 void forward_entry_free(struct forward_loop *l, struct entries *from, struct entry *e);
 /* Answers who asked, if anybody waits for it. */

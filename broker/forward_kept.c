@@ -16,7 +16,7 @@ static void take_link(struct conn *c, void *arg)
 {
     struct forward_kept *k = arg;
     struct kept_link *link = &k->links[k->link_count];
-    const struct entry *e = TAILQ_FIRST(&k->sent);
+    const struct entry *e = TAILQ_FIRST(&k->requests.sent);
 
     while (e && e->request.sent_on != conn_id_of(c))
         e = TAILQ_NEXT(e, next);
@@ -33,21 +33,12 @@ struct forward_kept *forward_part(struct broker_loop *on)
     struct forward_loop *l = &on->broker->forward->loops[loop_index(on->loop)];
     struct forward_kept *k = l->kept;
 
-    if (l->used == 0)
+    if (l->requests.used == 0)
         return NULL;
-    *k = (struct forward_kept){
-        .table = l->table, .used = l->used, .round = l->round, .bytes = l->bytes};
-    TAILQ_INIT(&k->free);
-    TAILQ_INIT(&k->waiting);
-    TAILQ_INIT(&k->sent);
-    TAILQ_CONCAT(&k->free, &l->free, next);
-    TAILQ_CONCAT(&k->waiting, &l->waiting, next);
-    TAILQ_CONCAT(&k->sent, &l->sent, next);
-    l->table = NULL;
+    atomic_fetch_sub(&l->forward->waiting, l->requests.used);
+    forward_requests_move(&k->requests, &l->requests);
+    k->link_count = 0;
     l->kept = NULL;
-    atomic_fetch_sub(&l->forward->waiting, l->used);
-    l->used = 0;
-    l->bytes = 0;
     loop_timer_cancel(&l->look);
     loop_each_conn(on->loop, l->forward, take_link, k);
     return k;
@@ -59,7 +50,7 @@ struct forward_kept *forward_kept_free(struct forward_kept *k)
         return NULL;
     for (unsigned i = 0; i < k->link_count; i++)
         conn_kept_drop(&k->links[i].conn);
-    forward_entries_destroy(k->table);
+    forward_requests_destroy(&k->requests);
     free(k);
     return NULL;
 }
@@ -95,13 +86,13 @@ void forward_join(struct broker_loop *on, struct forward_kept *k, const struct c
         if (conn_dialler_adopt(l->forward->dialler, on->loop, &k->links[i].conn, &links[i].to) < 0)
             links[i].to = 0; /* who waits for its answers is told that it is lost */
     }
-    TAILQ_FOREACH(e, &k->waiting, next)
+    TAILQ_FOREACH(e, &k->requests.waiting, next)
     {
         e->request.to.conn = id_now(e->request.to.conn, moves, count);
         /* The time that the broker took to begin again does not count. */
         e->request.until_ms = until;
     }
-    TAILQ_FOREACH(e, &k->sent, next)
+    TAILQ_FOREACH(e, &k->requests.sent, next)
     {
         unsigned i = 0;
 
@@ -110,14 +101,8 @@ void forward_join(struct broker_loop *on, struct forward_kept *k, const struct c
             i++;
         e->request.sent_on = i < k->link_count ? links[i].to : 0;
     }
-    l->table = k->table;
-    TAILQ_CONCAT(&l->free, &k->free, next);
-    TAILQ_CONCAT(&l->waiting, &k->waiting, next);
-    TAILQ_CONCAT(&l->sent, &k->sent, next);
-    l->used = k->used;
-    l->round = k->round;
-    l->bytes = k->bytes;
+    forward_requests_move(&l->requests, &k->requests);
     l->kept = k;
-    atomic_fetch_add(&l->forward->waiting, l->used);
+    atomic_fetch_add(&l->forward->waiting, l->requests.used);
     loop_timer_set(&l->look, loop_now_ms(on->loop) + LOOK_MS);
 }

@@ -47,7 +47,7 @@ void forward_now_sent(struct forward_loop *l, struct entry *e, struct conn *c)
     atomic_fetch_add_explicit(&l->forward->forwarded, 1, memory_order_relaxed);
     conn_written(c);
     if (e->request.to.oneway) {
-        forward_entry_free(l, &l->sent, e);
+        forward_entry_free(l, &l->requests.sent, e);
         return;
     }
     forward_entry_drop_frame(l, e);
@@ -60,13 +60,13 @@ void forward_send_waiting(struct forward_loop *l)
     struct entry *e, *next;
     struct conn *c;
 
-    for (e = TAILQ_FIRST(&l->waiting); e; e = next) {
+    for (e = TAILQ_FIRST(&l->requests.waiting); e; e = next) {
         next = TAILQ_NEXT(e, next);
         if (e->request.final)
             continue;
         /* Whose connection has ended asks again over another one. */
         if (!e->request.to.oneway && !loop_conn(l->on->loop, e->request.to.conn)) {
-            forward_entry_free(l, &l->waiting, e);
+            forward_entry_free(l, &l->requests.waiting, e);
             continue;
         }
         c = forward_link_to_master(l);
@@ -78,17 +78,17 @@ void forward_send_waiting(struct forward_loop *l)
         struct buf *out = conn_out(c);
 
         if (remoting_decode(buf_at(&e->request.frame), e->request.frame.len, &frame, &why) != 0) {
-            forward_entry_free(l, &l->waiting, e);
+            forward_entry_free(l, &l->requests.waiting, e);
             continue;
         }
         forward_frame_copy(out, &frame, e->opaque, frame.flag, NULL);
         if (out->failed) {
             conn_close(c, "no memory for what is passed on");
-            forward_entry_free(l, &l->waiting, e);
+            forward_entry_free(l, &l->requests.waiting, e);
             return;
         }
-        TAILQ_REMOVE(&l->waiting, e, next);
-        TAILQ_INSERT_TAIL(&l->sent, e, next);
+        TAILQ_REMOVE(&l->requests.waiting, e, next);
+        TAILQ_INSERT_TAIL(&l->requests.sent, e, next);
         forward_now_sent(l, e, c);
     }
 }
@@ -97,7 +97,9 @@ static void on_answer(void *ctx, struct conn *c, struct remoting_frame *frame)
 {
     struct forward *f = ctx;
     struct forward_loop *l = &f->loops[loop_index(conn_loop(c))];
-    struct entry *e = l->table ? &l->table[(uint32_t)frame->opaque % FORWARD_REQUESTS_MAX] : NULL;
+    struct entry *e = l->requests.table
+                          ? &l->requests.table[(uint32_t)frame->opaque % FORWARD_REQUESTS_MAX]
+                          : NULL;
     struct conn *client;
     conn_id id;
 
@@ -112,16 +114,16 @@ static void on_answer(void *ctx, struct conn *c, struct remoting_frame *frame)
         else
             conn_written(client);
     }
-    forward_entry_free(l, &l->sent, e);
+    forward_entry_free(l, &l->requests.sent, e);
     if (!client || !broker_is_ending(l->on->broker))
         return;
     /* Between two requests is when a client loses nothing with its connection. */
-    TAILQ_FOREACH(e, &l->sent, next)
+    TAILQ_FOREACH(e, &l->requests.sent, next)
     {
         if (e->request.to.conn == id)
             return;
     }
-    TAILQ_FOREACH(e, &l->waiting, next)
+    TAILQ_FOREACH(e, &l->requests.waiting, next)
     {
         if (e->request.to.conn == id)
             return;

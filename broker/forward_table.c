@@ -7,52 +7,68 @@
 
 static void count(struct forward_loop *l, int change)
 {
-    l->used += (unsigned)change;
+    l->requests.used += (unsigned)change;
     atomic_fetch_add(&l->forward->waiting, (uint64_t)(int64_t)change);
+}
+
+void forward_requests_init(struct requests *r)
+{
+    *r = (struct requests){.table = NULL};
+    TAILQ_INIT(&r->free);
+    TAILQ_INIT(&r->waiting);
+    TAILQ_INIT(&r->sent);
+}
+
+void forward_requests_move(struct requests *to, struct requests *from)
+{
+    forward_requests_init(to);
+    to->table = from->table;
+    to->used = from->used;
+    to->round = from->round;
+    to->bytes = from->bytes;
+    TAILQ_CONCAT(&to->free, &from->free, next);
+    TAILQ_CONCAT(&to->waiting, &from->waiting, next);
+    TAILQ_CONCAT(&to->sent, &from->sent, next);
+    forward_requests_init(from);
+}
+
+void forward_requests_destroy(struct requests *r)
+{
+    for (unsigned i = 0; r->table && i < FORWARD_REQUESTS_MAX; i++)
+        buf_destroy(&r->table[i].request.frame);
+    free(r->table);
+    forward_requests_init(r);
 }
 
 static bool make_table(struct forward_loop *l)
 {
-    if (l->table)
+    struct requests *r = &l->requests;
+
+    if (r->table)
         return true;
-    l->table = calloc(FORWARD_REQUESTS_MAX, sizeof(*l->table));
-    l->kept = malloc(sizeof(*l->kept));
-    if (!l->table || !l->kept) {
-        forward_table_free(l);
+    if (!l->kept)
+        l->kept = malloc(sizeof(*l->kept));
+    if (l->kept)
+        r->table = calloc(FORWARD_REQUESTS_MAX, sizeof(*r->table));
+    if (!r->table)
         return false;
-    }
     for (unsigned i = 0; i < FORWARD_REQUESTS_MAX; i++)
-        TAILQ_INSERT_TAIL(&l->free, &l->table[i], next);
+        TAILQ_INSERT_TAIL(&r->free, &r->table[i], next);
     return true;
-}
-
-void forward_entries_destroy(struct entry *table)
-{
-    for (unsigned i = 0; table && i < FORWARD_REQUESTS_MAX; i++)
-        buf_destroy(&table[i].request.frame);
-    free(table);
-}
-
-void forward_table_free(struct forward_loop *l)
-{
-    forward_entries_destroy(l->table);
-    l->table = NULL;
-    free(l->kept);
-    l->kept = NULL;
 }
 
 /* NULL: too many. */
 struct entry *forward_entry_new(struct forward_loop *l, const struct forward_request *request)
 {
-    struct entry *e = make_table(l) ? TAILQ_FIRST(&l->free) : NULL;
+    struct entry *e = make_table(l) ? TAILQ_FIRST(&l->requests.free) : NULL;
 
-    if (!e || l->bytes + request->frame.len > FORWARD_BYTES_MAX)
+    if (!e || l->requests.bytes + request->frame.len > FORWARD_BYTES_MAX)
         return NULL;
-    TAILQ_REMOVE(&l->free, e, next);
-    l->round = l->round % (INT32_MAX / FORWARD_REQUESTS_MAX - 1) + 1;
-    e->opaque = l->round * FORWARD_REQUESTS_MAX + (int32_t)(e - l->table);
+    TAILQ_REMOVE(&l->requests.free, e, next);
+    l->requests.round = l->requests.round % (INT32_MAX / FORWARD_REQUESTS_MAX - 1) + 1;
+    e->opaque = l->requests.round * FORWARD_REQUESTS_MAX + (int32_t)(e - l->requests.table);
     e->request = *request;
-    l->bytes += request->frame.len;
+    l->requests.bytes += request->frame.len;
     count(l, 1);
     if (!l->look.heap_at)
         loop_timer_set(&l->look, loop_now_ms(l->on->loop) + LOOK_MS);
@@ -61,7 +77,7 @@ struct entry *forward_entry_new(struct forward_loop *l, const struct forward_req
 
 void forward_entry_drop_frame(struct forward_loop *l, struct entry *e)
 {
-    l->bytes -= e->request.frame.len;
+    l->requests.bytes -= e->request.frame.len;
     buf_destroy(&e->request.frame);
     e->request.frame = (struct buf){0};
 }
@@ -71,7 +87,7 @@ void forward_entry_free(struct forward_loop *l, struct entries *from, struct ent
     forward_entry_drop_frame(l, e);
     TAILQ_REMOVE(from, e, next);
     e->opaque = 0;
-    TAILQ_INSERT_HEAD(&l->free, e, next);
+    TAILQ_INSERT_HEAD(&l->requests.free, e, next);
     count(l, -1);
 }
 
