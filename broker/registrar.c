@@ -13,6 +13,7 @@
 #include "broker/registration_body.h"
 #include "broker/replication/replication.h"
 #include "common/clock.h"
+#include "common/dial.h"
 #include "common/crc.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -72,7 +73,7 @@ struct registrar *registrar_new(struct broker *b)
 
     if (!r)
         return NULL;
-    r->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r->cancel_fd = dial_cancel_new(NULL);
     if (r->cancel_fd < 0) {
         free(r);
         return NULL;
@@ -628,15 +629,14 @@ static void end_calls(struct registrar *r)
 {
     int64_t until = clock_mono_ms() + LEAVE_MS;
     struct timespec end = {until / 1000, until % 1000 * 1000000};
-    uint64_t one = 1;
     int e = 0;
 
     pthread_mutex_lock(&r->lock);
     while (r->running > 0 && e == 0)
         e = pthread_cond_timedwait(&r->ended, &r->lock, &end);
     pthread_mutex_unlock(&r->lock);
-    if (e != 0 && write(r->cancel_fd, &one, sizeof(one)) < 0)
-        log_warn("eventfd: %s", strerror(errno));
+    if (e != 0)
+        dial_cancel(r->cancel_fd);
 }
 
 void registrar_stop(struct registrar *r)

@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 int dial_parse(struct dial_address *out, const char *address, struct err *err)
 {
@@ -51,6 +53,19 @@ bool dial_below(const char *address, int below, char *out, size_t size)
     port = atoi(parsed.port) - below;
     return port >= 1 && snprintf(out, size, "%s%s%s:%d", v6 ? "[" : "", parsed.host, v6 ? "]" : "",
                                  port) < (int)size;
+}
+
+int dial_cancel_new(struct err *err)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    return fd < 0 ? err_set(err, -errno, "make an eventfd") : fd;
+}
+
+void dial_cancel(int cancel_fd)
+{
+    if (eventfd_write(cancel_fd, 1) < 0)
+        log_warn("eventfd: %s", strerror(errno));
 }
 
 int dial_wait(int fd, short events, int64_t deadline_ms, int cancel_fd)

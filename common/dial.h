@@ -28,6 +28,10 @@ struct dial_options {
     int64_t deadline_ms; /* monotonic */
     int cancel_fd;       /* given up (-ECANCELED) when it is readable; 0: none */
 };
+/* A descriptor to cancel by, here and with rpc_cancel_by(); the caller closes it. Negative with
+ * err. */
+int dial_cancel_new(struct err *err);
+void dial_cancel(int cancel_fd); /* for good; any thread */
 /* A connected socket, non-blocking, close-on-exec, with TCP_NODELAY; negative with err. */
 int dial(const struct dial_address *to, const struct dial_options *options, struct err *err);
 /* Binds a socket that is to connect `to` an address; does nothing where `source` cannot lead there:

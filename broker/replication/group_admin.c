@@ -7,11 +7,6 @@
 
 #include "common/clock.h"
 
-static bool is_connected(const struct peer *p)
-{
-    return p->out.fd >= 0 && p->in.fd >= 0;
-}
-
 int group_promote(struct group *g, bool unclean)
 {
     int r = -EALREADY;
@@ -37,7 +32,7 @@ static bool may_hand_over(struct group *g, uint16_t to)
     for (unsigned i = 0; i < g->peer_count; i++) {
         const struct peer *p = &g->peers[i];
 
-        if ((to == 0 || p->member.id == to) && is_connected(p) &&
+        if ((to == 0 || p->member.id == to) && group_is_linked(p) &&
             group_core_peer(g, p->member.id)->following)
             return true;
     }
@@ -92,7 +87,7 @@ static void member_status(struct group *g, struct group_member_status *out)
         out->flushed = g->core.flushed;
         return;
     }
-    out->connected = is_connected(p);
+    out->connected = group_is_linked(p);
     out->following = c->following;
     out->received = c->received;
     out->flushed = c->flushed;

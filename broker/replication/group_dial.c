@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/codes.h"
+#include "common/dial.h"
 #include "common/log.h"
 #include "common/rpc.h"
 
@@ -166,9 +166,8 @@ int group_dial_new(struct group_dial **out, const struct group_dial_options *opt
     if (!d)
         return err_set(err, -ENOMEM, "link to member %u", (unsigned)options->to.id);
     d->options = *options;
-    d->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (d->cancel_fd < 0) {
-        r = err_set(err, -errno, "make an eventfd");
+    d->cancel_fd = r = dial_cancel_new(err);
+    if (r < 0) {
         free(d);
         return r;
     }
@@ -207,8 +206,7 @@ void group_dial_stop(struct group_dial *d)
     pthread_mutex_unlock(&d->lock);
     if (stopped)
         return;
-    if (eventfd_write(d->cancel_fd, 1) < 0)
-        log_warn("eventfd: %s", strerror(errno));
+    dial_cancel(d->cancel_fd);
     pthread_join(d->thread, NULL);
 }
 

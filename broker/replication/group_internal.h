@@ -46,6 +46,11 @@ struct peer {
     bool held;                         /* nothing is read before `held_until` */
     int64_t held_until;
 };
+/* Both ways. */
+static inline bool group_is_linked(const struct peer *p)
+{
+    return p->out.fd >= 0 && p->in.fd >= 0;
+}
 
 struct arrival {
     uint16_t from;

@@ -52,7 +52,7 @@ int64_t group_keep_confirmed(struct group *g, int64_t now)
         for (unsigned i = 0; i < g->peer_count; i++) {
             struct peer *p = &g->peers[i];
             const struct core_peer *c = group_core_peer(g, p->member.id);
-            bool follows = c->following && p->out.fd >= 0 && p->in.fd >= 0;
+            bool follows = c->following && group_is_linked(p);
             char name[16];
 
             /* A process that has ended is not waited for until it counts as silent. */

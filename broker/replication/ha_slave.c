@@ -696,9 +696,11 @@ int ha_slave_new(struct ha_slave **out, const struct ha_slave_options *options, 
     h->in = malloc(READ_BYTES);
     h->log = malloc(h->log_cap);
     h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (h->wake_fd >= 0)
-        h->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    r = h->cancel_fd < 0 ? -errno : 0;
+    r = h->wake_fd < 0 ? -errno : 0;
+    if (r == 0) {
+        h->cancel_fd = dial_cancel_new(NULL);
+        r = h->cancel_fd < 0 ? h->cancel_fd : 0;
+    }
     if (!h->in || !h->log)
         r = -ENOMEM;
     if (r == 0)
@@ -723,8 +725,7 @@ void ha_slave_stop(struct ha_slave *h)
 {
     if (!h || atomic_exchange(&h->stop, true))
         return;
-    if (eventfd_write(h->cancel_fd, 1) < 0)
-        log_warn("eventfd: %s", strerror(errno));
+    dial_cancel(h->cancel_fd);
     wake(h);
     pthread_join(h->thread, NULL);
 }

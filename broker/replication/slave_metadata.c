@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -246,9 +245,8 @@ int slave_metadata_new(struct slave_metadata **out, const struct slave_metadata_
     if (!s)
         return err_set(err, -ENOMEM, "follow the master's topics");
     s->options = *options;
-    s->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->cancel_fd < 0) {
-        r = err_set(err, -errno, "make an eventfd");
+    s->cancel_fd = r = dial_cancel_new(err);
+    if (r < 0) {
         free(s);
         return r;
     }
@@ -279,8 +277,7 @@ void slave_metadata_stop(struct slave_metadata *s)
     pthread_mutex_unlock(&s->lock);
     if (stopped)
         return;
-    if (eventfd_write(s->cancel_fd, 1) < 0)
-        log_warn("eventfd: %s", strerror(errno));
+    dial_cancel(s->cancel_fd);
     pthread_join(s->thread, NULL);
 }
 
