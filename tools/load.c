@@ -77,6 +77,12 @@ static void refresh_born(struct load_worker *w)
     }
 }
 
+/* What is measured has a rate and a latency, or says why not: time alone does not end it. */
+static bool has_measured(const struct load_worker *w)
+{
+    return w->result.latency.total > 0 || w->result.refused > 0;
+}
+
 /* Enters and leaves the measurement as time goes by. */
 static void update_phase(struct load_worker *w, int64_t now_ns)
 {
@@ -84,15 +90,18 @@ static void update_phase(struct load_worker *w, int64_t now_ns)
         w->measuring = true;
         load_post_started(w);
     }
-    if (!w->stopped && now_ns >= w->until_ns) {
+    if (!w->stopped && now_ns >= w->until_ns && has_measured(w)) {
         w->stopped = true;
         load_post_finished(w);
     }
 }
 
-static void stop_by_count(struct load_worker *w, int64_t now_ns)
+/* By the count, or by the first answer where that came late. */
+static void stop_by_answer(struct load_worker *w, int64_t now_ns)
 {
-    if (w->count && w->result.messages >= w->count && !w->stopped) {
+    bool enough = w->count && w->result.messages >= w->count;
+
+    if (!w->stopped && (enough || (now_ns >= w->until_ns && has_measured(w)))) {
         w->until_ns = now_ns;
         w->stopped = true;
         load_post_finished(w);
@@ -114,7 +123,7 @@ static int on_reply(struct load_worker *w, struct load_conn *c, int64_t now_ns)
     c->slots[slot].written_ns = 0;
     c->in_flight--;
     w->last_reply_ns = now_ns;
-    if (reply->code == 0 && written_ns >= w->from_ns && written_ns < w->until_ns)
+    if (reply->code == 0 && written_ns >= w->from_ns && (written_ns < w->until_ns || !w->stopped))
         histogram_add(&w->result.latency, (uint64_t)(now_ns - written_ns));
     if (w->stopped)
         return 0;
@@ -124,7 +133,7 @@ static int on_reply(struct load_worker *w, struct load_conn *c, int64_t now_ns)
     } else if (w->measuring) {
         load_count_code(&w->result, reply);
     }
-    stop_by_count(w, now_ns);
+    stop_by_answer(w, now_ns);
     return w->stopped ? 0 : load_conn_add(w, c, slot);
 }
 
@@ -202,6 +211,8 @@ static int run_closed_loop(struct load_worker *w)
 
         if (w->stopped)
             next_ns = w->until_ns + (int64_t)LOAD_DRAIN_MS * 1000000;
+        else if (w->measuring && next_ns <= now_ns) /* for the first answer */
+            next_ns = INT64_MAX;
         if (next_ns > now_ns + (int64_t)CHECK_MS * 1000000)
             next_ns = now_ns + (int64_t)CHECK_MS * 1000000;
         n = load_wait(w, events, EVENTS, next_ns);

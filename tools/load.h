@@ -4,7 +4,8 @@
  * followed at once by the next request of its slot; a latency runs from the write() that carried
  * the request's first byte to the return of the read() that completed its reply. Counted are
  * replies read between the end of the warm-up and the end; latencies are those of requests written
- * in that time, also where the answer comes later. One-way sends have no latency: they are counted
+ * in that time, also where the answer comes later. Time does not end a measurement before the first
+ * answer to a request written in it. One-way sends have no latency: they are counted
  * from one barrier (a request on every connection, answered after all that was sent before it) to
  * another.
  *

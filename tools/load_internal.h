@@ -41,7 +41,7 @@ struct load_worker {
     uint64_t next_id;
     int64_t born_ms;
     char born[FRAME_BORN_DIGITS];
-    int64_t from_ns, until_ns; /* of the measurement; until_ns moves when the count is reached */
+    int64_t from_ns, until_ns; /* of the measurement; an answer may move until_ns */
     uint64_t count;            /* messages to measure; 0: by time */
     bool measuring, stopped;
     int64_t last_reply_ns;

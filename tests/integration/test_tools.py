@@ -802,6 +802,19 @@ def one_way_sends_are_counted_in_the_queues():
 
 
 @claim
+def a_measurement_lasts_until_there_is_something_to_tell():
+    """Of requests that take longer than the time that is measured."""
+    own = process.Namesrv()
+    with_room = process.Broker(own)
+    found = bench("send", "-n", own.address, "-t", "BenchSlow", "-s", "4000000", "--warmup", "0", "--duration",
+                  "0.001", "--json")
+    check_figures("slow", found)
+    with_room.stop()
+    own.stop()
+    true(found["latencyMicros"]["max"] > 0 and found["seconds"] >= 0.001, f"{found}")
+
+
+@claim
 def refused_sends_are_told_by_code_and_in_no_rate():
     found, err = run(BENCH, "send", "-n", NAMES, "-t", "BenchRefused", "-s", "100001", *SHORT,
                      code=REFUSED)
