@@ -2,7 +2,8 @@
  *
  * A handler is a row in dispatch.c: code, where it runs, function. ON_LOOP handlers run on the
  * connection's loop and must not block; ON_READER handlers run on one of the store's reader threads
- * with a copy of the frame and may block. Both answer through the same calls; a request that must
+ * with a copy of the frame and may block; those ON_READER_FIRST, an operator's, before all others.
+ * All answer through the same calls; a request that must
  * not be answered (oneway) has its reply thrown away by the dispatcher, so handlers need not care.
  */
 #ifndef TERN_BROKER_CALL_H
@@ -38,7 +39,7 @@ struct call {
 /* DONE: the reply is in `out` (or there is none to give). LATER: somebody else answers. */
 enum call_result { CALL_DONE, CALL_LATER };
 
-enum call_where { ON_LOOP, ON_READER };
+enum call_where { ON_LOOP, ON_READER, ON_READER_FIRST };
 /* What becomes of a request that the broker cannot look at (it ends, its memory is full). SAID: an
  * error answer. SILENT: none. OWN: the handler refuses it in its own way. */
 enum call_refusal { REFUSAL_SAID, REFUSAL_SILENT, REFUSAL_OWN };

@@ -34,9 +34,10 @@ static const struct handler handlers[] = {
      "UPDATE_CONSUMER_OFFSET", REFUSAL_SAID, COPIED},
     {REQUEST_UPDATE_AND_CREATE_TOPIC, ON_READER, serve_update_topic, "UPDATE_AND_CREATE_TOPIC"},
     {REQUEST_GET_ALL_TOPIC_CONFIG, ON_READER, serve_all_topics, "GET_ALL_TOPIC_CONFIG"},
-    {REQUEST_UPDATE_BROKER_CONFIG, ON_READER, serve_update_config, "UPDATE_BROKER_CONFIG"},
-    {REQUEST_GET_BROKER_CONFIG, ON_READER, serve_get_config, "GET_BROKER_CONFIG"},
-    {REQUEST_GET_BROKER_RUNTIME_INFO, ON_READER, serve_runtime_info, "GET_BROKER_RUNTIME_INFO"},
+    {REQUEST_UPDATE_BROKER_CONFIG, ON_READER_FIRST, serve_update_config, "UPDATE_BROKER_CONFIG"},
+    {REQUEST_GET_BROKER_CONFIG, ON_READER_FIRST, serve_get_config, "GET_BROKER_CONFIG"},
+    {REQUEST_GET_BROKER_RUNTIME_INFO, ON_READER_FIRST, serve_runtime_info,
+     "GET_BROKER_RUNTIME_INFO"},
     {REQUEST_SEARCH_OFFSET_BY_TIMESTAMP, ON_READER, serve_search_offset,
      "SEARCH_OFFSET_BY_TIMESTAMP"},
     {REQUEST_GET_MAX_OFFSET, ON_LOOP, serve_max_offset, "GET_MAX_OFFSET"},
@@ -79,10 +80,10 @@ static const struct handler handlers[] = {
     {REQUEST_QUERY_CONSUME_QUEUE, ON_READER, serve_query_consume_queue, "QUERY_CONSUME_QUEUE"},
     {REQUEST_DELETE_EXPIRED_COMMITLOG, ON_LOOP, serve_clean_log, "DELETE_EXPIRED_COMMITLOG"},
     {REQUEST_TERN_GROUP_GREET, ON_LOOP, serve_group_greet, "TERN_GROUP_GREET"},
-    {REQUEST_TERN_GROUP_STATUS, ON_READER, serve_group_status, "TERN_GROUP_STATUS"},
-    {REQUEST_TERN_GROUP_PROMOTE, ON_READER, serve_group_promote, "TERN_GROUP_PROMOTE"},
-    {REQUEST_TERN_GROUP_HAND_OVER, ON_READER, serve_group_hand_over, "TERN_GROUP_HAND_OVER"},
-    {REQUEST_TERN_GROUP_STEP_DOWN, ON_READER, serve_group_step_down, "TERN_GROUP_STEP_DOWN"},
+    {REQUEST_TERN_GROUP_STATUS, ON_READER_FIRST, serve_group_status, "TERN_GROUP_STATUS"},
+    {REQUEST_TERN_GROUP_PROMOTE, ON_READER_FIRST, serve_group_promote, "TERN_GROUP_PROMOTE"},
+    {REQUEST_TERN_GROUP_HAND_OVER, ON_READER_FIRST, serve_group_hand_over, "TERN_GROUP_HAND_OVER"},
+    {REQUEST_TERN_GROUP_STEP_DOWN, ON_READER_FIRST, serve_group_step_down, "TERN_GROUP_STEP_DOWN"},
 };
 
 /* The rows are in ascending order of their codes. */
@@ -142,6 +143,15 @@ static struct bytes move(struct bytes b, uint8_t **to)
     return moved;
 }
 
+/* What operators ask has room of its own. */
+enum { OFFLOADED_FIRST_BYTES = 1 << 20 };
+
+static size_t offloaded_max(const struct broker *b, const struct handler *handler)
+{
+    return (size_t)b->settings->config.offloaded_bytes +
+           (handler->where == ON_READER_FIRST ? OFFLOADED_FIRST_BYTES : 0);
+}
+
 /* 0; -EAGAIN: too much waits already; -ENOMEM. */
 static int offloaded_new(struct offloaded **out, const struct call *call,
                          const struct handler *handler)
@@ -154,8 +164,7 @@ static int offloaded_new(struct offloaded **out, const struct call *call,
 
     for (unsigned i = 0; i < frame->field_count; i++)
         size += frame->fields[i].key.len + frame->fields[i].value.len;
-    if (atomic_fetch_add(total, size) + size >
-        (size_t)call->broker->settings->config.offloaded_bytes) {
+    if (atomic_fetch_add(total, size) + size > offloaded_max(call->broker, handler)) {
         atomic_fetch_sub(total, size);
         return -EAGAIN;
     }
@@ -230,7 +239,9 @@ static void offload(struct call *call, const struct handler *handler)
     }
     if (r == 0) {
         broker_owes(call->broker, call->to.conn);
-        r = store_run(call->broker->store, run_offloaded, o);
+        r = handler->where == ON_READER_FIRST
+                ? store_run_first(call->broker->store, run_offloaded, o)
+                : store_run(call->broker->store, run_offloaded, o);
         if (r == 0)
             return;
         broker_owes_no_more(call->broker, call->to.conn);
@@ -253,7 +264,7 @@ static void serve(struct call *call, const struct handler *handler, bool may_pas
     before = call->out->len;
     if (may_pass_on && handler->place == PASSED_ON && forward_take(call))
         ;
-    else if (handler && handler->where == ON_READER && !broker_is_ending(call->broker))
+    else if (handler && handler->where != ON_LOOP && !broker_is_ending(call->broker))
         offload(call, handler);
     else
         run(call, handler);

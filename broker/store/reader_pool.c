@@ -1,5 +1,6 @@
-/* reader_pool.c - see reader_pool.h. A ring of jobs under one mutex. Every accepted job runs, also
- * while the pool ends: whoever handed it over owns memory that only the job gives back. */
+/* reader_pool.c - see reader_pool.h. A ring of jobs per lane, under one mutex. Every accepted job
+ * runs, also while the pool ends: whoever handed it over owns memory that only the job gives back.
+ */
 #include "broker/store/reader_pool.h"
 
 #include <assert.h>
@@ -18,29 +19,49 @@ struct job {
     int64_t since_ms; /* monotonic */
 };
 
+struct lane {
+    struct job *jobs;
+    unsigned size, first, waiting;
+};
+
 struct reader_pool {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stopping;
-    unsigned first, waiting;
-    struct job jobs[READER_POOL_WAITING_MAX];
+    struct lane lanes[READER_POOL_LANES]; /* the first that has a job is served */
+    struct job first_jobs[READER_POOL_FIRST_MAX], usual_jobs[READER_POOL_WAITING_MAX];
     unsigned threads;
     pthread_t ids[];
 };
 
+static bool take_job(struct reader_pool *pool, struct job *job)
+{
+    for (unsigned i = 0; i < READER_POOL_LANES; i++) {
+        struct lane *lane = &pool->lanes[i];
+
+        if (lane->waiting == 0)
+            continue;
+        *job = lane->jobs[lane->first];
+        lane->first = (lane->first + 1) % lane->size;
+        lane->waiting--;
+        return true;
+    }
+    return false;
+}
+
 static void *reader_main(void *arg)
 {
     struct reader_pool *pool = arg;
+    struct job job;
 
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (pool->waiting == 0 && !pool->stopping)
+        if (!take_job(pool, &job)) {
+            if (pool->stopping)
+                break;
             pthread_cond_wait(&pool->wake, &pool->lock);
-        if (pool->waiting == 0)
-            break;
-        struct job job = pool->jobs[pool->first];
-        pool->first = (pool->first + 1) % READER_POOL_WAITING_MAX;
-        pool->waiting--;
+            continue;
+        }
         pthread_mutex_unlock(&pool->lock);
         job.run(job.ctx);
         pthread_mutex_lock(&pool->lock);
@@ -57,6 +78,8 @@ int reader_pool_new(struct reader_pool **out, unsigned threads, struct err *err)
     pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->ids[0]));
     if (!pool)
         return err_set(err, -ENOMEM, "start %u reader threads", threads);
+    pool->lanes[READER_POOL_FIRST] = (struct lane){pool->first_jobs, READER_POOL_FIRST_MAX, 0, 0};
+    pool->lanes[READER_POOL_USUAL] = (struct lane){pool->usual_jobs, READER_POOL_WAITING_MAX, 0, 0};
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     for (unsigned i = 0; i < threads; i++) {
@@ -71,19 +94,23 @@ int reader_pool_new(struct reader_pool **out, unsigned threads, struct err *err)
     return 0;
 }
 
-int reader_pool_run(struct reader_pool *pool, void (*job)(void *ctx), void *ctx)
+int reader_pool_run(struct reader_pool *pool, enum reader_pool_lane in, void (*job)(void *ctx),
+                    void *ctx)
 {
+    struct lane *lane = &pool->lanes[in];
     int r = 0;
 
     pthread_mutex_lock(&pool->lock);
+    if (lane->waiting == lane->size)
+        lane = &pool->lanes[READER_POOL_USUAL];
     if (pool->stopping) {
         r = -ESHUTDOWN;
-    } else if (pool->waiting == READER_POOL_WAITING_MAX) {
+    } else if (lane->waiting == lane->size) {
         r = -EAGAIN;
     } else {
-        unsigned at = (pool->first + pool->waiting) % READER_POOL_WAITING_MAX;
-        pool->jobs[at] = (struct job){.run = job, .ctx = ctx, .since_ms = clock_mono_ms()};
-        pool->waiting++;
+        unsigned at = (lane->first + lane->waiting) % lane->size;
+        lane->jobs[at] = (struct job){.run = job, .ctx = ctx, .since_ms = clock_mono_ms()};
+        lane->waiting++;
         pthread_cond_signal(&pool->wake);
     }
     pthread_mutex_unlock(&pool->lock);
@@ -92,9 +119,11 @@ int reader_pool_run(struct reader_pool *pool, void (*job)(void *ctx), void *ctx)
 
 void reader_pool_stats(struct reader_pool *pool, unsigned *waiting, int64_t *waits_ms)
 {
+    const struct lane *lane = &pool->lanes[READER_POOL_USUAL];
+
     pthread_mutex_lock(&pool->lock);
-    *waiting = pool->waiting;
-    *waits_ms = pool->waiting > 0 ? clock_mono_ms() - pool->jobs[pool->first].since_ms : 0;
+    *waiting = lane->waiting;
+    *waits_ms = lane->waiting > 0 ? clock_mono_ms() - lane->jobs[lane->first].since_ms : 0;
     pthread_mutex_unlock(&pool->lock);
 }
 

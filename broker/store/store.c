@@ -599,7 +599,12 @@ bool store_disk_full(struct store *s, char why[STORE_FULL_TEXT])
 
 int store_run(struct store *s, void (*job)(void *ctx), void *ctx)
 {
-    return reader_pool_run(s->readers, job, ctx);
+    return reader_pool_run(s->readers, READER_POOL_USUAL, job, ctx);
+}
+
+int store_run_first(struct store *s, void (*job)(void *ctx), void *ctx)
+{
+    return reader_pool_run(s->readers, READER_POOL_FIRST, job, ctx);
 }
 
 void store_set_waiting(struct store *s, uint32_t queue, unsigned loop, bool waiting)

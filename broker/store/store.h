@@ -315,6 +315,9 @@ int store_query(struct store *s, const struct store_query *query, struct buf *ou
 
 /* Runs job(ctx) on one of the reader threads, which may block. -EAGAIN when too many wait. */
 int store_run(struct store *s, void (*job)(void *ctx), void *ctx);
+/* The same before all that store_run() was given; for the few jobs that a flood of others must not
+ * hold up. */
+int store_run_first(struct store *s, void (*job)(void *ctx), void *ctx);
 
 /* A bit per loop that has pulls waiting on the queue; see hold.h in broker/. */
 void store_set_waiting(struct store *s, uint32_t queue, unsigned loop, bool waiting);

@@ -79,6 +79,43 @@ def a_client_that_never_reads_is_bounded_and_dropped_while_others_go_on():
     broker.stop()
 
 
+class Flood(threading.Thread):
+    """Asks without end, and without listening, for what a reader thread has to look up."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.end = port, False
+
+    def run(self):
+        request = remoting.encode(remoting.Frame(codes.ALL_TOPICS, flag=remoting.FLAG_ONEWAY))
+        with remoting.Client(self.port) as c:
+            while not self.end:
+                c.send_raw(request * 6000)
+                c.round_trip()
+
+
+@claim
+def an_operator_is_heard_while_more_is_asked_than_the_broker_can_look_up():
+    broker = process.Broker()
+    flood = Flood(broker.port)
+    with remoting.Client(broker.port) as c:
+        for i in range(50):
+            admin.make_topic(c, f"Topic{i}")
+        flood.start()
+        busy = 0
+
+        def enough():
+            nonlocal busy
+            busy += c.call(codes.ALL_TOPICS).code == codes.SYSTEM_BUSY
+            equal(c.call(codes.RUNTIME_INFO).code, 0)
+            return busy >= 20
+
+        until(enough, "others are told that the broker is busy")
+    flood.end = True
+    flood.join()
+    broker.stop()
+
+
 @claim
 def sigterm_answers_everything_that_is_owed():
     for flush in ("ASYNC_FLUSH", "SYNC_FLUSH"):
