@@ -9,7 +9,7 @@
 
 static struct reader_pool *pool;
 static sem_t started, go_on, done;
-static char order[READER_POOL_WAITING_MAX + READER_POOL_FIRST_MAX + 1];
+static char order[READER_POOL_WAITING_MAX + READER_POOL_FIRST_MAX + 3]; /* of each the name */
 static size_t ran; /* by the only thread; read once it has posted, or is gone */
 
 static void hold(void *ctx)
