@@ -58,7 +58,7 @@ def until(condition, what, seconds=60):
 
 
 def _attempt(name, function, verbose):
-    started = time.monotonic()
+    started, servers = time.monotonic(), process.count()
     try:
         function()
     except KeyboardInterrupt:
@@ -73,7 +73,7 @@ def _attempt(name, function, verbose):
             print(f"    {error}")
         else:
             print("    " + traceback.format_exc().rstrip().replace("\n", "\n    "))
-        sys.stdout.flush()
+        process.print_logs(since=servers)
         return False
     if verbose:
         print(f"kept   {name} ({time.monotonic() - started:.2f} s)", flush=True)
@@ -99,7 +99,6 @@ def run():
             passed += 1
         else:
             failed += 1
-        if failed:
             process.print_logs()
     finally:
         process.clean_up()

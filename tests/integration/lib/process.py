@@ -344,8 +344,16 @@ def stop_all():
         raise AssertionError("\n".join(_complaints))
 
 
-def print_logs(most=6000):
-    for server in _servers:
+def count():
+    """Of the servers that were started so far."""
+    return len(_servers)
+
+
+def print_logs(since=0, most=6000):
+    """Of the servers that were started after the first so many, or are running."""
+    for number, server in enumerate(_servers):
+        if number < since and not server.running():
+            continue
         print(f"--- log of {server.name} (pid {server.pid}, {server.expected_end})")
         print(server.log()[-most:].rstrip())
     print("--- end of the logs", flush=True)
