@@ -20,6 +20,7 @@
 #include "broker/gate.h"
 #include "broker/hold.h"
 #include "broker/locks.h"
+#include "broker/owed.h"
 #include "broker/rates.h"
 #include "broker/registrar.h"
 #include "broker/replication/replication.h"
@@ -106,57 +107,18 @@ static void on_durable(void *ctx)
 
 /* --- answers that other threads owe --- */
 
-enum { OWED_BITS = 32 };
-#define ONE_MORE_OWED ((UINT64_C(1) << OWED_BITS) + 1)
-
-/* The low bits of an id are the slot of its connection: so many have a place of their own. */
-static unsigned owed_place(conn_id conn)
+bool broker_owes(struct broker *b, conn_id conn)
 {
-    return (unsigned)conn % OWED_PLACES;
-}
-
-static _Atomic uint64_t *owed_to(struct broker *b, conn_id conn)
-{
-    return &b->on[conn_loop_index(conn) % LOOP_MAX].owed[owed_place(conn)];
-}
-
-void broker_owes(struct broker *b, conn_id conn)
-{
+    if (!owed_begin(b->on[conn_loop_index(conn)].owed, conn))
+        return false;
     atomic_fetch_add(&b->owed, 1);
-    atomic_fetch_add(owed_to(b, conn), ONE_MORE_OWED);
+    return true;
 }
 
 void broker_owes_no_more(struct broker *b, conn_id conn)
 {
-    atomic_fetch_sub(owed_to(b, conn), 1);
+    owed_done(b->on[conn_loop_index(conn)].owed, conn);
     atomic_fetch_sub(&b->owed, 1);
-}
-
-static bool owed_nothing(const struct broker_loop *on, unsigned place)
-{
-    uint64_t now = atomic_load(&on->owed[place]);
-
-    return (uint32_t)now == 0 && now == on->owed_then[place];
-}
-
-bool broker_owed_nothing(const struct broker_loop *on, conn_id conn)
-{
-    return owed_nothing(on, owed_place(conn));
-}
-
-static bool owed_nothing_at_all(const struct broker_loop *on)
-{
-    unsigned i = 0;
-
-    while (i < OWED_PLACES && owed_nothing(on, i))
-        i++;
-    return i == OWED_PLACES;
-}
-
-static void note_owed(struct broker_loop *on)
-{
-    for (unsigned i = 0; i < OWED_PLACES; i++)
-        on->owed_then[i] = atomic_load(&on->owed[i]);
 }
 
 static void nothing(void *ctx)
@@ -164,11 +126,8 @@ static void nothing(void *ctx)
     (void)ctx; /* the end of the turn does it */
 }
 
-/* Whoever owes an answer from another thread posts it first and is counted out then: what was
- * posted before the count was seen at zero arrives in the next turn, so two quiet turns are needed,
- * with nothing begun between them. When it is late whose connection was owed nothing in two turns
- * is kept.
- */
+/* What was posted before nothing was seen to be owed arrives in the next turn, so two quiet turns
+ * are needed (owed.h). When it is late whose connection was owed nothing in two turns is kept. */
 static void leave_when_drained(struct broker_loop *on)
 {
     struct broker *b = on->broker;
@@ -183,13 +142,13 @@ static void leave_when_drained(struct broker_loop *on)
         kept_rest(on);
     quiet = gate_waiting(on->gate) == 0 && atomic_load(&b->owed) == 0 &&
             (again || !forward_owes(on)); /* the next one goes on with these */
-    left = on->done && (late || (quiet && owed_nothing_at_all(on)));
+    left = on->done && (late || (quiet && owed_nothing_at_all(on->owed)));
     on->done = quiet || late;
     /* Whose answer waits for the disk is not known by connection; who has ceased to be the master
      * owes none of these. */
     if (left && again && gate_waiting(on->gate) == 0)
         kept_take_connections(&b->settings->kept, on);
-    note_owed(on);
+    owed_turn(on->owed);
     if (left)
         loop_stop(on->loop);
     else if (on->done || loop_timer_set(&on->drain, loop_now_ms(on->loop) + DRAIN_LOOK_MS) < 0)
@@ -302,9 +261,10 @@ static int make_loop(struct broker *b, unsigned index, struct err *err)
     on->loop = b->loops[index];
     on->gate = gate_new(on);
     on->hold = hold_new(on, HOLD_MAX);
+    on->owed = owed_new();
     on->messages = calloc(BROKER_BATCH_MAX, sizeof(*on->messages));
     on->positions = calloc(BROKER_BATCH_MAX, sizeof(*on->positions));
-    if (!on->gate || !on->hold || !on->messages || !on->positions)
+    if (!on->gate || !on->hold || !on->owed || !on->messages || !on->positions)
         return err_say(err, -ENOMEM, "out of memory while making event loop %u", index);
     loop_timer_init(&on->drain, on->loop, nothing, on);
     loop_on_signal(on->loop, BROKER_SIGNAL_PROGRESS, nothing, on);
@@ -673,6 +633,7 @@ int broker_free(struct broker *b)
         b->extra->after_free(b, b->extra->ctx);
     for (unsigned i = 0; i < b->loop_count; i++) {
         b->on[i].hold = hold_free(b->on[i].hold);
+        b->on[i].owed = owed_free(b->on[i].owed);
         free(b->on[i].messages);
         free(b->on[i].positions);
         buf_destroy(&b->on[i].properties);

@@ -36,8 +36,6 @@ struct rates_turn {
         missed_pulls;
 };
 
-enum { OWED_PLACES = 1024 };
-
 struct broker_loop {
     struct broker *broker;
     struct loop *loop;
@@ -53,9 +51,7 @@ struct broker_loop {
     struct loop_timer drain;          /* while stopping: the next look at what is still owed */
     bool dismissed;                   /* likewise: held pulls are answered */
     bool done;                        /* likewise: a turn ago it could have left */
-    /* Of struct broker's, by connection: how many, and above 32 bits how many there have been. */
-    _Atomic uint64_t owed[OWED_PLACES];
-    uint64_t owed_then[OWED_PLACES]; /* while stopping: a turn ago */
+    struct owed *owed;                /* of struct broker's, those to connections of this loop */
 };
 
 enum { BROKER_BATCH_MAX = 4096 /* messages of one batch */ };
@@ -113,12 +109,10 @@ struct broker {
 /* Confirmed has moved: the loops and the delay thread are told. Any thread. */
 void broker_confirmed(struct broker *b);
 
-/* A reader thread, or the journal, is to answer this connection; and has. Any thread. */
-void broker_owes(struct broker *b, conn_id conn);
+/* A reader thread, or the journal, is to answer this connection; and has. Any thread. False: no
+ * memory, it is not counted. */
+bool broker_owes(struct broker *b, conn_id conn);
 void broker_owes_no_more(struct broker *b, conn_id conn);
-/* While stopping: nothing has been owed to it, nor to another one of its place, since a turn ago.
- * The loop's thread. */
-bool broker_owed_nothing(const struct broker_loop *on, conn_id conn);
 
 /* The role of a member of a group has changed; replication_is_slave() says so already. On the
  * thread of the group; do not wait for anything that may wait for it. */

@@ -231,23 +231,24 @@ static void run_offloaded(void *ctx)
 static void offload(struct call *call, const struct handler *handler)
 {
     struct offloaded *o = NULL;
+    struct broker *b = call->broker;
     int r = offloaded_new(&o, call, handler);
 
-    if (r == -ENOMEM) {
-        refuse(call, handler, RESPONSE_SYSTEM_ERROR, "out of memory");
-        return;
-    }
     if (r == 0) {
-        broker_owes(call->broker, call->to.conn);
-        r = handler->where == ON_READER_FIRST
-                ? store_run_first(call->broker->store, run_offloaded, o)
-                : store_run(call->broker->store, run_offloaded, o);
-        if (r == 0)
-            return;
-        broker_owes_no_more(call->broker, call->to.conn);
+        r = broker_owes(b, call->to.conn) ? 0 : -ENOMEM;
+        if (r == 0) {
+            r = handler->where == ON_READER_FIRST ? store_run_first(b->store, run_offloaded, o)
+                                                  : store_run(b->store, run_offloaded, o);
+            if (r == 0)
+                return;
+            broker_owes_no_more(b, call->to.conn);
+        }
         offloaded_free(o);
     }
-    refuse(call, handler, RESPONSE_SYSTEM_BUSY, "too many requests wait for a reader thread");
+    if (r == -ENOMEM)
+        refuse(call, handler, RESPONSE_SYSTEM_ERROR, "out of memory");
+    else
+        refuse(call, handler, RESPONSE_SYSTEM_BUSY, "too many requests wait for a reader thread");
 }
 
 /* --- on the loop --- */

@@ -220,7 +220,10 @@ static enum call_result wait_for(struct call *call, uint64_t sequence, uint64_t 
         .registration = registration,
         .due_ms = copies ? clock_mono_ms() + b->settings->config.slave_timeout : 0,
     };
-    broker_owes(b, call->to.conn);
+    if (!broker_owes(b, call->to.conn)) {
+        free(wait);
+        return call_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
+    }
     pthread_mutex_lock(&d->lock);
     if (d->count == DURABLE_WAITS_MAX) {
         pthread_mutex_unlock(&d->lock);

@@ -8,6 +8,7 @@
 #include "broker/broker.h"
 #include "broker/clients.h"
 #include "broker/forward.h"
+#include "broker/owed.h"
 #include "common/log.h"
 
 void kept_init(struct kept *k)
@@ -99,7 +100,7 @@ static void take(struct conn *c, void *arg)
 {
     const struct taking *t = arg;
 
-    if (broker_owed_nothing(t->on, conn_id_of(c)))
+    if (owed_nothing(t->on->owed, conn_id_of(c)))
         take_any(c, arg);
 }
 

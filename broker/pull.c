@@ -453,17 +453,17 @@ bool pull_has_match(struct broker *b, const struct pull_request *request, int64_
     }
 }
 
-static void ask_to_come_again(struct broker_loop *on, const struct pull_request *request,
-                              struct buf *out, const char *remark)
+static void ask_to_come_again(struct broker *b, const struct pull_request *request, struct buf *out,
+                              const char *remark, struct rates_turn *done)
 {
-    struct queue_range range = store_range(on->broker->store, request->queue);
+    struct queue_range range = store_range(b->store, request->queue);
     struct answer answer = {RESPONSE_PULL_NOT_FOUND, request->offset, remark};
     struct remoting_writer w;
 
     begin_answer(&w, out, request, &answer,
                  &(struct store_got){.min = range.min, .max = range.max});
     remoting_end(&w);
-    on->turn.missed_pulls++;
+    done->missed_pulls++;
 }
 
 void pull_answer(struct broker_loop *on, struct conn *c, const struct pull_request *request)
@@ -472,9 +472,9 @@ void pull_answer(struct broker_loop *on, struct conn *c, const struct pull_reque
     struct remoting_writer w;
 
     if (conn_is_full(c)) {
-        ask_to_come_again(on, request, out, "OUTPUT_FULL");
+        ask_to_come_again(on->broker, request, out, "OUTPUT_FULL", &on->turn);
     } else if (clients_changed(on->broker->clients, &request->mark)) {
-        ask_to_come_again(on, request, out, "SUBSCRIPTION_CHANGED");
+        ask_to_come_again(on->broker, request, out, "SUBSCRIPTION_CHANGED", &on->turn);
     } else if (pull_evaluate(on->broker, request, false, false, &on->found, out, &on->turn) ==
                PULL_WOULD_BLOCK) {
         if (pull_offload(on->broker, request, false) == 0)
@@ -518,9 +518,14 @@ static void run_job(void *ctx)
     struct rates_turn done = {0};
     struct store_found found;
     struct buf out = {0};
-    enum pull_outcome outcome;
+    enum pull_outcome outcome = PULL_ANSWERED;
 
-    outcome = pull_evaluate(b, &job->request, job->suspend, true, &found, &out, &done);
+    /* Thousands may wait for the disk; their clients' connections do not, and go on with the next
+     * broker. */
+    if (broker_is_draining(b) && broker_wants_restart(b))
+        ask_to_come_again(b, &job->request, &out, "BEGINS_AGAIN", &done);
+    else
+        outcome = pull_evaluate(b, &job->request, job->suspend, true, &found, &out, &done);
     if (outcome == PULL_NOTHING) {
         unsigned index = conn_loop_index(conn);
 
@@ -557,11 +562,13 @@ int pull_offload(struct broker *b, const struct pull_request *request, bool susp
     *job = (struct pull_job){.broker = b, .request = *request, .suspend = suspend};
     r = tag_filter_copy(&job->request.filter, &request->filter);
     if (r == 0) {
-        broker_owes(b, request->to.conn);
-        r = store_run(b->store, run_job, job);
-        if (r == 0)
-            return 0;
-        broker_owes_no_more(b, request->to.conn);
+        r = broker_owes(b, request->to.conn) ? 0 : -ENOMEM;
+        if (r == 0) {
+            r = store_run(b->store, run_job, job);
+            if (r == 0)
+                return 0;
+            broker_owes_no_more(b, request->to.conn);
+        }
         tag_filter_destroy(&job->request.filter);
     }
     free(job);

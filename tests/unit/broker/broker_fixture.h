@@ -82,6 +82,17 @@ static ssize_t disk_pwrite(int fd, const void *from, size_t n, off_t at)
     return disk_pass(&disk_write, fd) < 0 ? -1 : file_ops_system.pwrite(fd, from, n, at);
 }
 
+static atomic_bool disk_is_cold; /* nothing can be read without waiting for it */
+
+static ssize_t disk_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags)
+{
+    if (atomic_load(&disk_is_cold) && (flags & RWF_NOWAIT)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return file_ops_system.preadv2(fd, iov, n, at, flags);
+}
+
 static inline void disk_hold(void *disk, const char *where)
 {
     pthread_mutex_lock(&DISK(disk).lock);
@@ -138,6 +149,7 @@ static inline void begin(void)
     ops.fdatasync = disk_fdatasync;
     ops.pwritev = disk_pwritev;
     ops.pwrite = disk_pwrite;
+    ops.preadv2 = disk_preadv2;
     file_ops_set(&ops);
     log_set_level(LOG_LEVEL_ERROR);
 }

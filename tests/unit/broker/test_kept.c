@@ -83,6 +83,93 @@ START_TEST(nobody_but_who_is_owed_an_answer_for_too_long_loses_a_connection)
 }
 END_TEST
 
+static void count_one(struct conn *c, void *count)
+{
+    (void)c;
+    ++*(unsigned *)count;
+}
+
+static void count_open(void *count)
+{
+    loop_each_conn(broker->loops[0], &broker->port, count_one, count);
+}
+
+static bool one_has_gone(void *arg)
+{
+    unsigned count = 0;
+
+    (void)arg;
+    on_loop(0, count_open, &count);
+    return count == CLIENTS - 1;
+}
+
+START_TEST(what_is_owed_to_who_has_gone_is_not_taken_for_the_next_one_in_his_place)
+{
+    begin_kept("ioThreads=1");
+    disk_hold(&disk_sync, JOURNAL);
+    ask_topic(&clients[0], "New");
+    disk_wait(&disk_sync);
+    client_close(&clients[0]);
+    wait_until(one_has_gone, NULL);
+    client_open(&clients[0]);
+    nothing_came(&clients[0]);
+    broker_restart(broker);
+    wait_until(is_draining, NULL);
+    move_clock(60000);
+    broker_ends();
+    disk_release(&disk_sync);
+    next_broker();
+    for (int i = 0; i < CLIENTS; i++)
+        nothing_came(&clients[i]);
+    end_kept();
+}
+END_TEST
+
+static sem_t readers_held;
+
+static void hold_reader(void *arg)
+{
+    (void)arg;
+    sem_wait(&readers_held);
+}
+
+static bool all_are_owed(void *arg)
+{
+    (void)arg;
+    return atomic_load(&broker->owed) == CLIENTS;
+}
+
+START_TEST(pulls_that_wait_for_the_disk_are_asked_to_come_again_to_the_next_broker)
+{
+    int32_t asked[CLIENTS];
+
+    begin_kept("readerThreads=1");
+    send_one(&clients[0], "T", "0", NULL, "before");
+    broker_restart(broker);
+    broker_ends();
+    next_broker(); /* the message is not in its memory */
+
+    atomic_store(&disk_is_cold, true);
+    sem_init(&readers_held, 0, 0);
+    ck_assert_int_eq(store_run(broker->store, hold_reader, NULL), 0);
+    for (int i = 0; i < CLIENTS; i++)
+        asked[i] = ask_pull(&clients[i], "T", "0", "0", "*", "0");
+    wait_until(all_are_owed, NULL);
+    broker_restart(broker);
+    wait_until(is_draining, NULL);
+    sem_post(&readers_held);
+    broker_ends();
+    next_broker();
+    for (int i = 0; i < CLIENTS; i++) {
+        ck_assert_int_eq(answer(&clients[i], asked[i]), RESPONSE_PULL_NOT_FOUND);
+        asked[i] = ask_pull(&clients[i], "T", "0", "0", "*", "0");
+        ck_assert_int_eq(answer(&clients[i], asked[i]), 0);
+    }
+    sem_destroy(&readers_held);
+    end_kept();
+}
+END_TEST
+
 START_TEST(an_answer_that_is_owed_not_too_long_is_given_before_the_connection_moves)
 {
     int32_t made;
@@ -102,12 +189,6 @@ START_TEST(an_answer_that_is_owed_not_too_long_is_given_before_the_connection_mo
     end_kept();
 }
 END_TEST
-
-static void count_one(struct conn *c, void *count)
-{
-    (void)c;
-    ++*(unsigned *)count;
-}
 
 static void count_closed(void *count)
 {
@@ -515,6 +596,8 @@ static Suite *kept_suite(void)
 
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, nobody_but_who_is_owed_an_answer_for_too_long_loses_a_connection);
+    tcase_add_test(tests, what_is_owed_to_who_has_gone_is_not_taken_for_the_next_one_in_his_place);
+    tcase_add_test(tests, pulls_that_wait_for_the_disk_are_asked_to_come_again_to_the_next_broker);
     tcase_add_test(tests, an_answer_that_is_owed_not_too_long_is_given_before_the_connection_moves);
     tcase_add_test(tests, one_that_asks_no_more_gets_the_rest_of_its_answers);
     tcase_add_test(tests, what_waits_for_a_master_and_what_came_behind_it_is_handled_in_order);
