@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -390,6 +391,23 @@ static int reserve_port(const char *address, uint16_t port)
     return fd;
 }
 
+/* The replication port of the broker before this one; nobody listens on it now. -1: none. */
+static int take_kept_port(struct kept *k)
+{
+    int fd = k->sockets[KEPT_HA], listens = 0;
+    socklen_t size = sizeof(listens);
+
+    k->sockets[KEPT_HA] = -1;
+    /* One that does not listen would never do so again after a shutdown(). */
+    if (fd >= 0 && (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 ||
+                    (listens && shutdown(fd, SHUT_RD) < 0))) {
+        log_warn("cannot go on with the replication port: %s", strerror(errno));
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 static int listen_on_any(struct broker *b, struct err *err)
 {
     const char *address = b->settings->config.bind_address;
@@ -444,10 +462,15 @@ static int open_ports(struct broker *b, struct err *err)
         b->reserved_ha_fd = -1;
     }
     if (b->reserved_ha_fd < 0)
+        b->reserved_ha_fd = take_kept_port(&b->settings->kept);
+    if (b->reserved_ha_fd < 0)
         b->reserved_ha_fd = reserve_port(c->bind_address, (uint16_t)c->ha_listen_port);
     if (b->reserved_ha_fd < 0)
         return err_set(err, b->reserved_ha_fd, "bind the replication port %s:%lld (haListenPort)",
                        c->bind_address, (long long)c->ha_listen_port);
+    b->held_ha_fd = fcntl(b->reserved_ha_fd, F_DUPFD_CLOEXEC, 0);
+    if (b->held_ha_fd < 0)
+        return err_set(err, -errno, "hold the replication port");
     return 0;
 }
 
@@ -482,7 +505,7 @@ int broker_new(struct broker **out, struct broker_settings *settings,
     b->settings = settings;
     b->extra = extra;
     b->boot_ms = clock_wall_ms();
-    b->reserved_ha_fd = -1;
+    b->reserved_ha_fd = b->held_ha_fd = -1;
     b->store_lock = -1;
     b->delay_levels = delay_levels_parse(c->message_delay_level, b->delay_ms, 64);
     b->rates = rates_new();
@@ -642,6 +665,8 @@ int broker_free(struct broker *b)
     }
     if (b->reserved_ha_fd >= 0)
         close(b->reserved_ha_fd);
+    if (b->held_ha_fd >= 0)
+        close(b->held_ha_fd);
     b->replication = replication_free(b->replication);
     b->forward = forward_free(b->forward);
     b->registrar = registrar_free(b->registrar);

@@ -95,6 +95,7 @@ struct broker {
     atomic_bool handed;            /* and whether another one handed over to it */
     int store_lock;                /* of the store folder; -1: not taken */
     int reserved_ha_fd;            /* the replication port, until it is listened on; -1: none */
+    int held_ha_fd;                /* the same socket, that its port stays ours; -1: none */
     struct watchdog watchdog;
     pthread_t threads[LOOP_MAX], stopper;
     bool stopper_started;

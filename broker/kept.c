@@ -13,7 +13,7 @@
 
 void kept_init(struct kept *k)
 {
-    *k = (struct kept){.sockets = {-1, -1}};
+    *k = (struct kept){.sockets = {-1, -1, -1}};
 }
 
 void kept_drop(struct kept *k)
@@ -35,11 +35,13 @@ void kept_drop(struct kept *k)
 
 /* --- the broker that ends --- */
 
-void kept_take_listeners(struct kept *k, const struct broker *b)
+void kept_take_listeners(struct kept *k, struct broker *b)
 {
-    const struct listener *of[KEPT_SOCKETS] = {b->listener, b->vip_listener};
+    const struct listener *of[KEPT_LISTENERS] = {b->listener, b->vip_listener};
 
-    for (unsigned i = 0; i < KEPT_SOCKETS; i++) {
+    k->sockets[KEPT_HA] = b->held_ha_fd;
+    b->held_ha_fd = -1;
+    for (unsigned i = 0; i < KEPT_LISTENERS; i++) {
         int fd = of[i] ? listener_dup(of[i]) : -EBADF;
 
         if (fd < 0)
@@ -107,9 +109,9 @@ static void take(struct conn *c, void *arg)
 void kept_take_connections(struct kept *k, struct broker_loop *on)
 {
     struct taking t = {&k->loops[loop_index(on->loop)], on};
-    struct broker_port *ports[KEPT_SOCKETS] = {&on->broker->port, &on->broker->vip_port};
+    struct broker_port *ports[KEPT_LISTENERS] = {&on->broker->port, &on->broker->vip_port};
 
-    for (unsigned i = 0; i < KEPT_SOCKETS; i++) {
+    for (unsigned i = 0; i < KEPT_LISTENERS; i++) {
         loop_each_conn(on->loop, ports[i], take, &t);
         loop_each_closed_conn(on->loop, ports[i], take_any, &t);
     }

@@ -17,10 +17,10 @@ struct broker_loop;
 struct clients;
 struct forward_kept;
 
-enum { KEPT_MAIN, KEPT_VIP, KEPT_SOCKETS };
+enum { KEPT_MAIN, KEPT_VIP, KEPT_LISTENERS, KEPT_HA = KEPT_LISTENERS, KEPT_SOCKETS };
 
 struct kept {
-    int sockets[KEPT_SOCKETS]; /* listening; -1: none */
+    int sockets[KEPT_SOCKETS]; /* listening, or (KEPT_HA) bound at least; -1: none */
     /* Of each loop, touched by its thread only while it runs. */
     struct kept_loop {
         struct kept_connection {
@@ -44,7 +44,7 @@ void kept_drop(struct kept *k);
 
 /* --- the broker that ends --- */
 /* Before its listeners are freed; thread of loop 0. */
-void kept_take_listeners(struct kept *k, const struct broker *b);
+void kept_take_listeners(struct kept *k, struct broker *b);
 /* Clients of this loop are not listened to any more; may be repeated, for those that have come
  * since. Then, when nobody is owed an answer, its connections are taken. Thread of the loop. */
 void kept_rest(const struct broker_loop *on);

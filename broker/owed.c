@@ -1,6 +1,6 @@
-/* owed.c - see owed.h. Lists by a hash of the id, under a mutex that is held for a few instructions.
- * The id, and not its slot: many answers may still be owed to who has gone when another connection
- * has that slot. */
+/* owed.c - see owed.h. Lists by a hash of the id, under a mutex that is held for a few
+ * instructions. The id, and not its slot: many answers may still be owed to who has gone when
+ * another connection has that slot. */
 #include "broker/owed.h"
 
 #include <assert.h>

@@ -37,12 +37,17 @@ static void broker_ends(void)
     ck_assert(broker_wants_restart(broker));
 }
 
-static void make_next(void)
+static void make_from_kept(void)
 {
     struct err err = {0};
 
-    ck_assert_int_eq(broker_free(broker), 0);
     ck_assert_msg(broker_new(&broker, &settings, &extra, &err) == 0, "%s", err.text);
+}
+
+static void make_next(void)
+{
+    ck_assert_int_eq(broker_free(broker), 0);
+    make_from_kept();
 }
 
 static void next_broker(void)
@@ -589,6 +594,54 @@ START_TEST(a_broker_that_is_stopped_while_it_is_to_begin_again_closes_what_it_ha
 }
 END_TEST
 
+/* 0 or -errno. `reuse`: also where connections have just ended. */
+static int bind_ha_port(int reuse)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)settings.config.ha_listen_port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
+
+    ck_assert_int_ge(fd, 0);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+    r = bind(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+    close(fd);
+    return r;
+}
+
+static bool slaves_are_taken(void *arg)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)settings.config.ha_listen_port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool taken;
+
+    (void)arg;
+    ck_assert_int_ge(fd, 0);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    taken = connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0;
+    close(fd);
+    return taken;
+}
+
+START_TEST(nobody_gets_the_replication_port_while_a_broker_begins_again)
+{
+    begin_kept("ioThreads=1");
+    for (int i = 0; i < 2; i++) {
+        broker_restart(broker);
+        broker_ends();
+        ck_assert_int_eq(broker_free(broker), 0);
+        ck_assert_int_eq(bind_ha_port(0), -EADDRINUSE);
+        make_from_kept();
+        ck_assert_int_eq(bind_ha_port(0), -EADDRINUSE);
+        run();
+        wait_until(slaves_are_taken, NULL);
+    }
+    end_kept();
+    ck_assert_int_eq(bind_ha_port(1), 0);
+}
+END_TEST
+
 static Suite *kept_suite(void)
 {
     Suite *suite = suite_create("kept");
@@ -609,6 +662,7 @@ static Suite *kept_suite(void)
     tcase_add_test(tests, who_comes_while_loops_end_is_told_of_by_the_next_broker);
     tcase_add_test(tests,
                    a_broker_that_is_stopped_while_it_is_to_begin_again_closes_what_it_has_kept);
+    tcase_add_test(tests, nobody_gets_the_replication_port_while_a_broker_begins_again);
     suite_add_tcase(suite, tests);
     return suite;
 }
