@@ -53,6 +53,14 @@ static void refuse(struct group *g, struct peer *p, const char *why)
     hold(p, RETRY_MS);
 }
 
+/* Senders wait for it at the master: it goes before more bytes are read. A link that is broken is
+ * found so by whatever is sent next. */
+static void report_now(struct group *g, struct peer *p)
+{
+    if (p->out.fd >= 0 && !p->out.blocked)
+        (void)link_out_send(&p->out, g->options.store);
+}
+
 /* Gives the store what stands in `log`, from the end of the log here on, and the core what of it
  * the store has taken. How many bytes are spent; the rest is to come again. */
 static size_t append(struct group *g, struct peer *p, const struct core_message *m,
@@ -80,6 +88,7 @@ static size_t append(struct group *g, struct peer *p, const struct core_message 
         g->seen_flushed = store_flushed(store);
         core_log(&g->core, g->seen_written, g->seen_flushed);
         group_run_orders(g);
+        report_now(g, p);
     }
     if (r == -EAGAIN) {
         hold(p, MEMORY_MS);
