@@ -122,6 +122,11 @@ void broker_owes_no_more(struct broker *b, conn_id conn)
     atomic_fetch_sub(&b->owed, 1);
 }
 
+bool broker_has_given_up(const struct broker *b)
+{
+    return broker_is_draining(b) && clock_mono_ms() >= b->drain_deadline_ms;
+}
+
 static void nothing(void *ctx)
 {
     (void)ctx; /* the end of the turn does it */

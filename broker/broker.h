@@ -140,6 +140,9 @@ static inline bool broker_is_ending(const struct broker *b)
     return broker_is_draining(b) && !broker_wants_restart(b);
 }
 
+/* It ends, and what is still owed has been given up: it need not be looked up. */
+bool broker_has_given_up(const struct broker *b);
+
 /* Bits of loop_signal() that the broker uses on its loops. */
 enum {
     BROKER_SIGNAL_PROGRESS,

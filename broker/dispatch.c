@@ -104,6 +104,8 @@ const struct handler *handler_find(int32_t code)
     return NULL;
 }
 
+#define SHUTTING_DOWN "the broker is shutting down"
+
 /* A request that is not even looked at. */
 static void refuse(struct call *call, const struct handler *handler, int32_t code,
                    const char *remark)
@@ -118,7 +120,7 @@ static void run(struct call *call, const struct handler *handler)
         call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED, "request code %d is not supported",
                    call->frame->code);
     else if (broker_is_ending(call->broker) && handler->refusal != REFUSAL_OWN)
-        refuse(call, handler, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
+        refuse(call, handler, RESPONSE_SERVICE_NOT_AVAILABLE, SHUTTING_DOWN);
     else
         handler->handle(call);
 }
@@ -206,9 +208,14 @@ static void run_offloaded(void *ctx)
     struct broker *b = o->call.broker;
     conn_id conn = o->call.to.conn;
     struct buf out = {0};
+    bool done = true;
 
     o->call.out = &out;
-    if (o->handler->handle(&o->call) == CALL_DONE && o->call.to.oneway)
+    if (broker_has_given_up(b))
+        refuse(&o->call, o->handler, RESPONSE_SERVICE_NOT_AVAILABLE, SHUTTING_DOWN);
+    else
+        done = o->handler->handle(&o->call) == CALL_DONE;
+    if (done && o->call.to.oneway)
         buf_reset(&out);
     if (out.failed) {
         buf_destroy(&out);

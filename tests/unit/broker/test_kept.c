@@ -175,6 +175,33 @@ START_TEST(pulls_that_wait_for_the_disk_are_asked_to_come_again_to_the_next_brok
 }
 END_TEST
 
+static bool one_is_owed(void *arg)
+{
+    (void)arg;
+    return atomic_load(&broker->owed) == 1;
+}
+
+START_TEST(what_has_been_given_up_is_not_carried_out_after_all)
+{
+    begin_kept("readerThreads=1");
+    sem_init(&readers_held, 0, 0);
+    ck_assert_int_eq(store_run(broker->store, hold_reader, NULL), 0);
+    ask_topic(&clients[0], "Late");
+    wait_until(one_is_owed, NULL);
+    broker_restart(broker);
+    wait_until(is_draining, NULL);
+    move_clock(60000);
+    broker_ends();
+    sem_post(&readers_held);
+    next_broker();
+    ck_assert(!next_frame(&clients[0]));
+    ck_assert_ptr_null(metadata_topic(broker->metadata, bytes_str("Late"), NULL));
+    ck_assert_ptr_nonnull(metadata_topic(broker->metadata, bytes_str("T"), NULL));
+    sem_destroy(&readers_held);
+    end_kept();
+}
+END_TEST
+
 START_TEST(an_answer_that_is_owed_not_too_long_is_given_before_the_connection_moves)
 {
     int32_t made;
@@ -651,6 +678,7 @@ static Suite *kept_suite(void)
     tcase_add_test(tests, nobody_but_who_is_owed_an_answer_for_too_long_loses_a_connection);
     tcase_add_test(tests, what_is_owed_to_who_has_gone_is_not_taken_for_the_next_one_in_his_place);
     tcase_add_test(tests, pulls_that_wait_for_the_disk_are_asked_to_come_again_to_the_next_broker);
+    tcase_add_test(tests, what_has_been_given_up_is_not_carried_out_after_all);
     tcase_add_test(tests, an_answer_that_is_owed_not_too_long_is_given_before_the_connection_moves);
     tcase_add_test(tests, one_that_asks_no_more_gets_the_rest_of_its_answers);
     tcase_add_test(tests, what_waits_for_a_master_and_what_came_behind_it_is_handled_in_order);
