@@ -641,6 +641,8 @@ int broker_free(struct broker *b)
     b->vip_listener = listener_free(b->vip_listener);
     if (b->replication)
         replication_stop(b->replication);
+    if (b->held_ha_fd >= 0) /* nobody shall wait there for an answer */
+        close(b->held_ha_fd);
     /* The store's threads may still post to the loops; readers end with the store. */
     if (b->store)
         r = store_close(b->store);
@@ -670,8 +672,6 @@ int broker_free(struct broker *b)
     }
     if (b->reserved_ha_fd >= 0)
         close(b->reserved_ha_fd);
-    if (b->held_ha_fd >= 0)
-        close(b->held_ha_fd);
     b->replication = replication_free(b->replication);
     b->forward = forward_free(b->forward);
     b->registrar = registrar_free(b->registrar);

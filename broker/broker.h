@@ -89,13 +89,14 @@ struct broker {
     atomic_bool draining; /* stopping: owed replies still go out */
     atomic_bool failed;   /* an event loop has failed */
     atomic_uint owed; /* requests and pulls on reader threads, answers that wait for the journal */
-    atomic_size_t offloaded_bytes; /* of requests that reader threads have, or will get */
-    int64_t drain_deadline_ms;     /* monotonic; then the rest is given up */
-    atomic_int_fast64_t led_ms;    /* monotonic: when this member began to lead its group, */
-    atomic_bool handed;            /* and whether another one handed over to it */
-    int store_lock;                /* of the store folder; -1: not taken */
-    int reserved_ha_fd;            /* the replication port, until it is listened on; -1: none */
-    int held_ha_fd;                /* the same socket, that its port stays ours; -1: none */
+    /* Of requests that reader threads have, or will get; of those before all others. */
+    atomic_size_t offloaded_bytes, offloaded_first_bytes;
+    int64_t drain_deadline_ms;  /* monotonic; then the rest is given up */
+    atomic_int_fast64_t led_ms; /* monotonic: when this member began to lead its group, */
+    atomic_bool handed;         /* and whether another one handed over to it */
+    int store_lock;             /* of the store folder; -1: not taken */
+    int reserved_ha_fd;         /* the replication port, until it is listened on; -1: none */
+    int held_ha_fd;             /* the same socket, that its port stays ours; -1: none */
     struct watchdog watchdog;
     pthread_t threads[LOOP_MAX], stopper;
     bool stopper_started;

@@ -104,8 +104,6 @@ const struct handler *handler_find(int32_t code)
     return NULL;
 }
 
-#define SHUTTING_DOWN "the broker is shutting down"
-
 /* A request that is not even looked at. */
 static void refuse(struct call *call, const struct handler *handler, int32_t code,
                    const char *remark)
@@ -120,7 +118,7 @@ static void run(struct call *call, const struct handler *handler)
         call_error(call, RESPONSE_REQUEST_CODE_NOT_SUPPORTED, "request code %d is not supported",
                    call->frame->code);
     else if (broker_is_ending(call->broker) && handler->refusal != REFUSAL_OWN)
-        refuse(call, handler, RESPONSE_SERVICE_NOT_AVAILABLE, SHUTTING_DOWN);
+        refuse(call, handler, RESPONSE_SERVICE_NOT_AVAILABLE, "the broker is shutting down");
     else
         handler->handle(call);
 }
@@ -148,10 +146,15 @@ static struct bytes move(struct bytes b, uint8_t **to)
 /* What operators ask has room of its own. */
 enum { OFFLOADED_FIRST_BYTES = 1 << 20 };
 
+static atomic_size_t *offloaded_bytes(struct broker *b, const struct handler *handler)
+{
+    return handler->where == ON_READER_FIRST ? &b->offloaded_first_bytes : &b->offloaded_bytes;
+}
+
 static size_t offloaded_max(const struct broker *b, const struct handler *handler)
 {
-    return (size_t)b->settings->config.offloaded_bytes +
-           (handler->where == ON_READER_FIRST ? OFFLOADED_FIRST_BYTES : 0);
+    return handler->where == ON_READER_FIRST ? OFFLOADED_FIRST_BYTES
+                                             : (size_t)b->settings->config.offloaded_bytes;
 }
 
 /* 0; -EAGAIN: too much waits already; -ENOMEM. */
@@ -159,7 +162,7 @@ static int offloaded_new(struct offloaded **out, const struct call *call,
                          const struct handler *handler)
 {
     const struct remoting_frame *frame = call->frame;
-    atomic_size_t *total = &call->broker->offloaded_bytes;
+    atomic_size_t *total = offloaded_bytes(call->broker, handler);
     size_t size = sizeof(struct offloaded) + frame->remark.len + frame->body.len;
     struct offloaded *o;
     uint8_t *to;
@@ -195,11 +198,11 @@ static int offloaded_new(struct offloaded **out, const struct call *call,
 
 static void offloaded_free(struct offloaded *o)
 {
-    struct broker *b = o->call.broker;
+    atomic_size_t *total = offloaded_bytes(o->call.broker, o->handler);
     size_t size = o->size;
 
     free(o);
-    atomic_fetch_sub(&b->offloaded_bytes, size);
+    atomic_fetch_sub(total, size);
 }
 
 static void run_offloaded(void *ctx)
@@ -212,7 +215,8 @@ static void run_offloaded(void *ctx)
 
     o->call.out = &out;
     if (broker_has_given_up(b))
-        refuse(&o->call, o->handler, RESPONSE_SERVICE_NOT_AVAILABLE, SHUTTING_DOWN);
+        refuse(&o->call, o->handler, RESPONSE_SERVICE_NOT_AVAILABLE,
+               "the broker ends, and this has waited for too long");
     else
         done = o->handler->handle(&o->call) == CALL_DONE;
     if (done && o->call.to.oneway)

@@ -1,5 +1,6 @@
 /* kept.h - what one broker of this process leaves to the next when it begins again (service.h):
- * its listening sockets, the connections of its clients, and what is known of these (clients.h).
+ * its listening sockets, the replication port, the connections of its clients, and what is known of
+ * these (clients.h).
  *
  * A client notices nothing but a pause. Who connects in between waits in the backlog; who is
  * connected waits with its next request in the socket, and requests that wait for a master, or for

@@ -523,7 +523,7 @@ static void run_job(void *ctx)
     /* Thousands may wait for the disk; their clients' connections do not, and go on with the next
      * broker. */
     if ((broker_is_draining(b) && broker_wants_restart(b)) || broker_has_given_up(b))
-        ask_to_come_again(b, &job->request, &out, "BEGINS_AGAIN", &done);
+        ask_to_come_again(b, &job->request, &out, "BROKER_ENDS", &done);
     else
         outcome = pull_evaluate(b, &job->request, job->suspend, true, &found, &out, &done);
     if (outcome == PULL_NOTHING) {

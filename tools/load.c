@@ -77,35 +77,41 @@ static void refresh_born(struct load_worker *w)
     }
 }
 
-/* What is measured has a rate and a latency, or says why not: time alone does not end it. */
-static bool has_measured(const struct load_worker *w)
-{
-    return w->result.latency.total > 0 || w->result.refused > 0;
-}
-
-/* Enters and leaves the measurement as time goes by. */
+/* Enters and leaves the measurement as time goes by. What is measured has a rate and a latency, or
+ * says why not: time alone does not end it while no thread has any. */
 static void update_phase(struct load_worker *w, int64_t now_ns)
 {
     if (!w->measuring && now_ns >= w->from_ns) {
         w->measuring = true;
         load_post_started(w);
     }
-    if (!w->stopped && now_ns >= w->until_ns && has_measured(w)) {
-        w->stopped = true;
-        load_post_finished(w);
+    if (w->stopped || w->late || now_ns < w->until_ns)
+        return;
+    if (!atomic_load(w->measured)) {
+        w->late = true;
+        return;
     }
+    w->stopped = true;
+    load_post_finished(w);
 }
 
-/* By the count, or by the first answer where that came late. */
-static void stop_by_answer(struct load_worker *w, int64_t now_ns)
+static void stop_now(struct load_worker *w, int64_t now_ns)
 {
-    bool enough = w->count && w->result.messages >= w->count;
+    w->until_ns = now_ns;
+    w->stopped = true;
+    load_post_finished(w);
+}
 
-    if (!w->stopped && (enough || (now_ns >= w->until_ns && has_measured(w)))) {
-        w->until_ns = now_ns;
-        w->stopped = true;
-        load_post_finished(w);
-    }
+static void stop_by_count(struct load_worker *w, int64_t now_ns)
+{
+    if (w->count && w->result.messages >= w->count && !w->stopped)
+        stop_now(w, now_ns);
+}
+
+static void note_measured(struct load_worker *w)
+{
+    if (!atomic_load_explicit(w->measured, memory_order_relaxed))
+        atomic_store(w->measured, true);
 }
 
 static int on_reply(struct load_worker *w, struct load_conn *c, int64_t now_ns)
@@ -123,8 +129,10 @@ static int on_reply(struct load_worker *w, struct load_conn *c, int64_t now_ns)
     c->slots[slot].written_ns = 0;
     c->in_flight--;
     w->last_reply_ns = now_ns;
-    if (reply->code == 0 && written_ns >= w->from_ns && (written_ns < w->until_ns || !w->stopped))
+    if (reply->code == 0 && written_ns >= w->from_ns && (written_ns < w->until_ns || !w->stopped)) {
         histogram_add(&w->result.latency, (uint64_t)(now_ns - written_ns));
+        note_measured(w);
+    }
     if (w->stopped)
         return 0;
     if (w->measuring && reply->code == 0) {
@@ -132,8 +140,9 @@ static int on_reply(struct load_worker *w, struct load_conn *c, int64_t now_ns)
         w->result.messages += w->plan->batch;
     } else if (w->measuring) {
         load_count_code(&w->result, reply);
+        note_measured(w);
     }
-    stop_by_answer(w, now_ns);
+    stop_by_count(w, now_ns);
     return w->stopped ? 0 : load_conn_add(w, c, slot);
 }
 
@@ -211,7 +220,7 @@ static int run_closed_loop(struct load_worker *w)
 
         if (w->stopped)
             next_ns = w->until_ns + (int64_t)LOAD_DRAIN_MS * 1000000;
-        else if (w->measuring && next_ns <= now_ns) /* for the first answer */
+        else if (w->late) /* for the first answer */
             next_ns = INT64_MAX;
         if (next_ns > now_ns + (int64_t)CHECK_MS * 1000000)
             next_ns = now_ns + (int64_t)CHECK_MS * 1000000;
@@ -223,6 +232,8 @@ static int run_closed_loop(struct load_worker *w)
             r = serve_conn(w, events[i].data.ptr, events[i].events);
         now_ns = clock_mono_ns();
         update_phase(w, now_ns);
+        if (w->late && !w->stopped && atomic_load(w->measured))
+            stop_now(w, now_ns); /* with all answers of the same read */
         if (w->stopped &&
             (in_flight(w) == 0 || now_ns >= w->until_ns + (int64_t)LOAD_DRAIN_MS * 1000000)) {
             count_unanswered(w, now_ns);
@@ -254,6 +265,7 @@ struct run {
     struct frame_template *templates;
     size_t template_count;
     sem_t started, finished;
+    atomic_bool measured;
 };
 
 static int make_templates(struct run *run, struct err *err)
@@ -354,6 +366,7 @@ static int prepare(struct run *run, struct err *err)
         w->plan = plan;
         w->started = &run->started;
         w->finished = &run->finished;
+        w->measured = &run->measured;
         w->next_id = (uint64_t)t << 40 | (uint64_t)(clock_mono_ns() & 0xffffffff);
         w->count = (uint64_t)plan->count / plan->threads;
         if (plan->count && w->count == 0)

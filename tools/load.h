@@ -5,9 +5,9 @@
  * the request's first byte to the return of the read() that completed its reply. Counted are
  * replies read between the end of the warm-up and the end; latencies are those of requests written
  * in that time, also where the answer comes later. Time does not end a measurement before the first
- * answer to a request written in it. One-way sends have no latency: they are counted
- * from one barrier (a request on every connection, answered after all that was sent before it) to
- * another.
+ * answer that tells something: to a request written in it, or a refusal. One-way sends have no
+ * latency: they are counted from one barrier (a request on every connection, answered after all
+ * that was sent before it) to another.
  *
  * A closed loop waits when the server does, so a stall shows in the maximum and in the rate, but
  * delays few requests: percentiles are not those of requests that arrive regardless.

@@ -3,6 +3,7 @@
 #ifndef TERN_TOOLS_LOAD_INTERNAL_H
 #define TERN_TOOLS_LOAD_INTERNAL_H
 
+#include <stdatomic.h>
 #include <semaphore.h>
 
 #include "tools/load.h"
@@ -41,9 +42,12 @@ struct load_worker {
     uint64_t next_id;
     int64_t born_ms;
     char born[FRAME_BORN_DIGITS];
-    int64_t from_ns, until_ns; /* of the measurement; an answer may move until_ns */
+    int64_t from_ns, until_ns; /* of the measurement; until_ns moves when the count is reached, or
+                                  for the first answer */
     uint64_t count;            /* messages to measure; 0: by time */
     bool measuring, stopped;
+    bool late;             /* the time was over before any thread had measured anything */
+    atomic_bool *measured; /* by any thread: a latency, or a refusal */
     int64_t last_reply_ns;
     sem_t *started, *finished;
     bool posted_started, posted_finished;

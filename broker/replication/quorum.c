@@ -45,7 +45,7 @@ void quorum_report(struct quorum *q, int connection, uint64_t acked, int64_t hea
     struct quorum_connection *c = &q->connections[connection];
 
     c->heard_ms = heard_ms;
-    if (!c->reported || acked > c->acked)
+    if (c->reported ? acked > c->acked : heard_ms > c->moved_ms)
         c->moved_ms = heard_ms;
     c->reported = true;
     c->acked = acked;
