@@ -146,14 +146,31 @@ int32_t bytes_java_hash(struct bytes text)
     return bytes_java_hash_on(0, text);
 }
 
+/* Of eight bytes below 0x80: pairs of neighbours become one number, then pairs of these. */
+static uint32_t java_hash_of_8(uint64_t word)
+{
+    const uint64_t odd_8 = UINT64_C(0x00FF00FF00FF00FF), odd_16 = UINT64_C(0x0000FFFF0000FFFF);
+    uint64_t twos = (word & odd_8) * 31 + (word >> 8 & odd_8);
+    uint64_t fours = (twos & odd_16) * (31 * 31) + (twos >> 16 & odd_16);
+
+    return (uint32_t)fours * (31u * 31 * 31 * 31) + (uint32_t)(fours >> 32);
+}
+
 int32_t bytes_java_hash_on(int32_t before, struct bytes text)
 {
+    const uint32_t shift_8 = 31u * 31 * 31 * 31 * (31u * 31 * 31 * 31);
     uint32_t hash = (uint32_t)before;
 
     while (text.len) {
         uint32_t point;
         unsigned size;
 
+        if (text.len >= 8 && !word_find_high(word_load(text.at))) {
+            hash = hash * shift_8 + java_hash_of_8(word_load(text.at));
+            text.at += 8;
+            text.len -= 8;
+            continue;
+        }
         if (text.at[0] < 0x80) {
             hash = hash * 31 + text.at[0];
             text.at++;

@@ -120,6 +120,27 @@ START_TEST(hash_is_that_of_java_strings)
     ck_assert_int_eq(bytes_java_hash(BYTES_LIT("hello")), 99162322);
     ck_assert_int_eq(bytes_java_hash(BYTES_LIT("polygenelubricants")), INT32_MIN);
     ck_assert_int_eq(bytes_java_hash(BYTES_LIT("\xC3\xA9")), 0xE9);
+    /* Of each length, with a character that is not ASCII in each place, or none. */
+    for (size_t len = 0; len <= 40; len++) {
+        for (size_t other = 0; other <= len; other++) {
+            uint8_t text[64];
+            size_t at = 0;
+            uint32_t hash = 0;
+
+            for (size_t i = 0; i < len; i++) {
+                uint8_t c = (uint8_t)(0x7F - (i * 37 + len) % 0x60);
+
+                if (i == other)
+                    text[at++] = 0xC3;
+                text[at++] = i == other ? 0xA9 : c;
+                hash = hash * 31 + (i == other ? 0xE9 : c);
+            }
+            ck_assert_int_eq(bytes_java_hash(bytes_of(text, at)), (int32_t)hash);
+            ck_assert_int_eq(
+                bytes_java_hash_on(bytes_java_hash(bytes_of(text, at)), BYTES_LIT("x")),
+                (int32_t)(hash * 31 + 'x'));
+        }
+    }
     ck_assert_int_eq(bytes_java_hash(BYTES_LIT("\xE2\x82\xAC")), 0x20AC);
     /* U+1F600 is the pair D83D DE00 */
     ck_assert_int_eq(bytes_java_hash(BYTES_LIT("\xF0\x9F\x98\x80")), 0xD83D * 31 + 0xDE00);
