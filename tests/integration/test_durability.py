@@ -97,6 +97,39 @@ def a_broker_killed_again_and_again_while_it_starts_loses_nothing():
 
 
 @claims.claim
+def only_a_record_that_ends_too_early_passes_for_one_that_a_kill_has_cut_short():
+    store = process.new_path("store")
+    broker = process.Broker(store=store, **SMALL)
+    with remoting.Client(broker.port) as client:
+        for _ in range(3):
+            messages.send(client, "Cut", b"x" * 500)
+    broker.kill()
+    last = judge(store, crashed=True).last_record()
+    log = os.path.join(store, "commitlog", f"{0:020d}")
+
+    def problems(at, data, crashed=True):
+        with open(log, "r+b") as file:
+            file.seek(at)
+            before = file.read(len(data))
+            file.seek(at)
+            file.write(data)
+        found = [p for p in store_reader.Store(store, crashed=crashed).problems if p.startswith("commitlog")]
+        with open(log, "r+b") as file:
+            file.seek(at)
+            file.write(before)
+        return found
+
+    end = last.log_offset + last.size
+    for kept in (6, 100, last.size - 1):
+        cut = bytes(last.size - kept)
+        equal(problems(end - len(cut), cut), [], f"{kept} bytes of the last record")
+        true(problems(end - len(cut), cut, crashed=False), "after a clean stop it is damage")
+        true(problems(end - len(cut), cut + b"behind"), "what lies behind it is told")
+    true(problems(last.log_offset + 300, bytes(8)), "damage within the last record is told")
+    judge(store, crashed=True)
+
+
+@claims.claim
 def a_topic_and_a_group_whose_making_was_answered_survive_kill_9():
     store = process.new_path("store")
     broker = process.Broker(store=store)

@@ -9,9 +9,9 @@ log in both directions; checkpoint, abort, lock; the configuration files and how
 files that nobody asked for; and, after a clean stop, whether RocketMQ's own way to open a directory
 would come to the same end. It never writes. Exit code 0: no problem, 1: problems, 2: usage.
 
-What a hard stop may leave (--crashed, or an `abort` file): queues that end before the log does,
-configuration files that lag or do not exist yet. It may not leave holes, wrong entries, or damage
-below the end of the log.
+What a hard stop may leave (--crashed, or an `abort` file): a last record that was cut short, with nothing
+behind it; queues that end before the log does, configuration files that lag or do not exist yet. It
+may not leave holes, wrong entries, or damage below the end of the log.
 """
 import argparse
 import os
@@ -137,7 +137,7 @@ class Store:
             if used < len(data):
                 ended = True
                 tail = data[used:]
-                if tail.count(0) != len(tail):
+                if tail.count(0) != len(tail) and not self._is_cut_short(tail):
                     self.bad(f"commitlog: bytes that are no record at {self.end}: "
                              f"{tail[:32].hex()}")
             elif index == len(segments) - 1:
@@ -161,13 +161,19 @@ class Store:
             try:
                 record = messages.decode(data, at)
             except messages.BadRecord as error:
-                self.bad(f"commitlog: record at {first + at}: {error}")
+                if not self._is_cut_short(data[at:]):
+                    self.bad(f"commitlog: record at {first + at}: {error}")
                 return at
             self._check_record(record, first + at, len(data) - at)
             self.records.append(record)
             self.by_offset[first + at] = record
             at += record.size
         return at
+
+    def _is_cut_short(self, data):
+        """A whole record ends with its checksum, which is text: there is no zero at its end."""
+        total, = struct.unpack_from(">i", data)
+        return self.crashed and self.record_crc and len(data.rstrip(b"\0")) < total <= len(data)
 
     def _check_record(self, record, offset, left):
         where = f"commitlog: record at {offset}"
