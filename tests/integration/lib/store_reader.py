@@ -172,8 +172,10 @@ class Store:
 
     def _is_cut_short(self, data):
         """A whole record ends with its checksum, which is text: there is no zero at its end."""
+        if not self.crashed or not self.record_crc or len(data) < BLANK_MIN:
+            return False
         total, = struct.unpack_from(">i", data)
-        return self.crashed and self.record_crc and len(data.rstrip(b"\0")) < total <= len(data)
+        return len(data.rstrip(b"\0")) < total <= len(data)
 
     def _check_record(self, record, offset, left):
         where = f"commitlog: record at {offset}"
