@@ -122,6 +122,18 @@ void broker_owes_no_more(struct broker *b, conn_id conn)
     atomic_fetch_sub(&b->owed, 1);
 }
 
+int broker_offload(struct broker *b, conn_id conn, bool first, void (*job)(void *ctx), void *ctx)
+{
+    int r;
+
+    if (!broker_owes(b, conn))
+        return -ENOMEM;
+    r = first ? store_run_first(b->store, job, ctx) : store_run(b->store, job, ctx);
+    if (r < 0)
+        broker_owes_no_more(b, conn);
+    return r;
+}
+
 bool broker_has_given_up(const struct broker *b)
 {
     return broker_is_draining(b) && clock_mono_ms() >= b->drain_deadline_ms;

@@ -116,6 +116,11 @@ void broker_confirmed(struct broker *b);
 bool broker_owes(struct broker *b, conn_id conn);
 void broker_owes_no_more(struct broker *b, conn_id conn);
 
+/* Has a reader thread run job(ctx), which owes this connection an answer and says so itself when it
+ * has given it; `first`: before what others ask. -EAGAIN: too many wait; -ENOMEM; it does not run
+ * then. Any thread. */
+int broker_offload(struct broker *b, conn_id conn, bool first, void (*job)(void *ctx), void *ctx);
+
 /* The role of a member of a group has changed; replication_is_slave() says so already. On the
  * thread of the group; do not wait for anything that may wait for it. */
 void broker_leads(struct broker *b, uint64_t epoch, bool handed);

@@ -3,8 +3,8 @@
  * A handler is a row in dispatch.c: code, where it runs, function. ON_LOOP handlers run on the
  * connection's loop and must not block; ON_READER handlers run on one of the store's reader threads
  * with a copy of the frame and may block; those ON_READER_FIRST, an operator's, before all others.
- * All answer through the same calls; a request that must
- * not be answered (oneway) has its reply thrown away by the dispatcher, so handlers need not care.
+ * All answer through the same calls; a request that must not be answered (oneway) has its reply
+ * thrown away by the dispatcher, so handlers need not care.
  */
 #ifndef TERN_BROKER_CALL_H
 #define TERN_BROKER_CALL_H

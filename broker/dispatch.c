@@ -242,18 +242,13 @@ static void run_offloaded(void *ctx)
 static void offload(struct call *call, const struct handler *handler)
 {
     struct offloaded *o = NULL;
-    struct broker *b = call->broker;
     int r = offloaded_new(&o, call, handler);
 
     if (r == 0) {
-        r = broker_owes(b, call->to.conn) ? 0 : -ENOMEM;
-        if (r == 0) {
-            r = handler->where == ON_READER_FIRST ? store_run_first(b->store, run_offloaded, o)
-                                                  : store_run(b->store, run_offloaded, o);
-            if (r == 0)
-                return;
-            broker_owes_no_more(b, call->to.conn);
-        }
+        r = broker_offload(call->broker, call->to.conn, handler->where == ON_READER_FIRST,
+                           run_offloaded, o);
+        if (r == 0)
+            return;
         offloaded_free(o);
     }
     if (r == -ENOMEM)

@@ -562,13 +562,9 @@ int pull_offload(struct broker *b, const struct pull_request *request, bool susp
     *job = (struct pull_job){.broker = b, .request = *request, .suspend = suspend};
     r = tag_filter_copy(&job->request.filter, &request->filter);
     if (r == 0) {
-        r = broker_owes(b, request->to.conn) ? 0 : -ENOMEM;
-        if (r == 0) {
-            r = store_run(b->store, run_job, job);
-            if (r == 0)
-                return 0;
-            broker_owes_no_more(b, request->to.conn);
-        }
+        r = broker_offload(b, request->to.conn, false, run_job, job);
+        if (r == 0)
+            return 0;
         tag_filter_destroy(&job->request.filter);
     }
     free(job);

@@ -3,8 +3,8 @@
 #ifndef TERN_TOOLS_LOAD_INTERNAL_H
 #define TERN_TOOLS_LOAD_INTERNAL_H
 
-#include <stdatomic.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 
 #include "tools/load.h"
 

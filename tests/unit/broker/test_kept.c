@@ -99,13 +99,23 @@ static void count_open(void *count)
     loop_each_conn(broker->loops[0], &broker->port, count_one, count);
 }
 
-static bool one_has_gone(void *arg)
+static void count_closed(void *count)
+{
+    loop_each_closed_conn(broker->loops[0], &broker->port, count_one, count);
+}
+
+static unsigned count_of(void (*each)(void *count))
 {
     unsigned count = 0;
 
+    on_loop(0, each, &count);
+    return count;
+}
+
+static bool one_has_gone(void *arg)
+{
     (void)arg;
-    on_loop(0, count_open, &count);
-    return count == CLIENTS - 1;
+    return count_of(count_open) == CLIENTS - 1;
 }
 
 START_TEST(what_is_owed_to_who_has_gone_is_not_taken_for_the_next_one_in_his_place)
@@ -222,18 +232,10 @@ START_TEST(an_answer_that_is_owed_not_too_long_is_given_before_the_connection_mo
 }
 END_TEST
 
-static void count_closed(void *count)
-{
-    loop_each_closed_conn(broker->loops[0], &broker->port, count_one, count);
-}
-
 static bool one_is_closed(void *arg)
 {
-    unsigned count = 0;
-
     (void)arg;
-    on_loop(0, count_closed, &count);
-    return count == 1;
+    return count_of(count_closed) == 1;
 }
 
 START_TEST(one_that_asks_no_more_gets_the_rest_of_its_answers)
