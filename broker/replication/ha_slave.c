@@ -303,11 +303,12 @@ static void keep_reporting(struct ha_slave *h, int64_t now)
         report(h, offset > h->reported ? offset : h->reported, now);
     if (h->fd < 0)
         return;
-    if (reportable(h) >= store_follow_end(store)) {
+    /* By what was looked at above: what has been kept since is still to be reported. */
+    if (offset >= store_follow_end(store)) {
         atomic_store(&h->want_kept, UINT64_MAX);
         return;
     }
-    atomic_store(&h->want_kept, store_end(store));
+    atomic_store(&h->want_kept, offset + 1);
     ha_slave_progress(h); /* it may have been reached before anybody was asked to say so */
 }
 
@@ -488,8 +489,6 @@ static void read_some(struct ha_slave *h, int64_t now)
         return;
     if (h->log_len > 0)
         append(h, now);
-    if (h->fd >= 0)
-        keep_reporting(h, now);
 }
 
 /* One wait and what it brings, while connected. */

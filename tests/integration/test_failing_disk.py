@@ -1,19 +1,20 @@
-"""A sync that fails, and one that takes long: what producers are told, what consumers still get, and what
-a restart finds."""
+"""A sync that fails, and one that takes long: what producers and masters are told, what consumers still
+get, and what a restart finds."""
 import os
 
 from lib import admin, claims, codes, messages, process, remoting
 from lib.claims import contains, equal, true, until
+from lib.java_master import FILE, Log, Master
 from lib.messages import pull, send
 
-LIBRARY = os.path.join(process.BUILD, "tests", "helpers", "libfail_sync.so")
+LIBRARY = os.path.join(process.BUILD, "tests", "helpers", "libfaulty_calls.so")
 
 
 def broker_with(store=None, **settings):
-    switches = {name: process.new_path(name) for name in ("fail", "slow")}
+    switches = {name: process.new_path(name) for name in ("fail", "slow", "slow report")}
     broker = process.Broker(store=store, env={
-        "LD_PRELOAD": LIBRARY, "FAIL_SYNC": switches["fail"], "SLOW_SYNC": switches["slow"]},
-        **settings)
+        "LD_PRELOAD": LIBRARY, "FAIL_SYNC": switches["fail"], "SLOW_SYNC": switches["slow"],
+        "SLOW_REPORT": switches["slow report"]}, **settings)
     return broker, switches
 
 
@@ -88,6 +89,47 @@ def a_slow_sync_is_answered_10_at_the_timeout_and_the_message_stays():
         until(lambda: client.call(codes.SEND_V2, messages.send_fields("Slow"), b"fast").code == 0,
               "a send is answered 0 again")
     broker.stop()
+
+
+def waits(switch):
+    return os.path.exists(switch + ".waiting")
+
+
+def let_go(switch):
+    """The call that waits."""
+    until(lambda: waits(switch), "a call waits")
+    os.unlink(switch + ".waiting")
+
+
+@claims.claim
+def a_slave_reports_also_what_is_flushed_while_it_reports():
+    with Master() as master:
+        slave, switches = broker_with(
+            flushDiskType="SYNC_FLUSH", brokerRole="SLAVE", brokerId=1, namesrv="127.0.0.1:1",
+            haMasterAddress=master.ha_address, mappedFileSizeCommitLog=FILE, maxMessageSize=65536,
+            haSendHeartbeatInterval=600000, haHousekeepingInterval=600000)
+        connection = master.slave()
+        equal(connection.report(), 0)
+        log = Log().fill("Safe", 2)
+        with remoting.Client(slave.port) as client:
+            def number(name):
+                return int(admin.runtime_info(client)[name])
+
+            turn_on(switches["slow"])
+            connection.frame(0, log.bytes(0, log.ends[1]))
+            until(lambda: waits(switches["slow"]), "the first is being flushed")
+            connection.frame(log.ends[1], log.bytes(log.ends[1]))
+            until(lambda: number("ternCommitLogWritten") == log.end, "the second has been written")
+            turn_on(switches["slow report"])
+            let_go(switches["slow"])
+            until(lambda: waits(switches["slow report"]), "the first is being reported")
+            let_go(switches["slow"])
+            until(lambda: number("ternCommitLogFlushed") == log.end, "the second is flushed")
+            os.unlink(switches["slow report"])
+            equal(connection.report(), log.ends[1])
+            equal(connection.report(), log.end)
+        os.unlink(switches["slow"])
+        slave.stop()
 
 
 claims.run()
