@@ -64,6 +64,7 @@ void broker_leads(struct broker *b, uint64_t epoch, bool handed)
     atomic_store(&b->led_ms, clock_mono_ms());
     atomic_store(&b->handed, handed);
     metadata_lead(b->metadata, epoch);
+    durable_lead(b->durable);
     if (delay_start(b->delay, &err) < 0)
         log_error("%s: delayed messages are not delivered until a restart", err.text);
     registrar_role_changed(b->registrar);
@@ -289,6 +290,7 @@ static int make_loop(struct broker *b, unsigned index, struct err *err)
     if (index == 0) {
         loop_on_signal(on->loop, BROKER_SIGNAL_STOP_ASKED, start_stopper, b);
         durable_start(b->durable, on->loop);
+        registrar_watch(b->registrar, on->loop);
     }
     loop_on_signal(on->loop, BROKER_SIGNAL_STOP, on_stop_signal, on);
     r = loop_on_turn_end(on->loop, turn_end, on);

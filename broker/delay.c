@@ -316,7 +316,7 @@ static bool stopping(struct delay *d)
 static bool run_levels(struct delay *d, int64_t *next)
 {
     struct store *store = d->broker->store;
-    uint64_t arrived = atomic_exchange(&d->arrived, 0);
+    uint64_t arrived = atomic_exchange(&d->arrived, 0), idle = atomic_load(&d->idle), waiting;
     uint64_t end = store_end(store); /* of everything that `arrived` tells of */
     uint64_t seen = store_confirmed(store), confirmed = NEVER, wanted;
     char reason[160];
@@ -331,8 +331,10 @@ static bool run_levels(struct delay *d, int64_t *next)
     wanted = keep_cursors(d);
     if (store_stopped(store, reason))
         wanted = NEVER; /* it will not move any more */
-    /* What arrived at a level that has run out may not have been visible yet. */
-    if ((arrived & atomic_load(&d->idle)) && seen < end)
+    /* What arrived at a level that has run out may not have been visible yet; where it had not
+     * before, nobody needs to have told us. */
+    waiting = atomic_load(&d->idle) & (arrived | ~idle);
+    if (waiting && seen < end)
         confirmed = end;
     atomic_store(&d->want_kept, wanted);
     atomic_store(&d->want_confirmed, confirmed);

@@ -28,6 +28,7 @@ struct durable {
     pthread_mutex_t lock;
     struct durable_wait *first; /* in no order: there are few */
     unsigned count;
+    bool refusing; /* under the lock: nobody is waited for until this broker leads again */
 };
 
 struct durable *durable_new(struct broker *b)
@@ -186,19 +187,28 @@ void durable_start(struct durable *d, struct loop *loop)
     loop_on_signal(loop, BROKER_SIGNAL_DURABLE, on_time, d);
 }
 
+static const char refused[] = "this broker is not the master any more; the change may be undone";
+
+void durable_lead(struct durable *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->refusing = false;
+    pthread_mutex_unlock(&d->lock);
+}
+
 void durable_refuse(struct durable *d)
 {
     struct durable_wait *wait, *next;
 
     pthread_mutex_lock(&d->lock);
+    d->refusing = true; /* also who has made his change and is about to wait */
     wait = d->first;
     d->first = NULL;
     d->count = 0;
     pthread_mutex_unlock(&d->lock);
     for (; wait; wait = next) {
         next = wait->next;
-        answer_code(wait, RESPONSE_SERVICE_NOT_AVAILABLE,
-                    "this broker is not the master any more; the change may be undone");
+        answer_code(wait, RESPONSE_SERVICE_NOT_AVAILABLE, refused);
     }
 }
 
@@ -210,6 +220,7 @@ static enum call_result wait_for(struct call *call, uint64_t sequence, uint64_t 
     struct durable *d = b->durable;
     struct durable_wait *wait = malloc(sizeof(*wait));
     bool copies = replication_is_member(b->replication) && replication_copies(b->replication) > 1;
+    bool full;
 
     if (!wait)
         return call_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
@@ -225,13 +236,15 @@ static enum call_result wait_for(struct call *call, uint64_t sequence, uint64_t 
         return call_error(call, RESPONSE_SYSTEM_ERROR, "out of memory");
     }
     pthread_mutex_lock(&d->lock);
-    if (d->count == DURABLE_WAITS_MAX) {
+    full = d->count == DURABLE_WAITS_MAX;
+    if (full || d->refusing) {
         pthread_mutex_unlock(&d->lock);
         broker_owes_no_more(b, call->to.conn);
         free(wait);
-        return call_error(
-            call, RESPONSE_SYSTEM_BUSY,
-            "the change is made, but too many requests wait for the metadata journal");
+        return full ? call_error(call, RESPONSE_SYSTEM_BUSY,
+                                 "the change is made, but too many requests wait for the metadata "
+                                 "journal")
+                    : call_error(call, RESPONSE_SERVICE_NOT_AVAILABLE, refused);
     }
     if (reply) {
         wait->reply = *reply;

@@ -13,9 +13,10 @@ enum { DURABLE_WAITS_MAX = 65536 };
 
 struct durable *durable_new(struct broker *b);
 struct durable *durable_free(struct durable *d); /* those still waiting are dropped */
-/* This broker is not the master any more: whoever waits is refused; its change may be undone. Any
- * thread. */
+/* This broker is not the master any more: whoever waits is refused; its change may be undone. So is
+ * whoever comes to wait, until it leads again. Any thread. */
 void durable_refuse(struct durable *d);
+void durable_lead(struct durable *d);
 /* Before the loop runs: it keeps the time of those who wait for copies, slaveTimeout at most. */
 void durable_start(struct durable *d, struct loop *loop);
 /* metadata's on_durable: ctx is the struct durable. */

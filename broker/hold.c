@@ -353,7 +353,13 @@ void hold_note(struct hold *h, uint32_t queue, uint64_t log_end)
 
     pthread_mutex_lock(&h->lock);
     if (n->count > 0 && n->at[n->count - 1].queue == queue) {
-        n->at[n->count - 1].last_end = log_end;
+        struct note *last = &n->at[n->count - 1];
+
+        /* Two threads may come in another order than what they note. */
+        if (log_end < last->first_end)
+            last->first_end = log_end;
+        if (log_end > last->last_end)
+            last->last_end = log_end;
     } else {
         if (n->count == n->capacity) {
             uint32_t capacity = n->capacity ? n->capacity * 2 : 256;

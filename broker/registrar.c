@@ -54,6 +54,8 @@ struct waiting {
 
 struct registrar {
     struct broker *broker;
+    struct loop *loop; /* of the timer; NULL: not yet */
+    struct loop_timer timer;
     pthread_mutex_t lock;
     uint64_t change; /* counts topic changes; 1 at start */
     uint64_t role;   /* counts registrar_role_changed() */
@@ -373,6 +375,7 @@ int registrar_when(struct registrar *r, uint64_t number, void (*done)(void *ctx)
     struct waiting *w = malloc(sizeof(*w));
     struct waiting *ready;
     int64_t now = clock_mono_ms();
+    bool left;
 
     if (!w)
         return -ENOMEM;
@@ -392,9 +395,40 @@ int registrar_when(struct registrar *r, uint64_t number, void (*done)(void *ctx)
     r->waits = w;
     r->wait_count++;
     ready = take_ready(r, now);
+    left = r->waits != NULL;
     pthread_mutex_unlock(&r->lock);
     run_ready(ready);
+    if (left)
+        loop_signal(r->loop, BROKER_SIGNAL_REGISTRATION);
     return 0;
+}
+
+/* On the first loop: somebody began to wait, or has waited long enough for a name server that
+ * hangs. The threads of the name servers may all be at one that does. */
+static void on_time(void *ctx)
+{
+    struct registrar *r = ctx;
+    int64_t next = INT64_MAX;
+    struct waiting *ready;
+
+    pthread_mutex_lock(&r->lock);
+    ready = take_ready(r, clock_mono_ms());
+    for (const struct waiting *w = r->waits; w; w = w->next) {
+        if (w->due_ms < next)
+            next = w->due_ms;
+    }
+    pthread_mutex_unlock(&r->lock);
+    run_ready(ready);
+    if (next != INT64_MAX && loop_timer_set(&r->timer, next) < 0)
+        log_warn_limited("registrar", "no memory for a timer: answers to changes of topics wait "
+                                      "for name servers that hang");
+}
+
+void registrar_watch(struct registrar *r, struct loop *loop)
+{
+    r->loop = loop;
+    loop_timer_init(&r->timer, loop, on_time, r);
+    loop_on_signal(loop, BROKER_SIGNAL_REGISTRATION, on_time, r);
 }
 
 static void wake(struct registration *s)
@@ -496,23 +530,6 @@ static bool stopping(struct registrar *r)
     return stop;
 }
 
-/* Answers those who have waited long enough for a name server that hangs; returns when the next one
- * is due, at the latest `until`. */
-static int64_t expire_waits(struct registrar *r, int64_t until)
-{
-    struct waiting *ready;
-
-    pthread_mutex_lock(&r->lock);
-    ready = take_ready(r, clock_mono_ms());
-    for (const struct waiting *w = r->waits; w; w = w->next) {
-        if (w->due_ms < until)
-            until = w->due_ms;
-    }
-    pthread_mutex_unlock(&r->lock);
-    run_ready(ready);
-    return until;
-}
-
 static bool has_news(struct registration *s)
 {
     bool news;
@@ -555,14 +572,14 @@ static void *server_thread(void *arg)
             if (is_due)
                 due = clock_mono_ms() + period;
             while (!stopping(r) && !has_news(s) && rpc_fd(s->rpc) >= 0 && clock_mono_ms() < due)
-                wait_for_work(s, expire_waits(r, due));
+                wait_for_work(s, due);
         } else {
             /* An outdated claim does not become true by itself. */
             int64_t next = clock_mono_ms() + (result == -ESTALE ? period : retry);
 
             note_result(s, false, 0);
             while (!stopping(r) && !has_new_role(s) && clock_mono_ms() < next)
-                wait_for_work(s, expire_waits(r, next));
+                wait_for_work(s, next);
             retry = retry * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : retry * 2;
         }
     }

@@ -15,6 +15,8 @@
 enum { REGISTRAR_WAIT_MS = 1000 };
 
 struct registrar *registrar_new(struct broker *b);
+/* The loop of its timer; before it runs. */
+void registrar_watch(struct registrar *r, struct loop *loop);
 int registrar_start(struct registrar *r, struct err *err);
 /* Unregisters everywhere (bounded time) and ends the threads; what is called afterwards does
  * nothing and waits for nobody. Safe twice. */
@@ -29,7 +31,8 @@ uint64_t registrar_changed(struct registrar *r);
 void registrar_role_changed(struct registrar *r);
 /* Calls done(ctx) once every name server that can be reached has change `number`, at the latest
  * after about REGISTRAR_WAIT_MS; at once (on the calling thread) when it is so already or there is
- * none. `done` runs on a registrar thread otherwise. 0 or -ENOMEM (done is not called). */
+ * none. `done` runs on a registrar thread or that loop otherwise. 0 or -ENOMEM (done is not
+ * called). */
 int registrar_when(struct registrar *r, uint64_t number, void (*done)(void *ctx), void *ctx);
 /* A slave asks all name servers again where its master is: replication_master_told() with what they
  * say, as with each of its registrations. Any thread, also before registrar_start() and after

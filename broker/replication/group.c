@@ -33,9 +33,10 @@ void group_progress(struct group *g)
         group_wake(g);
 }
 
-static void on_more_metadata(void *ctx)
+/* Before it sleeps the thread does not look again at the journal, as it does at the log. */
+void group_metadata_moved(struct group *g)
 {
-    group_progress(ctx);
+    group_wake(g);
 }
 
 /* --- peers --- */
@@ -66,6 +67,7 @@ static const char *address_of(struct group *g, uint16_t member)
     }
     return "";
 }
+
 /* --- links --- */
 
 static void lose_out(struct group *g, struct peer *p)
@@ -186,8 +188,15 @@ void group_look_at_log(struct group *g)
     group_run_orders(g);
 }
 
+/* Something that no socket will call us for. */
 static bool more_to_send(const struct group *g)
 {
+    for (unsigned i = 0; i < g->peer_count; i++) {
+        const struct link_out *out = &g->peers[i].out;
+
+        if (out->fd >= 0 && !out->blocked && link_out_waits(out))
+            return true;
+    }
     return g->core.role == CORE_MASTER && core_has_more(&g->core);
 }
 
@@ -209,6 +218,7 @@ static void send_all(struct group *g)
             if (link_out_is_ready(&p->out)) {
                 core_ready(&g->core, p->member.id, true);
                 group_run_orders(g);
+                group_stream_to(g, p); /* a snapshot has many pieces */
             }
         }
     }
@@ -233,10 +243,26 @@ static void tell_master(struct group *g)
     g->options.on_master(g->options.ctx, master ? address_of(g, master) : "");
 }
 
+/* After a turn, which may have set any of them. */
+static int64_t next_due(const struct group *g, int64_t confirm_due)
+{
+    int64_t due = g->tick_ms < confirm_due ? g->tick_ms : confirm_due;
+
+    if (g->retry_ms != 0 && g->retry_ms < due)
+        due = g->retry_ms;
+    for (unsigned i = 0; i < g->peer_count; i++) {
+        const struct peer *p = &g->peers[i];
+
+        if (p->held && p->held_until < due)
+            due = p->held_until;
+    }
+    return due;
+}
+
 /* What is due by time, and whatever has moved. Returns when to be called again at the latest. */
 static int64_t turn(struct group *g)
 {
-    int64_t now = clock_mono_ms(), due, confirm_due;
+    int64_t now = clock_mono_ms(), confirm_due;
 
     take_posted(g);
     if (now >= g->tick_ms) {
@@ -244,17 +270,12 @@ static int64_t turn(struct group *g)
         group_run_orders(g);
         g->tick_ms = now + g->options.times.beat_ms / TICK_PARTS;
     }
-    due = g->tick_ms;
     group_try_again(g, now);
-    if (g->retry_ms != 0 && g->retry_ms < due)
-        due = g->retry_ms;
     for (unsigned i = 0; i < g->peer_count; i++) {
         struct peer *p = &g->peers[i];
 
         if (p->held && now >= p->held_until)
             group_take_held(g, p);
-        if (p->held && p->held_until < due)
-            due = p->held_until;
         if (p->held) /* it is not listened to, that is not its fault */
             core_heard(&g->core, p->member.id);
         else if (p->in.fd >= 0)
@@ -265,7 +286,6 @@ static int64_t turn(struct group *g)
         (g->core.role == CORE_FOLLOWING || g->core.role == CORE_CUTTING))
         group_ask_restart(g);
     confirm_due = group_keep_confirmed(g, now);
-    due = confirm_due < due ? confirm_due : due;
     group_keep_segments(g);
     group_stream_metadata(g);
     group_publish_meta(g);
@@ -274,7 +294,7 @@ static int64_t turn(struct group *g)
     tell_master(g);
     if (g->core.doubtful != g->state.doubtful && !g->saving)
         group_save(g);
-    return more_to_send(g) ? 0 : due;
+    return more_to_send(g) ? 0 : next_due(g, confirm_due);
 }
 
 static void *group_main(void *arg)
@@ -335,7 +355,7 @@ static void *group_main(void *arg)
 
 /* --- life --- */
 
-static void post(struct group *g, struct arrival arrival)
+static bool post(struct group *g, struct arrival arrival)
 {
     bool taken = false;
 
@@ -348,16 +368,17 @@ static void post(struct group *g, struct arrival arrival)
     if (!taken)
         close(arrival.fd);
     group_wake(g);
+    return taken;
 }
 
-static void on_dialled(void *ctx, uint16_t to, int fd)
+static bool on_dialled(void *ctx, uint16_t to, int fd)
 {
-    post(ctx, (struct arrival){.from = to, .fd = fd});
+    return post(ctx, (struct arrival){.from = to, .fd = fd});
 }
 
 void group_take_link(struct group *g, uint16_t from, int fd)
 {
-    post(g, (struct arrival){.from = from, .in = true, .fd = fd});
+    (void)post(g, (struct arrival){.from = from, .in = true, .fd = fd});
 }
 
 static struct group_greeting own_greeting(const struct group *g)
@@ -424,7 +445,7 @@ int group_new(struct group **out, const struct group_options *options, struct er
         g->peer_count++;
     }
     atomic_store(&g->meta_copied, options->quorum.copies > 1 ? 0 : UINT64_MAX);
-    g->source = meta_source_new(options->metadata, on_more_metadata, g);
+    g->source = meta_source_new(options->metadata);
     if (g->wake_fd < 0)
         r = err_set(err, -errno, "make an eventfd");
     else if (!g->source)

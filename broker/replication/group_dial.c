@@ -144,7 +144,8 @@ static void link_up(struct group_dial *d)
     d->linked = true;
     d->linked_ms = clock_mono_ms();
     pthread_mutex_unlock(&d->lock);
-    d->options.on_link(d->options.ctx, d->options.to.id, fd);
+    if (!d->options.on_link(d->options.ctx, d->options.to.id, fd))
+        group_dial_lost(d);
 }
 
 static void *dial_main(void *arg)

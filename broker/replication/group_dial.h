@@ -18,9 +18,9 @@ struct group_dial_options {
     struct group_member to;
     struct group_greeting greeting; /* ours; strings must outlive the thread */
     int64_t silent_ms; /* bytes that are not taken for twice as long end the connection */
-    /* A connected, greeted, non-blocking socket, to be closed by whoever is called. The thread's.
-     */
-    void (*on_link)(void *ctx, uint16_t to, int fd);
+    /* A connected, greeted, non-blocking socket, to be closed by whoever is called. False: it
+     * is closed, and lost. The thread's. */
+    bool (*on_link)(void *ctx, uint16_t to, int fd);
     void *ctx;
 };
 int group_dial_new(struct group_dial **out, const struct group_dial_options *options,

@@ -126,6 +126,8 @@ bool group_take_frame(struct group *g, struct peer *p, const struct group_frame 
 void group_take_held(struct group *g, struct peer *p);
 void group_drop_carry(struct peer *p);
 void group_stream_metadata(struct group *g);
+/* What this one's link has room for. */
+void group_stream_to(struct group *g, struct peer *p);
 /* What the journal has for that peer now, before a piece of the log. */
 void group_metadata_first(struct group *g, struct peer *p);
 void group_publish_meta(struct group *g);

@@ -255,6 +255,14 @@ static bool put_meta(struct group *g, struct peer *p, uint64_t *upto)
     return any;
 }
 
+void group_stream_to(struct group *g, struct peer *p)
+{
+    uint64_t upto;
+
+    while (p->streams && link_out_is_ready(&p->out) && put_meta(g, p, &upto))
+        continue;
+}
+
 /* To each that follows: a snapshot, then what changes. */
 void group_stream_metadata(struct group *g)
 {
@@ -262,15 +270,13 @@ void group_stream_metadata(struct group *g)
         struct peer *p = &g->peers[i];
         const struct core_peer *c = group_core_peer(g, p->member.id);
         bool follows = g->core.role == CORE_MASTER && c->following && p->out.fd >= 0;
-        uint64_t upto;
 
         if (follows && !p->streams)
             meta_source_begin(g->source, i);
         else if (!follows && p->streams)
             meta_source_end(g->source, i);
         p->streams = follows;
-        while (follows && link_out_is_ready(&p->out) && put_meta(g, p, &upto))
-            continue;
+        group_stream_to(g, p);
     }
 }
 

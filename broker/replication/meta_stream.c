@@ -46,8 +46,6 @@ struct peer {
 
 struct meta_source {
     struct metadata *m;
-    void (*on_more)(void *ctx);
-    void *ctx;
     pthread_mutex_t lock;
     struct buf log;  /* lock, as all below */
     uint64_t log_at; /* of its first byte */
@@ -131,11 +129,11 @@ static void add_mark(struct meta_source *s, uint64_t sequence)
 static void on_durable(void *ctx, struct bytes records, uint64_t durable)
 {
     struct meta_source *s = ctx;
-    bool more;
 
     pthread_mutex_lock(&s->lock);
-    more = anybody(s);
-    if (more && durable == 0) {
+    if (!anybody(s)) {
+        /* Who begins gets the tables. */
+    } else if (durable == 0) {
         add_records(s, records);
         if (s->log.failed) { /* a part may be missing: nobody can go on with it */
             all_again(s, 0);
@@ -146,25 +144,21 @@ static void on_durable(void *ctx, struct bytes records, uint64_t durable)
             all_again(s, META_WAITING_MAX);
         }
         trim(s);
-    } else if (more) {
+    } else {
         add_mark(s, durable);
     }
     pthread_mutex_unlock(&s->lock);
-    if (more && durable != 0)
-        s->on_more(s->ctx);
 }
 
 /* --- life --- */
 
-struct meta_source *meta_source_new(struct metadata *m, void (*on_more)(void *ctx), void *ctx)
+struct meta_source *meta_source_new(struct metadata *m)
 {
     struct meta_source *s = calloc(1, sizeof(*s));
 
     if (!s)
         return NULL;
     s->m = m;
-    s->on_more = on_more;
-    s->ctx = ctx;
     pthread_mutex_init(&s->lock, NULL);
     metadata_tap(m, on_durable, s);
     return s;

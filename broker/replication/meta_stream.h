@@ -11,8 +11,9 @@
 
 /* --- the master --- */
 struct meta_source;
-/* on_more: there is something new for somebody; the metadata thread: must only raise signals. */
-struct meta_source *meta_source_new(struct metadata *m, void (*on_more)(void *ctx), void *ctx);
+/* What has become durable is there for meta_source_next() when the metadata's on_durable is called.
+ */
+struct meta_source *meta_source_new(struct metadata *m);
 struct meta_source *meta_source_free(struct meta_source *s); /* NULL is fine; returns NULL */
 
 /* The rest: the group's thread. `peer`: 0 .. CORE_MEMBERS_MAX - 1. */

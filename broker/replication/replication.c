@@ -434,8 +434,11 @@ uint64_t replication_metadata_kept(const struct replication *r)
 
 void replication_metadata_moved(struct replication *r)
 {
+    struct group *group = replication_group(r);
     struct topics_mark mark;
 
+    if (group)
+        group_metadata_moved(group);
     if (!replication_is_member(r) || !replication_is_slave(r) || !r->broker->metadata)
         return;
     metadata_topics_mark(r->broker->metadata, &mark);

@@ -33,8 +33,8 @@ bool replication_outdated(struct replication *r);
 /* The sequence of the metadata journal up to which it is kept: durable here, and in a group on as
  * many members as a message has copies. */
 uint64_t replication_metadata_kept(const struct replication *r);
-/* The metadata journal has moved: topics that came from the master are told to name servers. The
- * metadata thread. */
+/* What is durable of the metadata journal has moved: members are told, and topics that came from
+ * the master are told to name servers. The metadata thread. */
 void replication_metadata_moved(struct replication *r);
 /* Of a master that has lost touch with its members: no lock, another one may be the master already.
  * While members that are there take nothing, only to whom the record of the metadata journal up to

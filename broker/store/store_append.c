@@ -199,7 +199,6 @@ static int append_locked(struct store *s, struct append *a)
         at_offset += size;
     }
     assert(at_offset - log_offset == a->total);
-    commit_log_commit(s->log, a->total);
     for (size_t i = 0; i < a->count && entries > 0; i++) {
         const struct store_message *m = &a->messages[i];
         const struct store_position *p = &a->positions[i];
@@ -219,6 +218,9 @@ static int append_locked(struct store *s, struct append *a)
         waiting = queue_table_waiting(s->queues, queue);
     if (waiting)
         s->on_waited(s->on_waited_ctx, waiting, queue, at_offset);
+    /* Last: whoever sees the new end may write and flush up to it, and finds the entries of these
+     * records in their queues and their consumers told. */
+    commit_log_commit(s->log, a->total);
     atomic_store_explicit(&s->appended_messages, s->appended_messages + a->count,
                           memory_order_relaxed);
     atomic_store_explicit(&s->appended_bytes, s->appended_bytes + a->total, memory_order_relaxed);
@@ -246,10 +248,9 @@ bool store_wait_written(struct store *s, uint64_t seen)
     return moved || commit_log_written(s->log) != seen;
 }
 
-static int make_room(struct store *s, struct append *a)
+/* `seen`: what was written before the tail was found full. */
+static int make_room(struct store *s, struct append *a, uint64_t seen)
 {
-    uint64_t seen = commit_log_written(s->log);
-
     store_write(s);
     if (commit_log_written(s->log) != seen || store_wait_written(s, seen))
         return 0;
@@ -294,12 +295,14 @@ int store_append(struct store *s, const struct store_message *messages, size_t c
         a.encoded = scratch;
     }
     do {
+        uint64_t written = commit_log_written(s->log);
+
         a.now_ms = clock_wall_ms();
         pthread_mutex_lock(&s->append_lock);
         r = append_locked(s, &a);
         pthread_mutex_unlock(&s->append_lock);
         if (r == APPEND_WRITE)
-            r = make_room(s, &a) ?: APPEND_WRITE;
+            r = make_room(s, &a, written) ?: APPEND_WRITE;
         else if (r == APPEND_PREPARE)
             r = store_make_segment(s) ?: APPEND_PREPARE;
     } while (r == APPEND_WRITE || r == APPEND_PREPARE);

@@ -40,13 +40,13 @@ void store_lead(struct store *s)
 
 int store_close_writes(struct store *s)
 {
+    uint64_t seen;
+
     /* An append that has the lock is whole when it is ours, and none begins after it. */
     pthread_mutex_lock(&s->append_lock);
     atomic_store_explicit(&s->follower, true, memory_order_release);
     pthread_mutex_unlock(&s->append_lock);
-    while (commit_log_written(s->log) < commit_log_end(s->log)) {
-        uint64_t seen = commit_log_written(s->log);
-
+    while ((seen = commit_log_written(s->log)) < commit_log_end(s->log)) {
         store_write(s);
         if (store_stopped(s, NULL))
             return -EIO;
@@ -323,7 +323,6 @@ static int append_one(struct store *s, const struct record *record, const uint8_
     r = commit_log_reserve(s->log, record->total_size, &at, &at_offset);
     if (r == 0 && at_offset == offset) {
         memcpy(at, bytes, record->total_size);
-        commit_log_commit(s->log, record->total_size);
         if (!record_has_crc(record))
             atomic_store(&s->crc_from, offset + record->total_size);
         if (record->store_ms > s->last_store_ms)
@@ -336,6 +335,7 @@ static int append_one(struct store *s, const struct record *record, const uint8_
             if (waiting)
                 s->on_waited(s->on_waited_ctx, waiting, queue, offset + record->total_size);
         }
+        commit_log_commit(s->log, record->total_size); /* last, as in store_append.c */
         atomic_store_explicit(&s->appended_messages, s->appended_messages + 1,
                               memory_order_relaxed);
         atomic_store_explicit(&s->appended_bytes, s->appended_bytes + record->total_size,

@@ -362,6 +362,29 @@ START_TEST(a_message_whose_topic_is_gone_is_dropped_and_the_level_goes_on)
 }
 END_TEST
 
+/* The level had something to do when it came, and has not when it is to be seen. */
+START_TEST(a_message_behind_one_that_is_dropped_comes_when_it_is_on_the_disk)
+{
+    int32_t opaque;
+
+    begin();
+    start_with_levels("1s", "flushDiskType=SYNC_FLUSH");
+    make_topic(&client, "T", "2");
+    make_topic(&client, "Gone", "2");
+    delay("Gone", 1, "a");
+    ck_assert_int_eq(call_broker(&client, REQUEST_DELETE_TOPIC_IN_BROKER, bytes_of(NULL, 0),
+                                 "topic", "Gone", NULL),
+                     0);
+    disk_hold(&disk_sync, "commitlog");
+    opaque = ask_send(&client, "T", "1", "DELAY\0011", "b");
+    wait_for_cursor(1, 1);
+    disk_release(&disk_sync);
+    ck_assert_int_eq(answer(&client, opaque), 0);
+    wait_for("T", 1, 1);
+    end_all();
+}
+END_TEST
+
 static Suite *delay_suite(void)
 {
     Suite *suite = suite_create("delay");
@@ -378,6 +401,7 @@ static Suite *delay_suite(void)
     tcase_add_test(tests, progress_is_not_journalled_before_the_delivery_is_on_the_disk);
     tcase_add_test(tests, under_sync_flush_a_message_is_not_due_before_it_is_on_the_disk);
     tcase_add_test(tests, a_message_whose_topic_is_gone_is_dropped_and_the_level_goes_on);
+    tcase_add_test(tests, a_message_behind_one_that_is_dropped_comes_when_it_is_on_the_disk);
     suite_add_tcase(suite, tests);
     return suite;
 }

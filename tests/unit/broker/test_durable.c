@@ -278,6 +278,20 @@ START_TEST(a_stop_does_not_wait_for_the_journal_for_ever)
 }
 END_TEST
 
+/* A master that ceases to be one refuses whoever waits; who has made his change and is about to
+ * wait is refused too. */
+START_TEST(nobody_begins_to_wait_with_a_master_that_is_none_any_more)
+{
+    begin_durable(NULL);
+    durable_refuse(broker->durable);
+    ck_assert_int_eq(answer(&client, ask_topic(&client, "A")), RESPONSE_SERVICE_NOT_AVAILABLE);
+    ck_assert_uint_eq(atomic_load(&broker->owed), 0);
+    durable_lead(broker->durable);
+    ck_assert_int_eq(answer(&client, ask_topic(&client, "B")), 0);
+    end_durable();
+}
+END_TEST
+
 static Suite *durable_suite(void)
 {
     Suite *suite = suite_create("durable");
@@ -293,6 +307,7 @@ static Suite *durable_suite(void)
     tcase_add_test(tests, above_the_bound_a_change_is_said_to_be_made_but_not_waited_for);
     tcase_add_test(tests, a_stop_waits_for_the_journal);
     tcase_add_test(tests, a_stop_does_not_wait_for_the_journal_for_ever);
+    tcase_add_test(tests, nobody_begins_to_wait_with_a_master_that_is_none_any_more);
     suite_add_tcase(suite, tests);
     return suite;
 }

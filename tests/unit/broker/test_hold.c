@@ -245,6 +245,55 @@ START_TEST(a_message_whose_note_finds_no_room_is_not_overlooked)
 }
 END_TEST
 
+struct crossing {
+    struct client *sender;
+    uint64_t end; /* of the log before the message */
+    int32_t sent;
+};
+
+static bool log_has_grown(void *arg)
+{
+    return store_end(broker->store) > ((struct crossing *)arg)->end;
+}
+
+/* While the loop is busy another one takes a message in; then comes the note of somebody who had
+ * read the end of the log before that. */
+static void be_overtaken(void *arg)
+{
+    struct crossing *crossing = arg;
+
+    crossing->sent = ask_send(crossing->sender, "T", "0", NULL, "two");
+    wait_until(log_has_grown, crossing);
+    hold_note(broker->on[0].hold, queue_of(0), crossing->end);
+}
+
+START_TEST(notes_that_come_in_another_order_wake_as_well)
+{
+    struct client other;
+    struct crossing crossing = {.sender = &other};
+    int32_t pull;
+
+    begin();
+    start_broker("flushDiskType=SYNC_FLUSH", "syncFlushTimeout=600000", "ioThreads=2", NULL);
+    client_open(&client);
+    client_open(&other); /* on loop 1 */
+    make_topic(&client, "T", "4");
+    send_one(&client, "T", "0", NULL, "one");
+    pull = ask_pull(&client, "T", "0", "1", "*", "600000");
+    nothing_came(&client);
+    crossing.end = store_end(broker->store);
+    disk_hold(&disk_sync, "commitlog");
+    on_loop(0, be_overtaken, &crossing);
+    nothing_came(&client); /* and the loop has looked at its notes */
+    disk_release(&disk_sync);
+    ck_assert_int_eq(answer(&client, pull), 0);
+    check_found(&client, 2);
+    ck_assert_int_eq(answer(&other, crossing.sent), 0);
+    client_close(&other);
+    end_hold();
+}
+END_TEST
+
 static void subscribe(struct client *c, const char *tag, const char *version)
 {
     struct buf body = {0};
@@ -664,6 +713,7 @@ static Suite *hold_suite(void)
     tcase_add_test(tests, a_message_wakes_nobody_before_it_is_confirmed);
     tcase_add_test(tests, a_message_taken_in_by_one_loop_wakes_pulls_of_another);
     tcase_add_test(tests, a_message_whose_note_finds_no_room_is_not_overlooked);
+    tcase_add_test(tests, notes_that_come_in_another_order_wake_as_well);
     tcase_add_test(tests, a_pull_asks_again_when_its_subscription_has_changed_meanwhile);
     tcase_add_test(tests, a_topic_made_again_wakes_those_who_waited_on_the_old_one);
     tcase_add_test(tests, a_pull_waits_as_long_as_it_asked_and_is_answered_once);

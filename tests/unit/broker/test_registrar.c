@@ -182,7 +182,7 @@ static void begin_broker(void)
     begin();
     make_broker(NULL);
     settings.config.register_name_server_period = 3600000;
-    settings.config.register_broker_timeout_mills = 1000 * PATIENCE_S;
+    settings.config.register_broker_timeout_mills = 10 * 1000 * PATIENCE_S;
     ns_listen();
 }
 
@@ -575,6 +575,19 @@ START_TEST(too_many_changes_for_one_body_bring_everything_and_what_was_deleted)
 }
 END_TEST
 
+START_TEST(a_name_server_that_hangs_is_not_waited_for)
+{
+    int32_t asked;
+
+    begin_registered();
+    asked = ask_make("A", "1");
+    ns_next(REQUEST_REGISTER_BROKER); /* never answered */
+    ck_assert_int_eq(answer(&client, asked), 0);
+    ns_ok();
+    end_registered();
+}
+END_TEST
+
 static Suite *registrar_suite(void)
 {
     Suite *suite = suite_create("registrar");
@@ -594,6 +607,7 @@ static Suite *registrar_suite(void)
     tcase_add_test(tests, without_force_each_period_asks_for_the_version);
     tcase_add_test(tests, a_table_too_large_for_one_body_comes_in_several);
     tcase_add_test(tests, too_many_changes_for_one_body_bring_everything_and_what_was_deleted);
+    tcase_add_test(tests, a_name_server_that_hangs_is_not_waited_for);
     suite_add_tcase(suite, tests);
     return suite;
 }
