@@ -1,7 +1,7 @@
 /* test_group.c - members of a group with their stores, threads and links, in one process: what
  * group.h promises, without a broker around it. A listener stands in for the main port: it takes
  * the greeting and gives the socket away. */
-#include "broker/replication/group.h"
+#include "broker/replication/group_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -134,6 +134,14 @@ static void on_progress(void *ctx)
         group_progress(g);
 }
 
+static void on_durable(void *ctx)
+{
+    struct group *g = atomic_load(&((struct member *)ctx)->told);
+
+    if (g)
+        group_metadata_moved(g);
+}
+
 static void on_lead(void *ctx, uint64_t epoch, bool handed)
 {
     (void)epoch;
@@ -186,7 +194,8 @@ static void *turn(void *arg)
 
 static void start(struct member *m)
 {
-    struct metadata_options metadata = {.root_dir = m->dir, .export_interval_ms = 1000};
+    struct metadata_options metadata = {
+        .root_dir = m->dir, .export_interval_ms = 1000, .on_durable = on_durable, .ctx = m};
     struct topic_config one = {.read_queues = 1, .write_queues = 1, .perm = 6};
     struct store_options store = {
         .root_dir = m->dir,
@@ -553,6 +562,46 @@ START_TEST(a_follower_that_begins_again_has_links_with_other_followers)
 }
 END_TEST
 
+static uint64_t put_topic(struct member *m, unsigned number)
+{
+    struct topic_config config = {.read_queues = 2, .write_queues = 2, .perm = 6};
+    uint64_t sequence = 0;
+    char name[20];
+
+    snprintf(name, sizeof(name), "Topic%u", number);
+    WAIT_FOR(metadata_topic_put(m->metadata, bytes_str(name), &config, 0, &sequence, NULL, NULL) ==
+             0);
+    return sequence;
+}
+
+/* From here on nothing calls its thread by time. */
+static void end_beats(struct member *m)
+{
+    struct group *g = m->group;
+
+    pthread_mutex_lock(&g->lock);
+    g->options.times.beat_ms = INT64_C(100) * PATIENCE_MS;
+    g->tick_ms = clock_mono_ms() + g->options.times.beat_ms;
+    pthread_mutex_unlock(&g->lock);
+    group_wake(g);
+}
+
+START_TEST(changes_of_topics_wait_for_no_beat)
+{
+    begin(2, 2);
+    WAIT_FOR(leader() && group_enough(members[0].group));
+    end_beats(&members[0]);
+    end_beats(&members[1]);
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t sequence = put_topic(&members[0], i);
+
+        WAIT_FOR(group_meta_copied(members[0].group) >= sequence);
+    }
+    end();
+    ck_assert(true);
+}
+END_TEST
+
 static Suite *group_suite(void)
 {
     Suite *s = suite_create("group");
@@ -566,6 +615,7 @@ static Suite *group_suite(void)
     tcase_add_test(t, an_epoch_begins_with_one_record_whoever_writes_it);
     tcase_add_test(t, a_new_member_gets_everything_and_a_master_goes_on_after_a_restart);
     tcase_add_test(t, a_follower_that_begins_again_has_links_with_other_followers);
+    tcase_add_test(t, changes_of_topics_wait_for_no_beat);
     suite_add_tcase(s, t);
     return s;
 }
