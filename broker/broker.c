@@ -64,7 +64,6 @@ void broker_leads(struct broker *b, uint64_t epoch, bool handed)
     atomic_store(&b->led_ms, clock_mono_ms());
     atomic_store(&b->handed, handed);
     metadata_lead(b->metadata, epoch);
-    durable_lead(b->durable);
     if (delay_start(b->delay, &err) < 0)
         log_error("%s: delayed messages are not delivered until a restart", err.text);
     registrar_role_changed(b->registrar);

@@ -35,6 +35,7 @@ struct delay {
     atomic_uint_fast64_t arrived; /* levels that got a message since the thread last looked */
     /* Watermarks at which the thread wants to be called; NEVER: it does not wait for that one. */
     atomic_uint_fast64_t want_confirmed, want_kept;
+    uint64_t waits_to; /* the thread's: log end of what may not have been visible yet */
     int levels;
     struct level level[LEVELS_MAX];
     struct store_found found;
@@ -318,7 +319,7 @@ static bool run_levels(struct delay *d, int64_t *next)
     struct store *store = d->broker->store;
     uint64_t arrived = atomic_exchange(&d->arrived, 0), idle = atomic_load(&d->idle), waiting;
     uint64_t end = store_end(store); /* of everything that `arrived` tells of */
-    uint64_t seen = store_confirmed(store), confirmed = NEVER, wanted;
+    uint64_t seen = store_confirmed(store), confirmed, wanted;
     char reason[160];
 
     *next = INT64_MAX;
@@ -334,8 +335,9 @@ static bool run_levels(struct delay *d, int64_t *next)
     /* What arrived at a level that has run out may not have been visible yet; where it had not
      * before, nobody needs to have told us. */
     waiting = atomic_load(&d->idle) & (arrived | ~idle);
-    if (waiting && seen < end)
-        confirmed = end;
+    if (waiting)
+        d->waits_to = end;
+    confirmed = seen < d->waits_to ? d->waits_to : NEVER;
     atomic_store(&d->want_kept, wanted);
     atomic_store(&d->want_confirmed, confirmed);
     /* What moved before these stores called nobody, and so did what arrived before a level was
@@ -370,6 +372,7 @@ int delay_start(struct delay *d, struct err *err)
     delay_stop(d);
     d->stop = false;
     atomic_store(&d->idle, 0);
+    d->waits_to = 0;
     for (int i = 0; i < d->levels; i++) {
         struct level *level = &d->level[i];
 

@@ -59,7 +59,8 @@ struct hold {
 
     pthread_mutex_t lock; /* leaf: for `coming` and `all` */
     struct notes coming;
-    bool all; /* notes were lost: look at every queue */
+    bool all; /* notes were lost, of records up to lost_end: look at every queue */
+    uint64_t lost_end;
 
     struct notes taken;         /* the array that `coming` swaps with */
     struct held_queue *pending; /* noted, not yet looked at or confirmed to the end */
@@ -370,10 +371,13 @@ void hold_note(struct hold *h, uint32_t queue, uint64_t log_end)
                 n->capacity = capacity;
             }
         }
-        if (n->count < n->capacity)
+        if (n->count < n->capacity) {
             n->at[n->count++] = (struct note){queue, log_end, log_end};
-        else
+        } else {
             h->all = true;
+            if (log_end > h->lost_end)
+                h->lost_end = log_end;
+        }
     }
     pthread_mutex_unlock(&h->lock);
 }
@@ -399,11 +403,13 @@ static void take_notes(struct hold *h)
     struct store *store = h->on->broker->store;
     struct notes taken;
     struct held_queue *q, *next;
+    uint64_t lost_end;
     bool all;
 
     pthread_mutex_lock(&h->lock);
     taken = h->coming;
     all = h->all;
+    lost_end = h->lost_end;
     h->coming = h->taken;
     h->coming.count = 0;
     h->all = false;
@@ -422,7 +428,7 @@ static void take_notes(struct hold *h)
         HASH_ITER(hh, h->queues, q, next)
         {
             if (q != &h->nobody)
-                pending_add(h, q, 0, store_end(store));
+                pending_add(h, q, 0, lost_end);
         }
     }
     h->taken = taken;

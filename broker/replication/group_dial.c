@@ -144,8 +144,10 @@ static void link_up(struct group_dial *d)
     d->linked = true;
     d->linked_ms = clock_mono_ms();
     pthread_mutex_unlock(&d->lock);
-    if (!d->options.on_link(d->options.ctx, d->options.to.id, fd))
+    if (!d->options.on_link(d->options.ctx, d->options.to.id, fd)) {
         group_dial_lost(d);
+        d->wait_ms = DIAL_RETRY_FIRST_MS;
+    }
 }
 
 static void *dial_main(void *arg)

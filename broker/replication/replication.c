@@ -286,6 +286,7 @@ static void on_lead(void *ctx, uint64_t epoch, bool handed)
                  "that come now may be hidden after a crash");
     if (locks_begin_reign(r->broker->locks, r->broker->metadata, clock_mono_ms()) < 0)
         log_warn("no memory for all recorded queue locks: some may be granted to others too early");
+    durable_lead(r->broker->durable);
     atomic_store(&r->leads, true);
     broker_leads(r->broker, epoch, handed);
     forward_leads(r->broker->forward, true);
@@ -390,8 +391,10 @@ static int start_member(struct replication *r, struct err *err)
     options.times.new_counter = chance % CORE_NEW_COUNTERS;
     memcpy(options.members, r->begin.list.members, sizeof(options.members));
     e = group_new(&group, &options, err);
-    if (e == 0)
+    if (e == 0) {
         atomic_store(&r->group, group);
+        group_metadata_moved(group); /* nobody could tell it until now */
+    }
     return e;
 }
 

@@ -36,16 +36,17 @@ static bool broker_runs;
 
 /* --- the disk --- */
 
-/* Calls on files whose path contains one of these words wait while `held`, or fail with `error`. */
+/* Calls on files whose path contains one of these words wait while `held`, but for as many as
+ * `pass`, or fail with `error`. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool held;
     int error; /* errno, 0: none */
     const char *where;
-    int waiting;
-} disk_sync = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, "", 0},
-  disk_write = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, "", 0};
+    int waiting, pass;
+} disk_sync = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, "", 0, 0},
+  disk_write = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, "", 0, 0};
 #define DISK(d) (*(__typeof__(disk_sync) *)(d))
 
 static int disk_pass(void *disk, int fd)
@@ -56,8 +57,9 @@ static int disk_pass(void *disk, int fd)
     if ((DISK(disk).held || DISK(disk).error) && file_is_in(fd, DISK(disk).where)) {
         DISK(disk).waiting++;
         pthread_cond_broadcast(&DISK(disk).changed);
-        while (DISK(disk).held)
+        while (DISK(disk).held && DISK(disk).pass == 0)
             pthread_cond_wait(&DISK(disk).changed, &DISK(disk).lock);
+        DISK(disk).pass -= DISK(disk).pass > 0;
         DISK(disk).waiting--;
     }
     error = DISK(disk).error && file_is_in(fd, DISK(disk).where) ? DISK(disk).error : 0;
@@ -114,6 +116,15 @@ static inline void disk_fail(void *disk, const char *where, int error)
 static inline void disk_release(void *disk)
 {
     disk_fail(disk, "", 0);
+}
+
+/* One call may go on, who comes after it waits again. */
+static inline void disk_let_one_pass(void *disk)
+{
+    pthread_mutex_lock(&DISK(disk).lock);
+    DISK(disk).pass = 1;
+    pthread_cond_broadcast(&DISK(disk).changed);
+    pthread_mutex_unlock(&DISK(disk).lock);
 }
 
 static inline struct timespec patience(void)

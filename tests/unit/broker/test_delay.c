@@ -385,6 +385,39 @@ START_TEST(a_message_behind_one_that_is_dropped_comes_when_it_is_on_the_disk)
 }
 END_TEST
 
+static bool log_has_grown(void *arg)
+{
+    return store_end(broker->store) > *(uint64_t *)arg;
+}
+
+/* Another level has its thread called in between. */
+START_TEST(a_message_of_a_level_that_had_none_comes_though_another_one_had_its_turn)
+{
+    uint64_t end;
+    int32_t opaque;
+
+    begin();
+    start_with_levels("1s 0s", "flushDiskType=SYNC_FLUSH");
+    make_topic(&client, "T", "2");
+    disk_hold(&disk_sync, "commitlog");
+    opaque = ask_send(&client, "T", "1", "DELAY\0011", "a");
+    disk_wait(&disk_sync);
+    disk_let_one_pass(&disk_sync);
+    ck_assert_int_eq(answer(&client, opaque), 0);
+    disk_wait(&disk_sync); /* "a" is delivered, and not on the disk */
+    end = store_end(broker->store);
+    opaque = ask_send(&client, "T", "1", "DELAY\0012", "b");
+    wait_until(log_has_grown, &end);
+    disk_let_one_pass(&disk_sync);
+    wait_for_cursor(1, 1);
+    disk_wait(&disk_sync); /* "b" is on its way there */
+    disk_release(&disk_sync);
+    ck_assert_int_eq(answer(&client, opaque), 0);
+    wait_for("T", 1, 2);
+    end_all();
+}
+END_TEST
+
 static Suite *delay_suite(void)
 {
     Suite *suite = suite_create("delay");
@@ -402,6 +435,7 @@ static Suite *delay_suite(void)
     tcase_add_test(tests, under_sync_flush_a_message_is_not_due_before_it_is_on_the_disk);
     tcase_add_test(tests, a_message_whose_topic_is_gone_is_dropped_and_the_level_goes_on);
     tcase_add_test(tests, a_message_behind_one_that_is_dropped_comes_when_it_is_on_the_disk);
+    tcase_add_test(tests, a_message_of_a_level_that_had_none_comes_though_another_one_had_its_turn);
     suite_add_tcase(suite, tests);
     return suite;
 }

@@ -245,6 +245,39 @@ START_TEST(a_message_whose_note_finds_no_room_is_not_overlooked)
 }
 END_TEST
 
+/* An append is about to publish its message: its note, the only one that it sends, finds no room.
+ */
+static void lose_the_note(void *arg)
+{
+    struct busy *busy = arg;
+
+    for (int i = 0; i < 70000; i++)
+        hold_note(broker->on[0].hold, busy->queues[i % 2], 0);
+    store_set_waiting(broker->store, queue_of(0), 0, false);
+    hold_note(broker->on[0].hold, queue_of(0), store_end(broker->store) + 1);
+}
+
+START_TEST(a_message_whose_note_was_lost_before_it_was_in_the_log_is_not_overlooked)
+{
+    struct client other;
+    struct busy busy = {.sender = &other};
+    int32_t pull;
+
+    begin_hold("ioThreads=2");
+    client_open(&other); /* on loop 1 */
+    pull = park(&client, "0", "*", "600000");
+    busy.queues[0] = queue_of(1);
+    busy.queues[1] = queue_of(2);
+    on_loop(0, lose_the_note, &busy);
+    nothing_came(&client); /* and the loop has looked at its notes */
+    send_one(&other, "T", "0", NULL, "one");
+    ck_assert_int_eq(answer(&client, pull), 0);
+    check_found(&client, 1);
+    client_close(&other);
+    end_hold();
+}
+END_TEST
+
 struct crossing {
     struct client *sender;
     uint64_t end; /* of the log before the message */
@@ -713,6 +746,7 @@ static Suite *hold_suite(void)
     tcase_add_test(tests, a_message_wakes_nobody_before_it_is_confirmed);
     tcase_add_test(tests, a_message_taken_in_by_one_loop_wakes_pulls_of_another);
     tcase_add_test(tests, a_message_whose_note_finds_no_room_is_not_overlooked);
+    tcase_add_test(tests, a_message_whose_note_was_lost_before_it_was_in_the_log_is_not_overlooked);
     tcase_add_test(tests, notes_that_come_in_another_order_wake_as_well);
     tcase_add_test(tests, a_pull_asks_again_when_its_subscription_has_changed_meanwhile);
     tcase_add_test(tests, a_topic_made_again_wakes_those_who_waited_on_the_old_one);
