@@ -251,11 +251,10 @@ def a_log_that_has_parted_is_not_followed_and_not_reported():
                           (expired, str(log.end))):
         with Master(theirs) as master:
             slave = start(master, store=slave.store)
-            connection = master.slave()
-            equal(connection.reports_until_closed(), [])
+            equal(master.connection().reports_until_closed(), [])
             with remoting.Client(slave.port) as client:
-                info = admin.runtime_info(client)
-                equal(info["ternSlaveState"], "logs apart")
+                until(lambda: admin.runtime_info(client)["ternSlaveState"] == "logs apart",
+                      "it has found out")
             contains(slave.log(), "not following master")
             contains(slave.log(), words)
             contains(slave.log(), str(theirs.end))

@@ -85,18 +85,22 @@ class Connection:
         self.socket.settimeout(60)
         self.socket.sendall(data)
 
-    def report(self, seconds=60):
-        """The next report."""
+    def await_report(self, seconds=60):
+        """The next report has come, and is the next one still."""
         end = time.monotonic() + seconds
         while len(self.input) < 8:
             self.socket.settimeout(max(0.001, end - time.monotonic()))
             try:
                 more = self.socket.recv(4096)
             except socket.timeout:
-                raise Broken(f"no report within {seconds} s") from None
+                raise Broken(f"no report within {seconds:.0f} s") from None
             if not more:
                 raise ConnectionResetError("closed by the slave")
             self.input += more
+
+    def report(self, seconds=60):
+        """The next report."""
+        self.await_report(seconds)
         found, self.input = self.input[:8], self.input[8:]
         return struct.unpack(">q", found)[0]
 
@@ -206,12 +210,24 @@ class Master:
             else:
                 threading.Thread(target=self._serve, args=(name, connection), daemon=True).start()
 
-    def slave(self, seconds=60):
-        """The next replication connection."""
+    def connection(self, seconds=60):
+        """The next replication connection, whatever becomes of it."""
         try:
-            return self.connections.get(timeout=seconds)
+            return self.connections.get(timeout=max(0, seconds))
         except queue.Empty:
-            raise Broken(f"no slave has connected within {seconds} s") from None
+            raise Broken(f"no slave has connected within {seconds:.0f} s") from None
+
+    def slave(self, seconds=60):
+        """The next one whose first report has come: the slave follows. One that it gives up before is passed
+        over, since it comes again when an answer takes long, or what it was told has changed meanwhile."""
+        end = time.monotonic() + seconds
+        while True:
+            connection = self.connection(end - time.monotonic())
+            try:
+                connection.await_report(end - time.monotonic())
+                return connection
+            except (ConnectionResetError, BrokenPipeError):
+                connection.close()
 
     def _serve(self, name, connection):
         stream = connection.makefile("rb")
