@@ -204,6 +204,8 @@ def a_slave_that_says_and_takes_nothing_new_is_waited_for_once_and_again_when_it
 
         def given_up():  # it lives, as one whose disk is full
             slave.report(0)
+            # Only one that was heard shortly before is judged, by what has waited for it: more does.
+            send(group.client, "Hangs", b"more", properties={"WAIT": "false"})
             return admin.runtime_info(group.client)["ternSlavesNear"] == "0"
 
         until(given_up, "the slave is not waited for any more")
