@@ -24,7 +24,7 @@ class Group:
     """A name server and members 1, 2 ...; the file of the first says SYNC_MASTER for ever."""
 
     def __init__(self, size=2, copies=2, host="127.0.0.1", **settings):
-        self.namesrv = process.Namesrv()
+        self.namesrv = process.Namesrv(port=process.free_port())  # it may come back where it was
         self.host = host
         self.ports = {n: process.free_port() for n in range(1, size + 1)}
         self.copies = copies
