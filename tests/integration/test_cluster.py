@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 
-from lib import claims, process, remoting
+from lib import claims, order, process, remoting
 from lib.claims import contains, equal, true, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,9 +18,8 @@ NAMES = ["namesrv-1", "namesrv-2", "broker-a", "broker-b", "broker-a-slave", "br
 
 
 def cluster(*arguments, code=0):
-    found, out, err = process.run_program(
-        [os.path.join(ROOT, "scripts", "cluster"), "-d", FOLDER, "-b", process.BUILD, "-p",
-         *arguments], seconds=120)
+    found, out, err = order.give(
+        [os.path.join(ROOT, "scripts", "cluster"), "-d", FOLDER, "-b", process.BUILD, "-p", *arguments])
     equal(found, code, f"{arguments}: {out}{err}")
     return out + err
 
@@ -37,7 +36,7 @@ def running():
 
 
 def ctl(*arguments):
-    found, out, err = process.run_program([process.CTL, *arguments, "-n", namesrvs()])
+    found, out, err = order.give([process.CTL, *arguments, "-n", namesrvs()])
     equal(found, 0, f"{arguments}: {out}{err}")
     return out
 

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 
-from lib import admin, claims, codes, dialect, messages, process, remoting
+from lib import admin, claims, codes, dialect, messages, order, process, remoting
 from lib.claims import contains, equal, true, until
 from lib.messages import pull_all, send
 
@@ -621,7 +621,7 @@ def a_slave_of_no_group_that_follows_one_does_not_take_its_place():
 
         def ctl(*words):
             command = [process.CTL, *words, "--broker-name", "broker-a", "-n", group.namesrv.address]
-            code, out, err = process.run_program(command)
+            code, out, err = order.give(command)
             return code, out + err
 
         def follows():
@@ -640,8 +640,10 @@ def a_slave_of_no_group_that_follows_one_does_not_take_its_place():
 
 
 def ctl(group, command, *words):
-    code, out, err = process.run_program(
-        [process.CTL, command, "-b", "broker-a", *words, "-n", group.namesrv.address])
+    frozen = [f"127.0.0.1:{group.ports[n]}" for n, broker in group.brokers.items()
+              if broker.running() and broker.state() == "T"]
+    code, out, err = order.give(
+        [process.CTL, command, "-b", "broker-a", *words, "-n", group.namesrv.address], frozen)
     return code, out + err
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from lib import admin, claims, codes, ha, messages, process, remoting
+from lib import admin, claims, codes, ha, messages, order, process, remoting
 from lib.claims import contains, equal, true, until
 from lib.java_master import FILE, Log, Master
 
@@ -73,7 +73,7 @@ class Cluster:
                                     **{**self.settings, **settings})
 
     def ctl(self, *arguments, code=0):
-        found, out, err = process.run_program(
+        found, out, err = order.give(
             [process.CTL, *arguments, "--broker-name", "broker-a", "-n", self.namesrv.address])
         equal(found, code, f"{arguments}: {out}{err}")
         return out + err

@@ -6,7 +6,7 @@ that is away has the role "away".
 import json
 import os
 
-from lib import admin, codes, dialect, process, remoting
+from lib import admin, codes, dialect, order, process, remoting
 from lib.claims import Broken, equal, until
 
 PORT, NAMES_PORT = 10911, 9876
@@ -64,8 +64,8 @@ class Member:
             return client.call(code, fields or {}, seconds=seconds)
 
     def status(self):
-        """What it says of itself and the others; only the role "away" when it does not answer."""
-        away = {"role": "away", "master": 0, "members": [], "written": -1, "doubtful": True}
+        """What it says of itself and the others; the role "away" when it does not answer, or not in 5 s."""
+        away = {"role": "away", "master": 0, "members": [], "written": -1, "doubtful": True, "alarm": ""}
         if not self.runs or self.broker.state() == "T":
             return away
         try:
@@ -73,6 +73,14 @@ class Member:
         except (OSError, remoting.Closed, AssertionError):
             return away
         return json.loads(reply.body) if reply.code == 0 else away
+
+    def says(self):
+        """The same of one that lives, however long it takes to answer."""
+        def answered():
+            status = self.status()
+            return status if status["role"] != "away" else None
+
+        return until(answered, f"{self} answers")
 
     def role(self):
         return self.status()["role"]
@@ -84,7 +92,7 @@ class Member:
 
     def near(self, member):
         """A master counts `member`."""
-        return any(m["id"] == member.number and m["near"] for m in self.status()["members"])
+        return any(m["id"] == member.number and m["near"] for m in self.says()["members"])
 
     def log_bytes(self):
         """Where the log begins, and its files' bytes."""
@@ -152,6 +160,10 @@ class Group:
                    if s["role"] == "master"]
         return max(leading, key=lambda pair: pair[0])[1] if leading else None
 
+    def leader(self):
+        """Likewise, waited for: a master that lives may be slow."""
+        return until(self.master, "a member leads")
+
     def whole(self, *absent):
         """Waits until there is one master, and all others that are not `absent` follow it, are
         trusted and count."""
@@ -180,27 +192,31 @@ class Group:
     def promote(self, to, unclean=False, names=None):
         """An operator's command, which asks the name servers `names` (all); returns who leads then:
         `to`, or whoever has more."""
-        code, out, err = process.run_program(
+        code, out, err = order.give(
             [process.CTL, "promote", "-b", "broker-a", "-n", names or self.names_text, "--to",
              str(to.number), "--members", ";".join(m.address for m in self.members)] +
-            (["--unclean"] if unclean else []), 120)
+            (["--unclean"] if unclean else []), self.stand_still())
         if code != 0:
             raise Broken(f"ternctl promote --to {to.number}: status {code}: {out}{err}; "
                          f"{self.describe()}")
-        return until(self.master, "a member leads")
+        return self.leader()
 
     def drain(self):
         """Likewise: the master hands over to whoever has everything first."""
-        code, out, err = process.run_program(
-            [process.CTL, "drain", "-b", "broker-a", "-n", self.names_text], 120)
+        code, out, err = order.give([process.CTL, "drain", "-b", "broker-a", "-n", self.names_text],
+                                    self.stand_still())
         if code != 0:
             raise Broken(f"ternctl drain: status {code}: {out}{err}; {self.describe()}")
-        return until(self.master, "a member leads")
+        return self.leader()
+
+    def stand_still(self):
+        """Where members are that this test has frozen."""
+        return [m.address for m in self.members if m.runs and m.broker.state() == "T"]
 
     def make_topic(self, topic, queues):
         """Once more when its copies have taken longer than slaveTimeout."""
         def made():
-            with until(self.master, "a member leads").client() as client:
+            with self.leader().client() as client:
                 fields = admin.topic_fields(topic, queues)
                 return client.call(codes.UPDATE_TOPIC, fields).code == 0
 
