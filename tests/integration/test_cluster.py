@@ -143,6 +143,18 @@ def a_slave_is_promoted_and_the_old_master_follows_it_with_its_unchanged_file():
 
 
 @claims.claim
+def up_waits_for_no_master_that_was_told_to_be_one_no_longer():
+    ctl("demote", "--broker-name", "broker-a")
+    for change in (), ("kill", "broker-a"):
+        if change:
+            cluster(*change)
+        cluster("up")
+        equal("broker-a" in masters(), False)
+    cluster("promote", "broker-a")
+    counted("broker-a", 2)
+
+
+@claims.claim
 def down_stops_all_cleanly_and_up_has_the_messages_again():
     cluster("down")
     equal({state for state, _, _ in states().values()}, {"stopped"})
