@@ -155,7 +155,7 @@ def name_servers_out_of_reach_of_the_brokers():
 
 @claim
 def a_slave_whose_disk_is_full():
-    disk = NETWORK.small_disk(72 << 20)
+    disk = NETWORK.small_disk(512 << 20)  # more than comes while the slave is behind, however long
     with Group(NETWORK, stores={3: os.path.join(disk, "store")},
                mappedFileSizeCommitLog=4 << 20, diskSpaceWarningLevelRatio=100,
                cleanFileForciblyEnable=False) as group:
