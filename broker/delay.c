@@ -317,7 +317,7 @@ static bool stopping(struct delay *d)
 static bool run_levels(struct delay *d, int64_t *next)
 {
     struct store *store = d->broker->store;
-    uint64_t arrived = atomic_exchange(&d->arrived, 0), idle = atomic_load(&d->idle), waiting;
+    uint64_t arrived = atomic_exchange(&d->arrived, 0), idle = atomic_load(&d->idle);
     uint64_t end = store_end(store); /* of everything that `arrived` tells of */
     uint64_t seen = store_confirmed(store), confirmed, wanted;
     char reason[160];
@@ -334,8 +334,7 @@ static bool run_levels(struct delay *d, int64_t *next)
         wanted = NEVER; /* it will not move any more */
     /* What arrived at a level that has run out may not have been visible yet; where it had not
      * before, nobody needs to have told us. */
-    waiting = atomic_load(&d->idle) & (arrived | ~idle);
-    if (waiting)
+    if (atomic_load(&d->idle) & (arrived | ~idle))
         d->waits_to = end;
     confirmed = seen < d->waits_to ? d->waits_to : NEVER;
     atomic_store(&d->want_kept, wanted);

@@ -57,10 +57,9 @@ struct hold {
     uint32_t free_count, free_queue_count;
     struct loop_timer timer;
 
-    pthread_mutex_t lock; /* leaf: for `coming` and `all` */
+    pthread_mutex_t lock; /* leaf: for `coming` and `lost_end` */
     struct notes coming;
-    bool all; /* notes were lost, of records up to lost_end: look at every queue */
-    uint64_t lost_end;
+    uint64_t lost_end; /* of records whose notes were lost: look at every queue; 0: none */
 
     struct notes taken;         /* the array that `coming` swaps with */
     struct held_queue *pending; /* noted, not yet looked at or confirmed to the end */
@@ -373,10 +372,8 @@ void hold_note(struct hold *h, uint32_t queue, uint64_t log_end)
         }
         if (n->count < n->capacity) {
             n->at[n->count++] = (struct note){queue, log_end, log_end};
-        } else {
-            h->all = true;
-            if (log_end > h->lost_end)
-                h->lost_end = log_end;
+        } else if (log_end > h->lost_end) {
+            h->lost_end = log_end;
         }
     }
     pthread_mutex_unlock(&h->lock);
@@ -404,15 +401,13 @@ static void take_notes(struct hold *h)
     struct notes taken;
     struct held_queue *q, *next;
     uint64_t lost_end;
-    bool all;
 
     pthread_mutex_lock(&h->lock);
     taken = h->coming;
-    all = h->all;
     lost_end = h->lost_end;
     h->coming = h->taken;
     h->coming.count = 0;
-    h->all = false;
+    h->lost_end = 0;
     pthread_mutex_unlock(&h->lock);
 
     for (uint32_t i = 0; i < taken.count; i++) {
@@ -424,7 +419,7 @@ static void take_notes(struct hold *h)
         else
             store_set_waiting(store, note->queue, loop_index(h->on->loop), false);
     }
-    if (all) {
+    if (lost_end > 0) {
         HASH_ITER(hh, h->queues, q, next)
         {
             if (q != &h->nobody)

@@ -54,8 +54,7 @@ struct waiting {
 
 struct registrar {
     struct broker *broker;
-    struct loop *loop; /* of the timer; NULL: not yet */
-    struct loop_timer timer;
+    struct loop_timer timer; /* of the first loop */
     pthread_mutex_t lock;
     uint64_t change; /* counts topic changes; 1 at start */
     uint64_t role;   /* counts registrar_role_changed() */
@@ -399,7 +398,7 @@ int registrar_when(struct registrar *r, uint64_t number, void (*done)(void *ctx)
     pthread_mutex_unlock(&r->lock);
     run_ready(ready);
     if (left)
-        loop_signal(r->loop, BROKER_SIGNAL_REGISTRATION);
+        loop_signal(r->broker->loops[0], BROKER_SIGNAL_REGISTRATION);
     return 0;
 }
 
@@ -426,7 +425,6 @@ static void on_time(void *ctx)
 
 void registrar_watch(struct registrar *r, struct loop *loop)
 {
-    r->loop = loop;
     loop_timer_init(&r->timer, loop, on_time, r);
     loop_on_signal(loop, BROKER_SIGNAL_REGISTRATION, on_time, r);
 }

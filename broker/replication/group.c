@@ -33,12 +33,6 @@ void group_progress(struct group *g)
         group_wake(g);
 }
 
-/* Before it sleeps the thread does not look again at the journal, as it does at the log. */
-void group_metadata_moved(struct group *g)
-{
-    group_wake(g);
-}
-
 /* --- peers --- */
 
 struct peer *group_peer(struct group *g, uint16_t member)
@@ -287,6 +281,7 @@ static int64_t turn(struct group *g)
         group_ask_restart(g);
     confirm_due = group_keep_confirmed(g, now);
     group_keep_segments(g);
+    g->seen_durable = metadata_durable(g->options.metadata);
     group_stream_metadata(g);
     group_publish_meta(g);
     group_send_meta_acks(g);
@@ -324,7 +319,8 @@ static void *group_main(void *arg)
         }
         /* Whoever moves a watermark after our look sees that we sleep. */
         atomic_exchange(&g->sleeping, true);
-        if (log_moved(g, &written, &flushed))
+        if (log_moved(g, &written, &flushed) ||
+            metadata_durable(g->options.metadata) != g->seen_durable)
             due = 0;
         pthread_mutex_unlock(&g->lock);
         left = due - clock_mono_ms();

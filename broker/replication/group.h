@@ -50,8 +50,7 @@ void group_stop(struct group *g);
 struct group *group_free(struct group *g); /* stops first; returns NULL */
 
 /* --- any thread --- */
-void group_metadata_moved(struct group *g); /* what is durable of the metadata journal has */
-void group_progress(struct group *g);       /* the store's watermarks have moved; cheap */
+void group_progress(struct group *g); /* watermarks of the log or the journal have moved; cheap */
 bool group_leads(const struct group *g);
 uint64_t group_epoch(const struct group *g); /* of the writer that is known; 0: none */
 /* So many copies of everything below exist; enough members are near. Of a leader. */

@@ -80,8 +80,8 @@ struct group {
     struct quorum quorum;
     struct copies_said said;
     uint64_t told_limit;
-    uint64_t seen_written, seen_flushed;
-    bool led;        /* this broker was or is the master */
+    uint64_t seen_written, seen_flushed, seen_durable; /* of the log; of the metadata journal */
+    bool led;                                          /* this broker was or is the master */
     bool told_lead;  /* on_lead was called, and on_halt was not since */
     bool restarting; /* it is being made anew: nothing is appended any more */
     bool opening;    /* the epoch's first record is to be written */

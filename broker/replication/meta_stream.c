@@ -129,11 +129,11 @@ static void add_mark(struct meta_source *s, uint64_t sequence)
 static void on_durable(void *ctx, struct bytes records, uint64_t durable)
 {
     struct meta_source *s = ctx;
+    bool any;
 
     pthread_mutex_lock(&s->lock);
-    if (!anybody(s)) {
-        /* Who begins gets the tables. */
-    } else if (durable == 0) {
+    any = anybody(s); /* who begins later gets the tables */
+    if (any && durable == 0) {
         add_records(s, records);
         if (s->log.failed) { /* a part may be missing: nobody can go on with it */
             all_again(s, 0);
@@ -144,7 +144,7 @@ static void on_durable(void *ctx, struct bytes records, uint64_t durable)
             all_again(s, META_WAITING_MAX);
         }
         trim(s);
-    } else {
+    } else if (any) {
         add_mark(s, durable);
     }
     pthread_mutex_unlock(&s->lock);

@@ -286,7 +286,7 @@ static void on_lead(void *ctx, uint64_t epoch, bool handed)
                  "that come now may be hidden after a crash");
     if (locks_begin_reign(r->broker->locks, r->broker->metadata, clock_mono_ms()) < 0)
         log_warn("no memory for all recorded queue locks: some may be granted to others too early");
-    durable_lead(r->broker->durable);
+    durable_lead(r->broker->durable); /* before anybody makes a change with the master */
     atomic_store(&r->leads, true);
     broker_leads(r->broker, epoch, handed);
     forward_leads(r->broker->forward, true);
@@ -393,7 +393,7 @@ static int start_member(struct replication *r, struct err *err)
     e = group_new(&group, &options, err);
     if (e == 0) {
         atomic_store(&r->group, group);
-        group_metadata_moved(group); /* nobody could tell it until now */
+        group_progress(group); /* nobody could tell it until now */
     }
     return e;
 }
@@ -441,7 +441,7 @@ void replication_metadata_moved(struct replication *r)
     struct topics_mark mark;
 
     if (group)
-        group_metadata_moved(group);
+        group_progress(group);
     if (!replication_is_member(r) || !replication_is_slave(r) || !r->broker->metadata)
         return;
     metadata_topics_mark(r->broker->metadata, &mark);

@@ -248,9 +248,12 @@ bool store_wait_written(struct store *s, uint64_t seen)
     return moved || commit_log_written(s->log) != seen;
 }
 
-/* `seen`: what was written before the tail was found full. */
-static int make_room(struct store *s, struct append *a, uint64_t seen)
+static int make_room(struct store *s, struct append *a)
 {
+    uint64_t seen = commit_log_written(s->log);
+
+    if (seen == commit_log_end(s->log))
+        return 0; /* all of it has been written since: nobody would write more */
     store_write(s);
     if (commit_log_written(s->log) != seen || store_wait_written(s, seen))
         return 0;
@@ -295,14 +298,12 @@ int store_append(struct store *s, const struct store_message *messages, size_t c
         a.encoded = scratch;
     }
     do {
-        uint64_t written = commit_log_written(s->log);
-
         a.now_ms = clock_wall_ms();
         pthread_mutex_lock(&s->append_lock);
         r = append_locked(s, &a);
         pthread_mutex_unlock(&s->append_lock);
         if (r == APPEND_WRITE)
-            r = make_room(s, &a, written) ?: APPEND_WRITE;
+            r = make_room(s, &a) ?: APPEND_WRITE;
         else if (r == APPEND_PREPARE)
             r = store_make_segment(s) ?: APPEND_PREPARE;
     } while (r == APPEND_WRITE || r == APPEND_PREPARE);

@@ -15,23 +15,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-static bool of_the_log(int fd)
-{
-    char link[64], path[PATH_MAX];
-    ssize_t n;
-
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    n = readlink(link, path, sizeof(path) - 1);
-    if (n < 0)
-        return false;
-    path[n] = '\0';
-    return strstr(path, "/commitlog/") != NULL;
-}
+#include "tests/unit/files.h"
 
 static bool asked_for(const char *variable)
 {
@@ -64,7 +52,7 @@ int fdatasync(int fd)
 
     if (!next)
         *(void **)&next = dlsym(RTLD_NEXT, "fdatasync");
-    if (!of_the_log(fd))
+    if (!file_is_in(fd, "/commitlog/"))
         return next(fd);
     wait_as_asked("SLOW_SYNC");
     if (asked_for("FAIL_SYNC")) {

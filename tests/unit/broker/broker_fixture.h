@@ -280,6 +280,17 @@ static inline void wait_until(bool (*is)(void *arg), void *arg)
     }
 }
 
+static inline bool log_has_passed(void *end)
+{
+    return store_end(broker->store) > *(uint64_t *)end;
+}
+
+/* Something has been appended to a log that ended there; nothing need be confirmed. */
+static inline void wait_appended(uint64_t end)
+{
+    wait_until(log_has_passed, &end);
+}
+
 /* --- a client --- */
 
 struct client {

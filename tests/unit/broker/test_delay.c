@@ -24,6 +24,14 @@ static void begin_with_levels(const char *levels)
     make_topic(&client, "T", "2");
 }
 
+/* Nothing is seen before it is on the disk. */
+static void begin_under_sync_flush(const char *levels)
+{
+    begin();
+    start_with_levels(levels, "flushDiskType=SYNC_FLUSH");
+    make_topic(&client, "T", "2");
+}
+
 static void stop(void)
 {
     client_close(&client);
@@ -326,9 +334,7 @@ START_TEST(under_sync_flush_a_message_is_not_due_before_it_is_on_the_disk)
 {
     int32_t opaque;
 
-    begin();
-    start_with_levels("0s", "flushDiskType=SYNC_FLUSH");
-    make_topic(&client, "T", "2");
+    begin_under_sync_flush("0s");
     disk_hold(&disk_sync, "commitlog");
     opaque = ask_send(&client, "T", "1", "DELAY\0011", "x");
     disk_wait(&disk_sync);
@@ -367,9 +373,7 @@ START_TEST(a_message_behind_one_that_is_dropped_comes_when_it_is_on_the_disk)
 {
     int32_t opaque;
 
-    begin();
-    start_with_levels("1s", "flushDiskType=SYNC_FLUSH");
-    make_topic(&client, "T", "2");
+    begin_under_sync_flush("1s");
     make_topic(&client, "Gone", "2");
     delay("Gone", 1, "a");
     ck_assert_int_eq(call_broker(&client, REQUEST_DELETE_TOPIC_IN_BROKER, bytes_of(NULL, 0),
@@ -385,20 +389,13 @@ START_TEST(a_message_behind_one_that_is_dropped_comes_when_it_is_on_the_disk)
 }
 END_TEST
 
-static bool log_has_grown(void *arg)
-{
-    return store_end(broker->store) > *(uint64_t *)arg;
-}
-
 /* Another level has its thread called in between. */
 START_TEST(a_message_of_a_level_that_had_none_comes_though_another_one_had_its_turn)
 {
     uint64_t end;
     int32_t opaque;
 
-    begin();
-    start_with_levels("1s 0s", "flushDiskType=SYNC_FLUSH");
-    make_topic(&client, "T", "2");
+    begin_under_sync_flush("1s 0s");
     disk_hold(&disk_sync, "commitlog");
     opaque = ask_send(&client, "T", "1", "DELAY\0011", "a");
     disk_wait(&disk_sync);
@@ -407,7 +404,7 @@ START_TEST(a_message_of_a_level_that_had_none_comes_though_another_one_had_its_t
     disk_wait(&disk_sync); /* "a" is delivered, and not on the disk */
     end = store_end(broker->store);
     opaque = ask_send(&client, "T", "1", "DELAY\0012", "b");
-    wait_until(log_has_grown, &end);
+    wait_appended(end);
     disk_let_one_pass(&disk_sync);
     wait_for_cursor(1, 1);
     disk_wait(&disk_sync); /* "b" is on its way there */

@@ -36,7 +36,7 @@ struct member {
     struct metadata *metadata;
     struct store *store;
     _Atomic int leads, halts, restarts;
-    _Atomic(struct group *) told; /* for the store's threads */
+    _Atomic(struct group *) told; /* for the threads of the store and the metadata */
     pthread_t turner;
     _Atomic bool turned;
 };
@@ -134,14 +134,6 @@ static void on_progress(void *ctx)
         group_progress(g);
 }
 
-static void on_durable(void *ctx)
-{
-    struct group *g = atomic_load(&((struct member *)ctx)->told);
-
-    if (g)
-        group_metadata_moved(g);
-}
-
 static void on_lead(void *ctx, uint64_t epoch, bool handed)
 {
     (void)epoch;
@@ -195,7 +187,7 @@ static void *turn(void *arg)
 static void start(struct member *m)
 {
     struct metadata_options metadata = {
-        .root_dir = m->dir, .export_interval_ms = 1000, .on_durable = on_durable, .ctx = m};
+        .root_dir = m->dir, .export_interval_ms = 1000, .on_durable = on_progress, .ctx = m};
     struct topic_config one = {.read_queues = 1, .write_queues = 1, .perm = 6};
     struct store_options store = {
         .root_dir = m->dir,

@@ -210,120 +210,100 @@ static uint32_t queue_of(int32_t queue_id)
     return store_queue_make(broker->store, topic, queue_id);
 }
 
-struct busy {
-    struct client *sender;
-    uint32_t queues[2];
-};
+/* Another client, on a loop of its own, sends what wakes a pull that waits on loop 0. */
+static struct client waker;
 
-/* Notes of messages come while the loop is busy: more than it can keep, and then one that counts.
- */
-static void be_busy(void *arg)
+static int32_t begin_two_loops(const char *flush, const char *offset)
 {
-    struct busy *busy = arg;
+    int32_t pull;
+
+    begin();
+    start_broker(flush, "syncFlushTimeout=600000", "ioThreads=2", NULL);
+    client_open(&client);
+    client_open(&waker);
+    make_topic(&client, "T", "4");
+    for (int i = 0; i < atoi(offset); i++)
+        send_one(&client, "T", "0", NULL, "before");
+    pull = ask_pull(&client, "T", "0", offset, "*", "600000");
+    nothing_came(&client);
+    return pull;
+}
+
+static void end_woken(int32_t pull, int64_t next)
+{
+    ck_assert_int_eq(answer(&client, pull), 0);
+    check_found(&client, next);
+    client_close(&waker);
+    end_hold();
+}
+
+/* Notes of other queues come while the loop is busy: as many as it can keep. */
+static void leave_no_room(void)
+{
+    uint32_t queues[2] = {queue_of(1), queue_of(2)};
 
     for (int i = 0; i < 70000; i++)
-        hold_note(broker->on[0].hold, busy->queues[i % 2], 0);
-    send_one(busy->sender, "T", "0", NULL, "one");
+        hold_note(broker->on[0].hold, queues[i % 2], 0);
+}
+
+static void lose_a_note(void *arg)
+{
+    (void)arg;
+    leave_no_room();
+    send_one(&waker, "T", "0", NULL, "one");
 }
 
 START_TEST(a_message_whose_note_finds_no_room_is_not_overlooked)
 {
-    struct client other;
-    struct busy busy = {.sender = &other};
-    int32_t pull;
+    int32_t pull = begin_two_loops("flushDiskType=ASYNC_FLUSH", "0");
 
-    begin_hold("ioThreads=2");
-    client_open(&other); /* on loop 1 */
-    pull = park(&client, "0", "*", "600000");
-    busy.queues[0] = queue_of(1);
-    busy.queues[1] = queue_of(2);
-    on_loop(0, be_busy, &busy);
-    ck_assert_int_eq(answer(&client, pull), 0);
-    check_found(&client, 1);
-    client_close(&other);
-    end_hold();
+    on_loop(0, lose_a_note, NULL);
+    end_woken(pull, 1);
 }
 END_TEST
 
 /* An append is about to publish its message: its note, the only one that it sends, finds no room.
  */
-static void lose_the_note(void *arg)
+static void lose_an_early_note(void *arg)
 {
-    struct busy *busy = arg;
-
-    for (int i = 0; i < 70000; i++)
-        hold_note(broker->on[0].hold, busy->queues[i % 2], 0);
+    (void)arg;
+    leave_no_room();
     store_set_waiting(broker->store, queue_of(0), 0, false);
     hold_note(broker->on[0].hold, queue_of(0), store_end(broker->store) + 1);
 }
 
 START_TEST(a_message_whose_note_was_lost_before_it_was_in_the_log_is_not_overlooked)
 {
-    struct client other;
-    struct busy busy = {.sender = &other};
-    int32_t pull;
+    int32_t pull = begin_two_loops("flushDiskType=ASYNC_FLUSH", "0");
 
-    begin_hold("ioThreads=2");
-    client_open(&other); /* on loop 1 */
-    pull = park(&client, "0", "*", "600000");
-    busy.queues[0] = queue_of(1);
-    busy.queues[1] = queue_of(2);
-    on_loop(0, lose_the_note, &busy);
+    on_loop(0, lose_an_early_note, NULL);
     nothing_came(&client); /* and the loop has looked at its notes */
-    send_one(&other, "T", "0", NULL, "one");
-    ck_assert_int_eq(answer(&client, pull), 0);
-    check_found(&client, 1);
-    client_close(&other);
-    end_hold();
+    send_one(&waker, "T", "0", NULL, "one");
+    end_woken(pull, 1);
 }
 END_TEST
-
-struct crossing {
-    struct client *sender;
-    uint64_t end; /* of the log before the message */
-    int32_t sent;
-};
-
-static bool log_has_grown(void *arg)
-{
-    return store_end(broker->store) > ((struct crossing *)arg)->end;
-}
 
 /* While the loop is busy another one takes a message in; then comes the note of somebody who had
  * read the end of the log before that. */
 static void be_overtaken(void *arg)
 {
-    struct crossing *crossing = arg;
+    uint64_t end = store_end(broker->store);
 
-    crossing->sent = ask_send(crossing->sender, "T", "0", NULL, "two");
-    wait_until(log_has_grown, crossing);
-    hold_note(broker->on[0].hold, queue_of(0), crossing->end);
+    *(int32_t *)arg = ask_send(&waker, "T", "0", NULL, "two");
+    wait_appended(end);
+    hold_note(broker->on[0].hold, queue_of(0), end);
 }
 
 START_TEST(notes_that_come_in_another_order_wake_as_well)
 {
-    struct client other;
-    struct crossing crossing = {.sender = &other};
-    int32_t pull;
+    int32_t pull = begin_two_loops("flushDiskType=SYNC_FLUSH", "1"), sent;
 
-    begin();
-    start_broker("flushDiskType=SYNC_FLUSH", "syncFlushTimeout=600000", "ioThreads=2", NULL);
-    client_open(&client);
-    client_open(&other); /* on loop 1 */
-    make_topic(&client, "T", "4");
-    send_one(&client, "T", "0", NULL, "one");
-    pull = ask_pull(&client, "T", "0", "1", "*", "600000");
-    nothing_came(&client);
-    crossing.end = store_end(broker->store);
     disk_hold(&disk_sync, "commitlog");
-    on_loop(0, be_overtaken, &crossing);
+    on_loop(0, be_overtaken, &sent);
     nothing_came(&client); /* and the loop has looked at its notes */
     disk_release(&disk_sync);
-    ck_assert_int_eq(answer(&client, pull), 0);
-    check_found(&client, 2);
-    ck_assert_int_eq(answer(&other, crossing.sent), 0);
-    client_close(&other);
-    end_hold();
+    ck_assert_int_eq(answer(&waker, sent), 0);
+    end_woken(pull, 2);
 }
 END_TEST
 
